@@ -1,0 +1,1 @@
+"""How the embedded model was made: icons, VAE, latents, U-Net with text encoder, export, figures."""

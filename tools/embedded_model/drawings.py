@@ -1,0 +1,135 @@
+"""The drawings: rendering of the icon sets, composition on a background, captions."""
+
+from __future__ import annotations
+
+import collections
+import io
+import json
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from .shapes import PICTURE_SIZE
+
+HERE = Path(__file__).parent
+# caption word of a drawing style -> npm package of its icons (all Apache-2.0 or MIT)
+STYLES = {
+    "noto": "noto",
+    "blob": "noto-v1",
+    "flat": "fluent-emoji-flat",
+    "glossy": "fluent-emoji",
+    "firefox": "fxemoji",
+}
+HELD_OUT = frozenset(
+    "hedgehog pineapple violin octopus cactus strawberry penguin rocket teapot butterfly "
+    "owl guitar cupcake snail robot mushroom turtle watermelon flamingo crown".split()
+)
+BACKGROUNDS = {
+    "white": (255, 255, 255),
+    "black": (20, 20, 20),
+    "red": (214, 48, 49),
+    "orange": (243, 146, 38),
+    "yellow": (250, 216, 62),
+    "green": (60, 160, 76),
+    "blue": (52, 104, 209),
+    "purple": (136, 72, 176),
+    "pink": (247, 168, 196),
+    "grey": (140, 140, 146),
+}
+BACKGROUND_NAMES = tuple(BACKGROUNDS)
+BACKGROUND_RGB = torch.tensor(list(BACKGROUNDS.values()), dtype=torch.float32)  # (10, 3), 0..255
+
+
+@dataclass(frozen=True)
+class Drawings:
+    rgba: torch.Tensor  # (N, S, S, 4) uint8
+    labels: list[tuple[str, str]]  # (concept, style) of each
+
+    def subset(self, concepts: set[str]) -> Drawings:
+        keep = [i for i, (concept, _) in enumerate(self.labels) if concept in concepts]
+        return Drawings(self.rgba[keep], [self.labels[i] for i in keep])
+
+
+def training_concepts() -> list[str]:
+    """The concepts that the U-Net and the text encoder learn."""
+    return (HERE / "concepts.txt").read_text().split()
+
+
+def render(icons: Path, out: Path) -> None:
+    """Render every concept of `concept_names.txt` in every style; held-out ones are left out."""
+    import resvg_py
+
+    sets = {style: json.loads((icons / package / "icons.json").read_text()) for style, package in STYLES.items()}
+    pictures, labels = [], []
+    for concept in (HERE / "concept_names.txt").read_text().split():
+        if concept in HELD_OUT:
+            continue
+        for style, icon_set in sets.items():
+            svg = _svg(icon_set, concept, joined=style == "firefox")
+            if svg is None:
+                continue
+            png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=PICTURE_SIZE, height=PICTURE_SIZE))
+            picture = np.array(Image.open(io.BytesIO(png)).convert("RGBA").resize((PICTURE_SIZE, PICTURE_SIZE)))
+            if (picture[..., 3] > 40).mean() >= 0.05:
+                pictures.append(picture)
+                labels.append((concept, style))
+    out.mkdir(parents=True, exist_ok=True)
+    np.save(out / "rgba.npy", np.stack(pictures))
+    (out / "labels.json").write_text(json.dumps(labels))
+    print(len(pictures), "drawings", dict(collections.Counter(style for _, style in labels)))
+
+
+def _svg(icon_set: dict, concept: str, joined: bool) -> str | None:
+    icons, aliases = icon_set["icons"], icon_set.get("aliases", {})
+    for name in (concept, concept.replace("-", "")) if joined else (concept,):
+        icon = icons.get(name) or icons.get(aliases.get(name, {}).get("parent", ""))
+        if icon:
+            width = icon.get("width", icon_set.get("width", 16))
+            height = icon.get("height", icon_set.get("height", 16))
+            box = f"{icon.get('left', 0)} {icon.get('top', 0)} {width} {height}"
+            return (
+                '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+                f'viewBox="{box}" width="{PICTURE_SIZE}" height="{PICTURE_SIZE}">{icon["body"]}</svg>'
+            )
+    return None
+
+
+def load(folder: Path) -> Drawings:
+    labels = [(concept, style) for concept, style in json.loads((folder / "labels.json").read_text())]
+    return Drawings(torch.from_numpy(np.load(folder / "rgba.npy")), labels)
+
+
+def compose(rgba: torch.Tensor, background: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+    """Put drawings on flat backgrounds.
+
+    rgba (B, S, S, 4) uint8, background (B, 3) in 0..255, scale (B,), shift (B, 2) as a share of half
+    the picture -> (B, 3, S, S) in [-1, 1]
+    """
+    pixels = rgba.permute(0, 3, 1, 2).float() / 255
+    pixels = torch.cat([pixels[:, :3] * pixels[:, 3:], pixels[:, 3:]], 1)  # premultiplied: clean edges
+    transform = torch.zeros(len(rgba), 2, 3)
+    transform[:, 0, 0] = transform[:, 1, 1] = 1 / scale
+    transform[:, :, 2] = -shift / scale[:, None]
+    grid = torch.nn.functional.affine_grid(transform, list(pixels.shape), align_corners=False)
+    pixels = torch.nn.functional.grid_sample(pixels, grid, align_corners=False, mode="bilinear")
+    return (pixels[:, :3] + (1 - pixels[:, 3:]) * (background / 255)[:, :, None, None]) * 2 - 1
+
+
+def caption(concept: str, style: str, background: str, dice: random.Random) -> str:
+    """A caption with parts dropped at random, so that each part can be asked for alone; 10 % are empty."""
+    concept = concept.replace("-", " ")
+    forms = (
+        (0.10, ""),
+        (0.36, f"a {style} emoji of a {concept} on a {background} background"),
+        (0.14, f"a {concept} on a {background} background"),
+        (0.12, f"{style} {concept}, {background} background"),
+        (0.10, f"a {style} {concept}"),
+        (0.08, f"a {concept}"),
+        (0.05, f"a {style} emoji on a {background} background"),
+        (0.05, f"{background} background"),
+    )
+    return dice.choices([form for _, form in forms], [share for share, _ in forms])[0]

@@ -1,0 +1,123 @@
+"""Joint training of the U-Net and the text encoder on cached latents."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers.models.attention_processor import AttnProcessor
+from safetensors.torch import load_file
+from transformers import CLIPTokenizer
+
+from . import drawings
+from .shapes import TIMESTEPS, TOKENS, alphas_cumprod, make_text_encoder, make_unet
+
+MIN_SNR = 5.0  # arXiv 2303.09556
+TOWARDS_NOISE = 0.65  # t = 1000 u^0.65: layout and colour are decided at the noisy end
+EMA_DECAY = 0.999
+
+
+class Captioned:
+    """Random latents with captions and token ids."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        cached = load_file(folder / "latents.safetensors")
+        self.latents = cached["latents"].float() * cached["scaling_factor"]
+        self.labels = json.loads((folder / "latent_labels.json").read_text())
+        self.tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+        self.dice = random.Random(seed)
+        self._ids: dict[str, list[int]] = {}
+
+    def next(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """latents (B, 4, H, W), token ids (B, 77)"""
+        latents, ids = [], []
+        for _ in range(count):
+            i, b = self.dice.randrange(len(self.labels)), self.dice.randrange(len(drawings.BACKGROUND_NAMES))
+            latents.append(self.latents[i, b, self.dice.randrange(self.latents.shape[2])])
+            text = drawings.caption(*self.labels[i], drawings.BACKGROUND_NAMES[b], self.dice)
+            if text not in self._ids:
+                self._ids[text] = self.tokenizer(text, padding="max_length", max_length=TOKENS).input_ids
+            ids.append(self._ids[text])
+        return torch.stack(latents), torch.tensor(ids)
+
+
+def train(
+    folder: Path,
+    snapshot: Path,
+    minutes: float,
+    batch: int = 32,
+    peak_lr: float = 5e-4,
+    final_share: float = 0.02,
+    widths: tuple[int, ...] = (96, 96, 192),
+    attention: tuple[int, ...] = (0, 1),
+    seed: int = 0,
+) -> None:
+    """Train for `minutes` with a rate that falls to `final_share` of its peak; an existing snapshot is
+    continued, weights, moving averages and optimizer state alike."""
+    data = Captioned(folder, seed)
+    torch.manual_seed(seed)
+    unet = make_unet(widths, attention).to(memory_format=torch.channels_last)
+    unet.set_attn_processor(AttnProcessor())  # on a CPU faster to train than the fused kind
+    text = make_text_encoder(len(data.tokenizer), data.tokenizer.bos_token_id, data.tokenizer.eos_token_id)
+    parameters = [*unet.parameters(), *text.parameters()]
+    ema = [p.detach().clone() for p in parameters]
+    optimizer = torch.optim.AdamW(parameters, lr=peak_lr, betas=(0.9, 0.98), weight_decay=1e-3, fused=True)
+    step = 0
+    if snapshot.exists():
+        state = torch.load(snapshot, weights_only=True)
+        for target, source in zip(parameters + ema, state["weights"] + state["ema"], strict=True):
+            target.data.copy_(source)
+        optimizer.load_state_dict(state["optimizer"])
+        step = state["step"]
+        data.dice.seed(seed + step)
+        torch.manual_seed(seed + step)
+    abar = alphas_cumprod()
+    started, first, losses = time.monotonic(), step, []
+    seconds = minutes * 60
+    while (passed := time.monotonic() - started) < seconds:
+        share = passed / seconds
+        decay = 0.5 * (1 + np.cos(np.pi * max(0.0, (share - 0.2) / 0.8)))
+        lr = peak_lr * min(1.0, (step - first + 1) / 100) * (final_share + (1 - final_share) * decay)
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        loss = _loss(unet, text, *data.next(batch), abar)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        step += 1
+        torch._foreach_lerp_(ema, [p.detach() for p in parameters], 1 - min(EMA_DECAY, step / (step + 30)))
+        losses.append(loss.item())
+        if step % 100 == 0:
+            speed = (step - first) * batch / passed
+            print(f"{passed:.0f}s step {step} loss {np.mean(losses):.4f} lr {lr:.1e} {speed:.1f} pictures/s", flush=True)
+            losses.clear()
+        if step % 500 == 0:
+            _save(snapshot, parameters, ema, optimizer, step, widths, attention)
+    _save(snapshot, parameters, ema, optimizer, step, widths, attention)
+
+
+def _loss(unet, text, latents: torch.Tensor, ids: torch.Tensor, abar: torch.Tensor) -> torch.Tensor:  # noqa: ANN001
+    noise = torch.randn_like(latents)
+    # one timestep from each of B equal shares: less variance than B free draws
+    u = (torch.randperm(len(latents)) + torch.rand(len(latents))) / len(latents)
+    timesteps = (TIMESTEPS * u**TOWARDS_NOISE).long().clamp(0, TIMESTEPS - 1)
+    a = abar[timesteps][:, None, None, None]
+    noisy = (a.sqrt() * latents + (1 - a).sqrt() * noise).contiguous(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        prediction = unet(noisy, timesteps, text(ids).last_hidden_state).sample
+    snr = abar[timesteps] / (1 - abar[timesteps])
+    weight = snr.clamp(max=MIN_SNR) / snr
+    return ((prediction.float() - noise).square().mean((1, 2, 3)) * weight).mean()
+
+
+def _save(path, weights, ema, optimizer, step, widths, attention) -> None:  # noqa: ANN001
+    temporary = path.with_suffix(".tmp")
+    state = {"ema": ema, "optimizer": optimizer.state_dict(), "step": step}
+    state |= {"weights": [p.detach() for p in weights], "widths": widths, "attention": attention}
+    torch.save(state, temporary)
+    temporary.replace(path)
