@@ -1,0 +1,238 @@
+"""The command line: train, generate, inspect, demo."""
+
+from __future__ import annotations
+
+import json
+import signal
+import types
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from . import __version__
+from .engine.config import TrainConfig, field_type
+from .engine.embedding import negative_name
+from .engine.errors import FileError, SettingError
+
+EMBEDDINGS = Path("embeddings")
+_PATH = click.Path(path_type=Path)
+
+
+def model_options(command: Callable) -> Callable:
+    """--model, --device and --precision"""
+    command = click.option(
+        "--model", type=_PATH, help="A folder in diffusers' layout or a checkpoint; the embedded model if left out."
+    )(command)
+    command = click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto")(command)
+    return click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto")(command)
+
+
+def config_options(command: Callable) -> Callable:
+    """A flag for every field of TrainConfig; values are checked by TrainConfig itself."""
+    for item in reversed(fields(TrainConfig)):
+        flag = "--" + item.name.replace("_", "-")
+        about = item.metadata["help"] + (f" [{item.metadata['unit']}]" if item.metadata["unit"] else "")
+        if field_type(item) is bool:
+            command = click.option(f"{flag}/--no-{flag[2:]}", item.name, default=None, help=about)(command)
+        else:
+            command = click.option(flag, item.name, metavar=field_type(item).__name__.upper(), help=about)(command)
+    return command
+
+
+@click.group()
+@click.version_option(__version__)
+def dreamartist() -> None:
+    """Teach Stable Diffusion a concept from one picture."""
+
+
+@dreamartist.command()
+@click.argument("pictures", nargs=-1, required=True, type=_PATH)
+@config_options
+@click.option("--out", type=_PATH, default=EMBEDDINGS, show_default=True, help="Folder for the embeddings.")
+@click.option("--config", "config_file", type=_PATH, help="Settings as JSON; flags win over it.")
+@click.option("--resume", is_flag=True, help="Go on where this training stopped.")
+@click.option("--overwrite", is_flag=True, help="Replace a concept of this name.")
+@model_options
+def train(
+    pictures: tuple[Path, ...],
+    out: Path,
+    config_file: Path | None,
+    resume: bool,
+    overwrite: bool,
+    model: Path | None,
+    device: str,
+    precision: str,
+    **flags: Any,
+) -> None:
+    """Learn NAME and NAME-neg from one PICTURE (or a few of the same concept)."""
+    if flags["name"] is None:
+        raise SettingError('give the concept a name, for example "--name mycat".')
+    given = read_config(config_file) | {name: value for name, value in flags.items() if value is not None}
+    TrainConfig.from_mapping(given)  # what is wrong is said before torch loads the model
+    from .engine.data import load_pictures
+    from .engine.run import RunFiles
+    from .engine.storage import load_snapshot
+    from .engine.trainer import Training
+    from .hosts.model_files import load_host, training_defaults
+
+    config = TrainConfig.from_mapping(training_defaults(model) | given)
+    files = RunFiles(out, config.name)
+    files.check(resume, overwrite)
+    check_pictures(pictures)
+    host = load_host(model, device, precision)
+    size = host.picture_size
+    loaded = load_pictures(pictures, config.width or size, config.height or size)
+    training = Training(host, config, loaded)
+    if resume:
+        training.restore(load_snapshot(files.snapshot))
+    _train_with_progress(training, files, {"model": host.parts.name, "version": __version__})
+
+
+def check_pictures(pictures: tuple[Path, ...]) -> None:
+    """Refuse a bad picture before the model is loaded."""
+    from .engine.data import load_picture
+
+    for path in pictures:
+        load_picture(path)
+
+
+def _train_with_progress(training: Any, files: Any, provenance: dict[str, str]) -> None:
+    from .engine.run import run_to_files
+
+    name, steps = files.name, training.config.steps
+    with stop_on_ctrl_c() as stopped, closing(run_to_files(training, files, provenance)) as reports:
+        for _ in progress(reports, f"training {name}", steps, training.step):
+            if stopped() and training.step < steps:
+                break
+    if training.step < steps:
+        raise SettingError(
+            f"stopped at step {training.step} of {steps}; the same command with --resume goes on from there."
+        )
+    halves = [name, negative_name(name)] if training.config.use_negative else [name]
+    click.echo(f"Written to {files.out}: " + ", ".join(f"{half}.pt" for half in halves))
+
+
+def progress(reports: Iterator[Any], label: str, steps: int, done: int = 0) -> Iterator[Any]:
+    """Pass the reports on under a bar with the time left, the seconds per step and the mean loss."""
+    from tqdm import tqdm
+
+    mean = None
+    with tqdm(total=steps, initial=done, desc=label, unit="step", dynamic_ncols=True) as bar:
+        for report in reports:
+            loss = float(report.loss)
+            mean = loss if mean is None else 0.98 * mean + 0.02 * loss
+            bar.set_postfix_str(f"loss {mean:.3f}", refresh=False)
+            bar.update()
+            yield report
+
+
+@contextmanager
+def stop_on_ctrl_c() -> Iterator[Callable[[], bool]]:
+    """Inside, the first Ctrl-C only asks to stop, so that a step is never cut in two; the second one is as usual."""
+    asked = False
+
+    def ask(_signal: int, _frame: types.FrameType | None) -> None:
+        nonlocal asked
+        asked = True
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def read_config(path: Path | None) -> dict[str, Any]:
+    """The settings of a JSON file; raises FileError."""
+    if path is None:
+        return {}
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileError(f"{path} could not be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise FileError(f"{path.name} is not JSON: {error}.") from error
+    if not isinstance(values, dict):
+        raise FileError(f'{path.name} must hold settings such as {{"steps": 500}}.')
+    return values
+
+
+@dreamartist.command()
+@click.argument("prompt")
+@click.option("--negative", default="", help="Negative prompt; the negatives of learned words are added to it.")
+@click.option("--embeddings", type=_PATH, default=EMBEDDINGS, show_default=True, help="Folder of embeddings.")
+@click.option("--out", type=_PATH, default=Path("picture.png"), show_default=True, help="PNG file; more get a number.")
+@click.option("--count", type=click.IntRange(1, 1000), default=1, show_default=True)
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of the first picture.")
+@click.option("--steps", type=click.IntRange(1, 1000), default=25, show_default=True)
+@click.option("--guidance", type=click.FloatRange(0, 100), default=5.0, show_default=True)
+@model_options
+def generate(
+    prompt: str,
+    negative: str,
+    embeddings: Path,
+    out: Path,
+    count: int,
+    seed: int,
+    steps: int,
+    guidance: float,
+    model: Path | None,
+    device: str,
+    precision: str,
+) -> None:
+    """Draw PROMPT; a learned word in it brings its negative along by itself."""
+    if out.suffix.lower() != ".png":
+        raise SettingError(f"out must be a .png file, got {out.name}.")
+    from tqdm import tqdm
+
+    from .hosts.generation import draw, picture_bytes, with_learned_words
+    from .hosts.model_files import load_host
+    from .engine.storage import write_all_atomically
+
+    host = load_host(model, device, precision)
+    words = with_learned_words(host, embeddings, prompt, negative)
+    if words.added:
+        click.echo("added to the negative prompt: " + ", ".join(words.added))
+    with tqdm(total=count * steps, desc="drawing", unit="step", dynamic_ncols=True) as bar:
+        pictures = draw(host, words, range(seed, seed + count), steps, guidance, on_step=bar.update)
+    paths = [out if i == 0 else out.with_stem(f"{out.stem}-{i + 1}") for i in range(count)]
+    write_all_atomically({path: picture_bytes(picture) for path, picture in zip(paths, pictures, strict=True)})
+    click.echo("Written: " + ", ".join(map(str, paths)))
+
+
+@dreamartist.command()
+@click.argument("file", type=_PATH)
+def inspect(file: Path) -> None:
+    """Say what an embedding FILE holds, and who made it with what."""
+    from .engine.storage import load_embedding
+
+    embedding = load_embedding(file)
+    click.echo(f"name     {printable(embedding.name)}")
+    for encoder, vectors in embedding.vectors.items():
+        norms = vectors.norm(dim=1)
+        click.echo(
+            f"vectors  {len(vectors)} x {vectors.shape[1]} ({encoder}), norms {norms.min():.3f} to {norms.max():.3f}"
+        )
+    click.echo(f"step     {'unknown' if embedding.step is None else embedding.step}")
+    for key, value in sorted(embedding.provenance.items()):
+        click.echo(f"{printable(key):8} {printable(value)}")
+
+
+def printable(text: str, most: int = 2000) -> str:
+    """A stranger's text without control characters, cut to a length that fits a terminal."""
+    return "".join(c if c.isprintable() else "?" for c in text[:most])
+
+
+@dreamartist.command()
+@click.option("--out", type=_PATH, default=Path("demo-output"), show_default=True)
+@click.option("--picture", type=_PATH, help="Another picture than the one that is shipped.")
+def demo(out: Path, picture: Path | None) -> None:
+    """Learn a pair from a shipped picture on the embedded model, and show what it does."""
+    from .demo import run_demo
+
+    run_demo(out, picture)

@@ -1,0 +1,173 @@
+"""TrainConfig: the settings of one training, described once for the command line, the tab, the API and the docs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import Field, asdict, dataclass, field, fields
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from .embedding import MAX_VECTORS, check_name
+from .errors import SettingError
+from .guidance import Guidance
+from .learning_rate import RateSchedule
+
+
+def option(
+    default: Any,
+    label: str,
+    help: str,
+    group: str,
+    unit: str = "",
+    least: float | None = None,
+    most: float | None = None,
+    above: float | None = None,
+) -> Any:
+    """A field with what a user interface needs: label, one line of help, group, unit and range."""
+    about = {"label": label, "help": help, "group": group, "unit": unit, "least": least, "most": most, "above": above}
+    return field(default=default, metadata=about)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """The settings of one training. Constructing one with a bad value raises SettingError."""
+
+    name: str = option("concept", "Name", "The word to type in a prompt, and the name of the files.", "concept")
+    initialization_text: str = option(
+        "*", "Starts from", "Words whose token vectors both embeddings start from.", "concept"
+    )
+    vectors: int = option(
+        3,
+        "Vectors, positive",
+        "More vectors: more likeness, less control.",
+        "concept",
+        "tokens",
+        least=1,
+        most=MAX_VECTORS,
+    )
+    negative_vectors: int = option(
+        6, "Vectors, negative", "Size of the negative embedding.", "concept", "tokens", least=1, most=MAX_VECTORS
+    )
+    use_negative: bool = option(True, "Train a negative", "Off: plain textual inversion.", "concept")
+    template: str = option(
+        "a photo of [name]|a picture of [name]|[name]",
+        "Prompts",
+        "Prompts to train with, one drawn per sample; [name] is the word, [filewords] the picture's caption.",
+        "prompts",
+        "separated by |",
+    )
+    negative_template: str = option(
+        "[name]", "Negative prompts", "The same for the negative; [name] is the negative's word.", "prompts"
+    )
+    steps: int = option(1000, "Steps", "Optimizer steps.", "training", least=1, most=1_000_000)
+    batch_size: int = option(1, "Batch size", "Noisy copies per forward pass.", "training", least=1, most=256)
+    accumulation: int = option(
+        1, "Gradient accumulation", "Passes per step; N passes equal one batch N times as large.", "training", least=1
+    )
+    learning_rate: str = option(
+        "0.005", "Learning rate", 'A number, or stages such as "0.005:100, 1e-3:1000".', "training"
+    )
+    negative_lr_ratio: float = option(
+        1.0, "Negative's rate", "The negative's learning rate as a share of the positive's.", "training", above=0
+    )
+    warmup: int = option(0, "Warm-up", "Steps over which the rate rises from zero.", "training", "steps", least=0)
+    cosine: bool = option(False, "Cosine decay", "Let the rate fall to zero along a cosine.", "training")
+    guidance: str = option(
+        "3", "Guidance while training", 'A number, or a range over the noise such as "1.5-3:cos".', "training"
+    )
+    min_snr: float = option(
+        0.0, "Min-SNR gamma", "Weigh the loss by min(SNR, gamma) / SNR; 0 is off, 5 is usual.", "training", least=0
+    )
+    beta1: float = option(0.9, "AdamW beta 1", "Decay of the gradient's mean.", "optimizer", least=0, most=0.9999)
+    beta2: float = option(0.999, "AdamW beta 2", "Decay of its square's mean.", "optimizer", least=0, most=0.999999)
+    weight_decay: float = option(0.0, "Weight decay", "AdamW's decoupled weight decay.", "optimizer", least=0)
+    width: int = option(0, "Width", "0 takes the model's own size.", "picture", "pixels", least=0, most=4096)
+    height: int = option(0, "Height", "0 takes the model's own size.", "picture", "pixels", least=0, most=4096)
+    use_mask: bool = option(True, "Use the mask", "Weigh by NAME_att.png, where one lies beside NAME.png.", "picture")
+    seed: int = option(0, "Seed", "The same seed gives the same files.", "training", least=0, most=2**63 - 1)
+    save_every: int = option(
+        100, "Save every", "Steps between snapshots; 0 saves at the end.", "saving", "steps", least=0
+    )
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            _check(item, getattr(self, item.name))
+        check_name(self.name)
+        Guidance.parse(self.guidance)
+        RateSchedule.parse(self.learning_rate)
+        for side in ("width", "height"):
+            if getattr(self, side) % 64:
+                raise SettingError(f"{side} must be a multiple of 64, got {getattr(self, side)}.")
+        for text in ("template", "negative_template"):
+            prompts = _split(getattr(self, text))
+            if not prompts or not all("[name]" in prompt for prompt in prompts):
+                raise SettingError(f'{text} must contain "[name]" in each of its prompts, got "{getattr(self, text)}".')
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        return _split(self.template)
+
+    @property
+    def negative_templates(self) -> tuple[str, ...]:
+        return _split(self.negative_template)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> TrainConfig:
+        """Values by field name, numbers also as text; raises SettingError for an unknown name or a bad value."""
+        known = {item.name: item for item in fields(cls)}
+        unknown = sorted(set(values) - set(known))
+        if unknown:
+            raise SettingError(f'there is no setting "{unknown[0]}".')
+        return cls(**{name: _convert(known[name], value) for name, value in values.items()})
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(prompt.strip() for prompt in text.split("|") if prompt.strip())
+
+
+def field_type(item: Field) -> type:
+    """The Python type of a field of TrainConfig: int, float, bool or str."""
+    hint = get_type_hints(TrainConfig)[item.name]
+    return type(get_args(hint)[0]) if get_origin(hint) is Literal else hint
+
+
+def _convert(item: Field, value: Any) -> Any:
+    kind = field_type(item)
+    if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
+        return value
+    if kind is bool or isinstance(value, bool):
+        raise SettingError(f"{item.name} must be {_KINDS[kind]}, got {value!r}.")
+    if kind is str and isinstance(value, (int, float)):
+        return str(value)
+    try:
+        return kind(value)
+    except (TypeError, ValueError, OverflowError):
+        raise SettingError(f"{item.name} must be {_KINDS[kind]}, got {value!r}.") from None
+
+
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
+def _check(item: Field, value: Any) -> None:
+    kind = field_type(item)
+    plain = isinstance(value, (int, float)) and not isinstance(value, bool) if kind is float else type(value) is kind
+    if not plain:
+        raise SettingError(f"{item.name} must be {_KINDS[kind]}, got {value!r}.")
+    if kind in (int, float):
+        _check_range(item, value)
+
+
+def _check_range(item: Field, value: float) -> None:
+    least, most, above = (item.metadata[key] for key in ("least", "most", "above"))
+    if not math.isfinite(value):
+        raise SettingError(f"{item.name} must be a finite number, got {value}.")
+    if above is not None and value <= above:
+        raise SettingError(f"{item.name} must be more than {above:g}, got {value:g}.")
+    if least is not None and value < least:
+        raise SettingError(f"{item.name} must be at least {least:g}, got {value:g}.")
+    if most is not None and value > most:
+        raise SettingError(f"{item.name} must be at most {most:g}, got {value:g}.")

@@ -1,0 +1,78 @@
+"""A pair of embeddings: names, vectors, where they came from. The one place that knows "-neg"."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+import torch
+
+from .errors import FileError, SettingError
+from .host import Vectors
+
+NEGATIVE_SUFFIX = "-neg"
+MAX_NAME_LENGTH = 64
+MAX_VECTORS = 75  # more would overflow one chunk of the prompt
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_RESERVED = frozenset(["con", "prn", "aux", "nul", *(f"com{n}" for n in range(10)), *(f"lpt{n}" for n in range(10))])
+
+
+def negative_name(name: str) -> str:
+    """The word that stands for the other half of `name`."""
+    return name + NEGATIVE_SUFFIX
+
+
+def check_name(name: str) -> str:
+    """Return the name, or raise SettingError: it becomes both a word in prompts and a file on any system."""
+    if len(name) > MAX_NAME_LENGTH:
+        raise SettingError(f"name must have at most {MAX_NAME_LENGTH} characters, got {len(name)}.")
+    if not _NAME.fullmatch(name):
+        raise SettingError(
+            f"name must be letters a-z, digits, - and _ only, beginning with a letter or digit, got {_shown(name)}."
+        )
+    if name.lower().endswith(NEGATIVE_SUFFIX):
+        raise SettingError(f'name must not end with "{NEGATIVE_SUFFIX}", which marks the negative half, got "{name}".')
+    if name.lower() in _RESERVED:
+        raise SettingError(f'name must not be "{name}", which Windows reserves.')
+    return name
+
+
+def _shown(name: str) -> str:
+    return '"' + "".join(c if c.isprintable() else "?" for c in name) + '"'
+
+
+@dataclass
+class EmbeddingPair:
+    """`positive` and `negative` are fp32 vectors by text encoder; `negative` is None for plain inversion."""
+
+    name: str
+    positive: Vectors
+    negative: Vectors | None = None
+    step: int = 0
+    provenance: dict[str, str] = field(default_factory=dict)  # model, settings, version: plain text only
+
+    def named(self) -> dict[str, Vectors]:
+        """The vectors by the word that stands for them in a prompt."""
+        halves = {self.name: self.positive}
+        if self.negative is not None:
+            halves[negative_name(self.name)] = self.negative
+        return halves
+
+    def detached(self) -> EmbeddingPair:
+        """A copy on the CPU that training does not change."""
+        halves = [_detached(half) for half in (self.positive, self.negative)]
+        return EmbeddingPair(self.name, halves[0] or {}, halves[1], self.step, dict(self.provenance))
+
+
+def _detached(vectors: Vectors | None) -> Vectors | None:
+    return None if vectors is None else {key: v.detach().float().cpu().clone() for key, v in vectors.items()}
+
+
+def check_vectors(vectors: Vectors, where: str) -> Vectors:
+    """Return the vectors if they are 1 to 75 finite rows per text encoder; raise FileError otherwise."""
+    counts = {len(v) if v.dim() == 2 else 0 for v in vectors.values()}
+    if len(counts) != 1 or not 1 <= min(counts) <= MAX_VECTORS:
+        raise FileError(f"{where} does not hold 1 to {MAX_VECTORS} vectors.")
+    if not all(v.is_floating_point() and torch.isfinite(v).all() for v in vectors.values()):
+        raise FileError(f"{where} holds numbers that are not finite.")
+    return vectors

@@ -1,0 +1,48 @@
+"""The one small protocol through which the engine sees a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from .noise import NoiseSchedule
+
+# Token vectors by text encoder: {"clip": (n, width)}, or {"clip_l": ..., "clip_g": ...} for SDXL. Always fp32.
+Vectors = dict[str, Tensor]
+# Conditioning, opaque to the engine: a tensor, or a dict for SDXL.
+Cond = Any
+
+
+class DiffusionHost(Protocol):
+    """A loaded Stable Diffusion. Every method leaves the model's weights and flags as they are."""
+
+    schedule: NoiseSchedule
+    device: torch.device
+
+    def session(self) -> AbstractContextManager[None]:
+        """Freeze every parameter and switch to evaluation mode; put all flags back on the way out."""
+
+    def encode_images(self, pixels: Tensor) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] -> scaled latents (B, 4, H/8, W/8), without a gradient."""
+
+    def decode_latents(self, latents: Tensor) -> Tensor:
+        """Scaled latents -> (B, 3, H, W), about [-1, 1], differentiable."""
+
+    def encode_prompts(self, prompts: Sequence[str]) -> Cond:
+        """A batch of conditionings, differentiable in the bound vectors."""
+
+    def join(self, uncond: Cond, cond: Cond) -> Cond:
+        """One batch [uncond, cond]; unequal token counts are padded the host's own way."""
+
+    def predict(self, noisy_latents: Tensor, timesteps: Tensor, cond: Cond) -> Tensor:
+        """The U-Net's prediction in fp32, (B, 4, h, w)."""
+
+    def initial_vectors(self, text: str, count: int) -> Vectors:
+        """`count` vectors per text encoder from the input embeddings of `text`, as fresh fp32 tensors."""
+
+    def bind(self, embeddings: Mapping[str, Vectors]) -> AbstractContextManager[None]:
+        """Inside, these names in a prompt stand for these live tensors."""

@@ -1,0 +1,54 @@
+"""The DreamArtist loss (arXiv 2211.11337): the guided prediction against the true noise, per sample."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .guidance import combine
+from .host import Cond, DiffusionHost
+from .noise import add_noise, snr_weight, target_for
+
+
+def guided_prediction(
+    host: DiffusionHost,
+    noisy_latents: Tensor,
+    timesteps: Tensor,
+    cond: Cond,
+    uncond: Cond | None,
+    guidance_scale: Tensor | float,
+) -> Tensor:
+    """eps(neg) + g (eps(pos) - eps(neg)) in one forward pass; without `uncond`, eps(pos).
+
+    noisy_latents (B, C, h, w), timesteps (B,), guidance_scale a number or (B, 1, 1, 1) -> (B, C, h, w)
+    """
+    if uncond is None:
+        return host.predict(noisy_latents, timesteps, cond)
+    both = host.predict(noisy_latents.repeat(2, 1, 1, 1), timesteps.repeat(2), host.join(uncond, cond))
+    uncond_pred, cond_pred = both.chunk(2)
+    return combine(uncond_pred, cond_pred, guidance_scale)
+
+
+def noise_loss(
+    host: DiffusionHost,
+    latents: Tensor,
+    noise: Tensor,
+    timesteps: Tensor,
+    cond: Cond,
+    uncond: Cond | None,
+    guidance_scale: Tensor | float,
+    mask: Tensor | None = None,
+    min_snr: float = 0.0,
+) -> Tensor:
+    """L = mean over latents of  w_mask * w_snr(t) * (eps_hat - target)^2, per sample: (B,).
+
+    latents and noise (B, C, h, w), timesteps (B,), mask (B, 1, h, w) or None. Without `uncond` it is the loss of
+    textual inversion (arXiv 2208.01618, eq. 2).
+    """
+    noisy_latents = add_noise(host.schedule, latents, noise, timesteps)
+    model_pred = guided_prediction(host, noisy_latents, timesteps, cond, uncond, guidance_scale)
+    error = (model_pred - target_for(host.schedule, latents, noise, timesteps)).square()
+    if mask is not None:
+        error = error * mask
+    weight = snr_weight(host.schedule, timesteps, min_snr)
+    return torch.mean(error, dim=(1, 2, 3)) * weight

@@ -1,0 +1,251 @@
+"""Safe reading and atomic writing of embeddings (.pt, .safetensors) and training snapshots."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import struct
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as safetensors_bytes
+from torch import Tensor
+
+from .embedding import EmbeddingPair, check_vectors, negative_name
+from .errors import FileError
+from .host import Vectors
+from .trainer import Snapshot
+
+EMBEDDING_SUFFIXES = (".pt", ".safetensors")
+MAX_EMBEDDING_BYTES = 64 * 2**20
+SNAPSHOT_FORMAT = "dreamartist-snapshot-1"
+_SINGLE_KEY = "emb_params"  # the name that kohya and others use for the one tensor of a .safetensors embedding
+# Newer torch adds members to its zip files which the allow-list unpicklers of some WebUI builds refuse.
+_KEPT_MEMBERS = ("data.pkl", "version")
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """One embedding file: fp32 vectors by text encoder, and what the file says about itself."""
+
+    name: str
+    vectors: Vectors
+    step: int | None = None
+    provenance: dict[str, str] = field(default_factory=dict)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write the whole file or nothing; raises FileError when the disk or the folder refuses."""
+    write_all_atomically({path: content})
+
+
+def write_all_atomically(contents: Mapping[Path, bytes]) -> None:
+    """Write every file completely beside its place before the first is put there."""
+    staged: list[tuple[Path, Path]] = []
+    path = Path()
+    try:
+        for path, content in contents.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+                staged.append((Path(file.name), path))
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(file.name).chmod(0o666 & ~_umask())
+        for temporary, path in staged:
+            temporary.replace(path)
+    except OSError as error:
+        raise FileError(f"{path.name} could not be written to {path.parent}: {error.strerror or error}.") from error
+    finally:
+        for temporary, _ in staged:
+            temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def pt_bytes(name: str, vectors: Vectors, step: int, provenance: Mapping[str, str]) -> bytes:
+    """The WebUI's own textual-inversion format, for models with one text encoder."""
+    if len(vectors) != 1:
+        raise FileError("a .pt embedding holds one text encoder's vectors; SDXL embeddings are .safetensors.")
+    content = {
+        "string_to_token": {"*": 265},
+        "string_to_param": {"*": _plain(next(iter(vectors.values())))},
+        "name": name,
+        "step": step,
+        "sd_checkpoint": provenance.get("model_hash"),
+        "sd_checkpoint_name": provenance.get("model"),
+        "dreamartist": dict(provenance),
+    }
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return _only_known_members(buffer)
+
+
+def _only_known_members(source: io.BytesIO) -> bytes:
+    """The same archive with the members that every reader knows, and no date in it."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as new:
+        for member in old.namelist():
+            inner = member.partition("/")[2]
+            if inner in _KEPT_MEMBERS or (inner.startswith("data/") and inner[5:].isdigit()):
+                new.writestr(zipfile.ZipInfo(f"embedding/{inner}", (1980, 1, 1, 0, 0, 0)), old.read(member))
+    return target.getvalue()
+
+
+def _plain(vectors: Tensor) -> Tensor:
+    return vectors.detach().float().cpu().contiguous().clone()
+
+
+def embedding_safetensors_bytes(name: str, vectors: Vectors, step: int, provenance: Mapping[str, str]) -> bytes:
+    """One tensor, or clip_l and clip_g for SDXL; everything else is text in the header."""
+    tensors = {key if len(vectors) > 1 else _SINGLE_KEY: _plain(v) for key, v in vectors.items()}
+    return _same_bytes_every_time(safetensors_bytes(tensors, {"name": name, "step": str(step), **provenance}))
+
+
+def _same_bytes_every_time(content: bytes) -> bytes:
+    """The library writes its header in an order that changes from run to run; this sorts it."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # as the library aligns it
+    return len(header).to_bytes(8, "little") + header + content[8 + length :]
+
+
+_WRITERS: dict[str, Callable[[str, Vectors, int, Mapping[str, str]], bytes]] = {
+    ".pt": pt_bytes,
+    ".safetensors": embedding_safetensors_bytes,
+}
+
+
+def save_pair(pair: EmbeddingPair, folder: Path, suffix: str = ".pt", stem: str = "") -> list[Path]:
+    """Write the halves that there are as STEM.SUFFIX and STEM-neg.SUFFIX (STEM is the pair's name by default)."""
+    stem = stem or pair.name
+    halves = {stem: (pair.name, pair.positive)}
+    if pair.negative is not None:
+        halves[negative_name(stem)] = (negative_name(pair.name), pair.negative)
+    contents = {
+        folder / f"{file}{suffix}": _WRITERS[suffix](
+            word, check_vectors(vectors, f"the embedding {word}"), pair.step, pair.provenance
+        )
+        for file, (word, vectors) in halves.items()
+    }
+    write_all_atomically(contents)
+    return list(contents)
+
+
+def load_embedding(path: Path) -> Embedding:
+    """Read one embedding without executing anything in it; raises FileError in one sentence."""
+    if path.suffix not in EMBEDDING_SUFFIXES:
+        raise FileError(f"{path.name} is not an embedding; those end in {' or '.join(EMBEDDING_SUFFIXES)}.")
+    try:
+        size = path.stat().st_size
+        if not path.is_file():
+            raise FileError(f"{path.name} is not a file.")
+        if not 0 < size <= MAX_EMBEDDING_BYTES:
+            raise FileError(f"{path.name} has {size} bytes, which no embedding has.")
+        embedding = _read_pt(path) if path.suffix == ".pt" else _read_safetensors(path)
+    except OSError as error:
+        raise FileError(f"{path.name} could not be read: {error.strerror or error}.") from error
+    check_vectors(embedding.vectors, path.name)
+    return embedding
+
+
+def _read_pt(path: Path) -> Embedding:
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                if sum(member.file_size for member in archive.infolist()) > MAX_EMBEDDING_BYTES:
+                    raise FileError(f"{path.name} unpacks to more than any embedding holds.")
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FileError(f"{path.name} is damaged, or holds something other than plain tensors.") from error
+    except (zipfile.BadZipFile, IndexError, AssertionError, OverflowError, MemoryError, struct.error) as error:
+        raise FileError(f"{path.name} is damaged.") from error
+    parameters = content.get("string_to_param") if isinstance(content, dict) else None
+    tensors = [v for v in parameters.values() if isinstance(v, Tensor)] if isinstance(parameters, dict) else []
+    if len(tensors) != 1:
+        raise FileError(f"{path.name} is not a textual-inversion embedding.")
+    step, about = content.get("step"), content.get("dreamartist")
+    return Embedding(
+        name=content["name"] if isinstance(content.get("name"), str) else path.stem,
+        vectors=_floats({"clip": tensors[0]}),
+        step=step if isinstance(step, int) else None,
+        provenance={str(k): str(v) for k, v in about.items()} if isinstance(about, dict) else {},
+    )
+
+
+def _read_safetensors(path: Path) -> Embedding:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, ValueError, RuntimeError) as error:
+        raise FileError(f"{path.name} is damaged, or is not a .safetensors file.") from error
+    if set(tensors) == {"clip_l", "clip_g"}:
+        vectors = tensors
+    elif len(tensors) == 1:
+        vectors = {"clip": next(iter(tensors.values()))}
+    else:
+        raise FileError(f"{path.name} is not a textual-inversion embedding.")
+    name, step = metadata.pop("name", path.stem), metadata.pop("step", "")
+    return Embedding(name, _floats(vectors), int(step) if step.isdigit() else None, metadata)
+
+
+def _floats(vectors: Vectors) -> Vectors:
+    """fp32 copies of floating-point tensors; others are left for `check_vectors` to refuse."""
+    return {key: v.detach().float() if v.is_floating_point() else v for key, v in vectors.items()}
+
+
+def find_embedding(folder: Path, name: str) -> Path | None:
+    """The file of this name in an embeddings folder, if there is one."""
+    candidates = (folder / f"{name}{suffix}" for suffix in EMBEDDING_SUFFIXES)
+    return next((path for path in candidates if path.exists()), None)
+
+
+def load_pair(folder: Path, name: str) -> EmbeddingPair:
+    """Read NAME and, if it is there, NAME-neg; raises FileError."""
+    path = find_embedding(folder, name)
+    if path is None:
+        raise FileError(f"there is no embedding {name} in {folder}.")
+    positive = load_embedding(path)
+    negative_path = find_embedding(folder, negative_name(name))
+    negative = None if negative_path is None else load_embedding(negative_path).vectors
+    return EmbeddingPair(name, positive.vectors, negative, positive.step or 0, dict(positive.provenance))
+
+
+def save_snapshot(snapshot: Snapshot, path: Path) -> None:
+    """One safetensors file: tensors, and the rest as text in its header."""
+    header = {
+        "format": SNAPSHOT_FORMAT,
+        "config": snapshot.config,
+        "step": str(snapshot.step),
+        "fingerprint": snapshot.fingerprint,
+    }
+    tensors = {name: tensor.contiguous() for name, tensor in snapshot.tensors.items()}
+    write_atomically(path, _same_bytes_every_time(safetensors_bytes(tensors, header)))
+
+
+def load_snapshot(path: Path) -> Snapshot:
+    """Raises FileError for a missing, damaged or foreign file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            if header.get("format") != SNAPSHOT_FORMAT:
+                raise FileError(f"{path.name} is not a training snapshot of this version.")
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+        json.loads(header["config"])
+        return Snapshot(tensors, header["config"], int(header["step"]), header["fingerprint"])
+    except FileNotFoundError as error:
+        raise FileError(f"there is no snapshot {path} to go on from.") from error
+    except (SafetensorError, KeyError, ValueError, RuntimeError, OSError) as error:
+        raise FileError(f"the snapshot {path.name} is damaged.") from error

@@ -1,0 +1,230 @@
+"""The training loop: one readable generator of StepReports over a state that can be saved and restored."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .attention_mask import latent_weight
+from .config import TrainConfig
+from .data import TrainingPicture, fill, fingerprint
+from .embedding import EmbeddingPair, negative_name
+from .errors import SettingError, TrainingError
+from .guidance import Guidance
+from .host import DiffusionHost, Vectors
+from .learning_rate import RateSchedule, lr_at
+from .objective import noise_loss
+
+NEGATIVE_JITTER = 1e-3  # the negative starts as the positive's initial vectors plus this much noise
+FINITE_CHECK_EVERY = 10  # steps: a check waits for the GPU
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one step did. `loss` is a tensor so that reading it, which waits for a GPU, is the reader's choice."""
+
+    step: int  # 1 .. steps
+    steps: int
+    loss: Tensor  # scalar
+    learning_rate: float
+    seconds: float  # this step's
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All that a later run needs to go on as if it had never stopped."""
+
+    tensors: dict[str, Tensor]
+    config: str  # TrainConfig as JSON
+    step: int
+    fingerprint: str  # of the pictures
+
+    # Noise, timesteps, templates and the order of the pictures are functions of the seed and the step
+    # (see `Draws`), so there is no generator's state to keep.
+
+
+class Draws:
+    """Everything random about one step, as a function of seed and step alone: the same on every device, after
+    every resume, and for one batch of N as for N accumulated passes."""
+
+    def __init__(self, seed: int, step: int) -> None:
+        self.generator = torch.Generator().manual_seed(_seed_for(seed, "step", step))
+
+    def noise(self, shape: Sequence[int]) -> Tensor:
+        return torch.randn(*shape, generator=self.generator)
+
+    def integers(self, high: int, count: int) -> Tensor:
+        return torch.randint(high, (count,), generator=self.generator)
+
+
+def _seed_for(seed: int, purpose: str, index: int) -> int:
+    digest = hashlib.sha256(f"{seed}/{purpose}/{index}".encode()).digest()
+    return int.from_bytes(digest[:4], "big")
+
+
+def picture_order(seed: int, count: int, first: int, wanted: int) -> list[int]:
+    """Indices of samples first, first + 1, ... when every epoch is a fresh permutation of `count` pictures."""
+    order = []
+    for position in range(first, first + wanted):
+        epoch, place = divmod(position, count)
+        generator = torch.Generator().manual_seed(_seed_for(seed, "order", epoch))
+        order.append(int(torch.randperm(count, generator=generator)[place]))
+    return order
+
+
+def initial_pair(host: DiffusionHost, config: TrainConfig) -> EmbeddingPair:
+    """The pair at step 0, on the host's device."""
+    positive = host.initial_vectors(config.initialization_text, config.vectors)
+    if not config.use_negative:
+        return EmbeddingPair(config.name, positive)
+    generator = torch.Generator().manual_seed(_seed_for(config.seed, "negative", 0))
+    negative = {
+        key: v + NEGATIVE_JITTER * torch.randn(v.shape, generator=generator).to(v)
+        for key, v in host.initial_vectors(config.initialization_text, config.negative_vectors).items()
+    }
+    return EmbeddingPair(config.name, positive, negative)
+
+
+class Training:
+    """The pair, its optimizer and the step; `run` makes steps until config.steps."""
+
+    def __init__(self, host: DiffusionHost, config: TrainConfig, pictures: Sequence[TrainingPicture]) -> None:
+        self.host = host
+        self.config = config
+        self.pictures = pictures
+        self.rates = RateSchedule.parse(config.learning_rate)
+        self.guidance = Guidance.parse(config.guidance)
+        self.pair = initial_pair(host, config)
+        self.step = 0
+        halves: list[Vectors] = [half for half in (self.pair.positive, self.pair.negative) if half is not None]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": [v.requires_grad_(True) for v in half.values()]} for half in halves],
+            lr=self.rates.rate(1),
+            betas=(config.beta1, config.beta2),
+            weight_decay=config.weight_decay,
+        )
+
+    def run(self) -> Iterator[StepReport]:
+        """Train inside a host session; closing the generator at any step puts the model back as it was."""
+        with self.host.session(), self.host.bind(self.pair.named()):
+            latents, masks = self._encode_pictures()
+            while self.step < self.config.steps:
+                started = time.perf_counter()
+                rate = self._set_rates(self.step + 1)
+                loss = self._backward(latents, masks)
+                if self.step % FINITE_CHECK_EVERY == 0 and not torch.isfinite(loss):
+                    raise TrainingError(
+                        f"the loss is no longer a finite number at step {self.step + 1}; try a lower learning_rate."
+                    )
+                self.optimizer.step()
+                self.optimizer.zero_grad(set_to_none=True)
+                self.step += 1
+                self.pair.step = self.step
+                yield StepReport(self.step, self.config.steps, loss, rate, time.perf_counter() - started)
+
+    def _encode_pictures(self) -> tuple[Tensor, Tensor | None]:
+        """Latents (N, 4, h, w), once, and mask weights (N, 1, h, w) if any picture has a mask."""
+        latents = torch.cat([self.host.encode_images(p.pixels[None].to(self.host.device)) for p in self.pictures])
+        if all(picture.mask is None for picture in self.pictures):
+            return latents, None
+        height, width = latents.shape[2:]
+        plain = torch.ones(1, height, width)
+        masks = [plain if p.mask is None else latent_weight(p.mask, height, width) for p in self.pictures]
+        return latents, torch.stack(masks).to(latents)
+
+    def _set_rates(self, step: int) -> float:
+        rate = lr_at(self.rates, step, self.config.steps, self.config.warmup, self.config.cosine)
+        for group, ratio in zip(self.optimizer.param_groups, (1.0, self.config.negative_lr_ratio), strict=False):
+            group["lr"] = rate * ratio
+        return rate
+
+    def _backward(self, latents: Tensor, masks: Tensor | None) -> Tensor:
+        """Add up the gradient of the mean loss over all samples of this step; the mean loss, detached."""
+        config, device = self.config, latents.device
+        samples = config.batch_size * config.accumulation
+        draws = Draws(config.seed, self.step)
+        order = picture_order(config.seed, len(latents), self.step * samples, samples)
+        noise = draws.noise((samples, *latents.shape[1:])).to(latents)
+        timesteps = draws.integers(self.host.schedule.timesteps, samples).to(device)
+        prompts, negative_prompts = self._prompts(draws, order)
+        total = torch.zeros((), device=device)
+        for first in range(0, samples, config.batch_size):
+            part = slice(first, first + config.batch_size)
+            loss = noise_loss(
+                self.host,
+                latents[order[part]],
+                noise[part],
+                timesteps[part],
+                self.host.encode_prompts(prompts[part]),
+                self.host.encode_prompts(negative_prompts[part]) if config.use_negative else None,
+                self.guidance.at(timesteps[part], self.host.schedule.timesteps),
+                None if masks is None else masks[order[part]],
+                config.min_snr,
+            )
+            loss = loss.sum() / samples
+            loss.backward()
+            total += loss.detach()
+        return total
+
+    def _prompts(self, draws: Draws, order: Sequence[int]) -> tuple[list[str], list[str]]:
+        config = self.config
+        captions = [self.pictures[i].caption for i in order]
+
+        def draw(templates: tuple[str, ...], word: str) -> list[str]:
+            chosen = draws.integers(len(templates), len(order)).tolist()
+            return [fill(templates[i], word, caption) for i, caption in zip(chosen, captions, strict=True)]
+
+        return draw(config.templates, config.name), draw(config.negative_templates, negative_name(config.name))
+
+    def snapshot(self) -> Snapshot:
+        """The whole state, copied; raises TrainingError rather than keep vectors that are not finite."""
+        tensors = {}
+        for prefix, half in (("positive", self.pair.positive), ("negative", self.pair.negative)):
+            for key, vectors in (half or {}).items():
+                tensors[f"{prefix}.{key}"] = vectors
+                for moment, value in self.optimizer.state.get(vectors, {}).items():
+                    tensors[f"{prefix}.{key}.{moment}"] = torch.as_tensor(value)
+        copies = {name: t.detach().cpu().clone() for name, t in tensors.items()}
+        if not all(torch.isfinite(t).all() for t in copies.values()):
+            raise TrainingError(
+                f"the vectors are no longer finite at step {self.step}; the snapshot before it is kept."
+            )
+        return Snapshot(copies, self.config.to_json(), self.step, fingerprint(self.pictures))
+
+    @torch.no_grad()
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on from a snapshot of the same settings (but for `steps` and `save_every`) and pictures."""
+        self._check_same(snapshot)
+        for prefix, half in (("positive", self.pair.positive), ("negative", self.pair.negative)):
+            for key, vectors in (half or {}).items():
+                vectors.copy_(snapshot.tensors[f"{prefix}.{key}"])
+                moments = ("step", "exp_avg", "exp_avg_sq")
+                state = {m: snapshot.tensors.get(f"{prefix}.{key}.{m}") for m in moments}
+                if state["step"] is not None:
+                    # AdamW counts its steps on the CPU
+                    self.optimizer.state[vectors] = {
+                        m: t.clone() if m == "step" else t.to(vectors) for m, t in state.items() if t is not None
+                    }
+        self.step = self.pair.step = snapshot.step
+
+    def _check_same(self, snapshot: Snapshot) -> None:
+        old, new = json.loads(snapshot.config), json.loads(self.config.to_json())
+        for name in new:
+            free = {"save_every", "steps"} if not self.config.cosine else {"save_every"}
+            if name not in free and old.get(name) != new[name]:
+                raise SettingError(
+                    f"this training was started with {name} {old.get(name)}, so it cannot go on with {new[name]}."
+                )
+        if snapshot.fingerprint != fingerprint(self.pictures):
+            raise SettingError(
+                "this training was started from another picture or mask, so it cannot go on with this one."
+            )
+        if snapshot.step > self.config.steps:
+            raise SettingError(f"this training is already at step {snapshot.step}, past {self.config.steps}.")

@@ -1,0 +1,102 @@
+"""Drawing with learned words: which of them a prompt holds, and their negatives beside the user's own."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from ..engine.embedding import EmbeddingPair, negative_name
+from ..engine.errors import ModelError
+from ..engine.host import Vectors
+from ..engine.storage import EMBEDDING_SUFFIXES, load_pair
+from .diffusers import ENCODER, DiffusersHost
+from .prompt_tokens import chunks_of, words_for
+
+BATCH = 4
+
+
+@dataclass(frozen=True)
+class LearnedPrompt:
+    """A prompt, the effective negative prompt, and the vectors that both use."""
+
+    prompt: str
+    negative_prompt: str
+    embeddings: dict[str, Vectors]
+    added: tuple[str, ...] = ()
+
+
+def with_learned_words(host: DiffusersHost, folder: Path, prompt: str, negative_prompt: str) -> LearnedPrompt:
+    """Find the folder's words in both prompts and add the negatives of those in the positive one, once."""
+    pairs = {}
+    for name in _mentioned(folder, f"{prompt} {negative_prompt}"):
+        pair = load_pair(folder, name)
+        _check_width(host, pair)
+        pairs[name] = pair
+    embeddings = {word: vectors for pair in pairs.values() for word, vectors in pair.named().items()}
+    used, typed = words_in(host, prompt, embeddings), words_in(host, negative_prompt, embeddings)
+    added = [
+        negative_name(word)
+        for word in used
+        if word in pairs and pairs[word].negative is not None and negative_name(word) not in typed
+    ]
+    effective = ", ".join([negative_prompt, *added] if negative_prompt.strip() else added)
+    return LearnedPrompt(prompt, effective, embeddings, tuple(added))
+
+
+def _mentioned(folder: Path, text: str) -> list[str]:
+    """Names in the folder whose letters occur in the text: the few files worth opening."""
+    if not folder.is_dir():
+        return []
+    names = sorted({path.stem for path in folder.iterdir() if path.suffix in EMBEDDING_SUFFIXES})
+    return [name for name in names if name.lower() in text.lower()]
+
+
+def _check_width(host: DiffusersHost, pair: EmbeddingPair) -> None:
+    wanted = int(host.parts.text_encoder.config.hidden_size)
+    widths = {v.shape[1] for vectors in pair.named().values() for v in vectors.values()}
+    if widths != {wanted} or set(pair.positive) != {ENCODER}:
+        raise ModelError(
+            f"{pair.name} was made for another kind of model: its vectors are {max(widths)} wide, this one's {wanted}."
+        )
+
+
+def words_in(host: DiffusersHost, text: str, embeddings: dict[str, Vectors]) -> list[str]:
+    """The learned words that the tokenizer finds in the text, in order, each once."""
+    words = words_for({name: len(vectors[ENCODER]) for name, vectors in embeddings.items()}, host.token_ids)
+    places = [place for chunk in chunks_of(host.token_ids(text), words) for place in chunk.places]
+    return list(dict.fromkeys(name for _, name in places))
+
+
+def draw(
+    host: DiffusersHost,
+    words: LearnedPrompt,
+    seeds: Sequence[int],
+    steps: int,
+    guidance_scale: float,
+    on_step: Callable[[int], object] = lambda pictures: None,
+) -> list[Image.Image]:
+    """One picture per seed; `on_step` is told how many pictures have come a step further."""
+    pictures: list[Image.Image] = []
+    with host.bind(words.embeddings):
+        for first in range(0, len(seeds), BATCH):
+            part = list(seeds[first : first + BATCH])
+            pictures += host.generate(
+                [words.prompt] * len(part),
+                [words.negative_prompt] * len(part),
+                part,
+                steps,
+                guidance_scale,
+                on_step=on_step,
+            )
+    return pictures
+
+
+def picture_bytes(picture: Image.Image) -> bytes:
+    """The picture as a PNG file."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,0 +1,107 @@
+"""From a path to a model: a folder in diffusers' layout, a single-file checkpoint, or the embedded model."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from safetensors import SafetensorError
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from ..engine.errors import ModelError
+from .diffusers import Components, DiffusersHost
+from .single_file import to_diffusers
+
+EMBEDDED_MODEL = Path(__file__).parents[1] / "assets" / "model"
+CHECKPOINT_SUFFIXES = (".safetensors", ".ckpt")
+
+
+def load_host(model: Path | None = None, device: str = "auto", precision: str = "auto") -> DiffusersHost:
+    """Load a model for training and drawing; raises ModelError in one sentence.
+
+    model: None for the embedded one. device: "auto", "cpu", "cuda" or "mps". precision: "auto", "fp32" or "bf16".
+    """
+    path = EMBEDDED_MODEL if model is None else model
+    if not path.exists():
+        raise ModelError(f"there is no model at {path}.")
+    if path.is_dir():
+        parts = _load_folder(path, path.name)
+    elif path.suffix in CHECKPOINT_SUFFIXES:
+        with tempfile.TemporaryDirectory(prefix="dreamartist-") as folder:
+            to_diffusers(path, Path(folder))
+            parts = _load_folder(Path(folder), path.stem)
+    else:
+        raise ModelError(
+            f"{path.name} is not a model: give a folder in diffusers' layout, or a .safetensors or .ckpt file."
+        )
+    where = choose_device(device)
+    return DiffusersHost(parts, where, choose_precision(precision, where))
+
+
+def training_defaults(model: Path | None = None) -> dict[str, Any]:
+    """The settings that a model folder recommends in its training_defaults.json: the embedded model's is in there."""
+    try:
+        values = json.loads(((model or EMBEDDED_MODEL) / "training_defaults.json").read_text(encoding="utf-8"))
+    except OSError:  # no recommendation
+        return {}
+    except ValueError as error:
+        raise ModelError(f"training_defaults.json of the model is not JSON: {error}.") from error
+    return values if isinstance(values, dict) else {}
+
+
+def choose_device(wanted: str) -> torch.device:
+    """`auto` is the GPU if there is one."""
+    if wanted != "auto":
+        return torch.device(wanted)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
+    """`auto` is bf16 where the device computes in it, which is several times faster, and else fp32."""
+    if wanted != "auto":
+        return {"fp32": torch.float32, "bf16": torch.bfloat16}[wanted]
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported()
+    else:
+        fast = device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return torch.bfloat16 if fast else torch.float32
+
+
+def _load_folder(folder: Path, name: str) -> Components:
+    _check_family(folder, name)
+    options = {"local_files_only": True}
+    try:
+        return Components(
+            unet=UNet2DConditionModel.from_pretrained(folder, subfolder="unet", **options),
+            vae=AutoencoderKL.from_pretrained(folder, subfolder="vae", **options),
+            text_encoder=CLIPTextModel.from_pretrained(folder, subfolder="text_encoder", **options),
+            tokenizer=CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer", **options),
+            scheduler=DDIMScheduler.from_pretrained(folder, subfolder="scheduler", **options),
+            name=name,
+        )
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise ModelError(f"the model {name} is incomplete or damaged: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return line if line.endswith(".") else line + "."
+
+
+def _check_family(folder: Path, name: str) -> None:
+    """Refuse what is not a Stable Diffusion 1 or 2 before anything large is read."""
+    try:
+        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+        unet = json.loads((folder / "unet" / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{name} is not a Stable Diffusion folder in diffusers' layout.") from error
+    if "text_encoder_2" in index or "unet" not in index:
+        raise ModelError(f"{name} is not a Stable Diffusion 1 or 2 model; others cannot be trained yet.")
+    if unet.get("in_channels") != 4:
+        raise ModelError(f"{name} takes {unet.get('in_channels')} input channels (an inpainting model?), not 4.")

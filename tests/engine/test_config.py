@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dreamartist_ext.engine.config import TrainConfig, field_type
+from dreamartist_ext.engine.embedding import check_name
+from dreamartist_ext.engine.errors import SettingError
+
+
+def test_json_and_back_is_the_identity():
+    config = TrainConfig(name="mycat", learning_rate="0.005:100, 1e-3", guidance="1.5-3:cos", width=512)
+    assert TrainConfig.from_mapping(json.loads(config.to_json())) == config
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0."),
+        ({"steps": "-5"}, "steps must be at least 1, got -5."),
+        ({"steps": "1.5"}, "steps must be a whole number, got '1.5'."),
+        ({"steps": "ten"}, "steps must be a whole number, got 'ten'."),
+        ({"steps": True}, "steps must be a whole number, got True."),
+        ({"steps": float("inf")}, "steps must be a whole number, got inf."),
+        ({"negative_lr_ratio": "nan"}, "negative_lr_ratio must be a finite number, got nan."),
+        ({"negative_lr_ratio": 0}, "negative_lr_ratio must be more than 0, got 0."),
+        ({"min_snr": -1}, "min_snr must be at least 0, got -1."),
+        ({"vectors": 76}, "vectors must be at most 75, got 76."),
+        ({"beta2": 1}, "beta2 must be at most 0.999999, got 1."),
+        ({"width": 100}, "width must be a multiple of 64, got 100."),
+        ({"template": "a cat"}, 'template must contain "[name]" in each of its prompts, got "a cat".'),
+        ({"cosine": "yes"}, "cosine must be true or false, got 'yes'."),
+        ({"step": 5}, 'there is no setting "step".'),
+        ({"seed": -1}, "seed must be at least 0, got -1."),
+        ({"seed": None}, "seed must be a whole number, got None."),
+    ],
+)
+def test_a_bad_value_is_named_in_one_sentence(values, sentence):
+    with pytest.raises(SettingError) as refused:
+        TrainConfig.from_mapping(values)
+    assert str(refused.value) == sentence
+
+
+@pytest.mark.parametrize("item", fields(TrainConfig), ids=lambda item: item.name)
+def test_every_setting_has_what_a_user_interface_needs(item):
+    assert item.metadata["label"]
+    assert item.metadata["help"].endswith(".")
+    assert item.metadata["group"]
+    assert field_type(item) in (int, float, bool, str)
+
+
+@given(st.sampled_from([f.name for f in fields(TrainConfig)]), st.one_of(st.text(), st.integers(), st.floats(), st.none()))
+def test_whatever_is_given_is_taken_or_refused(name, value):
+    try:
+        config = TrainConfig.from_mapping({name: value})
+    except SettingError as refused:
+        assert name in str(refused)
+        assert "\n" not in str(refused).replace(repr(value), "").replace(str(value), "")
+    else:
+        assert TrainConfig.from_mapping(json.loads(config.to_json())) == config
+
+
+@pytest.mark.parametrize("name", ["mycat", "my-cat_2", "A1", "x" * 64])
+def test_names_that_are_fine(name):
+    assert check_name(name) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", " ", "my cat", "a/b", "..", "../x", "a\\b", "🐱", "x" * 65, "x" * 300, "mycat-neg", "CON", "lpt1", "-x", "a:b", "é", "a\n"],
+)
+def test_names_that_are_refused_in_one_sentence(name):
+    with pytest.raises(SettingError, match="^name must") as refused:
+        check_name(name)
+    assert str(refused.value).count("\n") == 0
+    assert len(str(refused.value)) < 200

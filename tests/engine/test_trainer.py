@@ -1,0 +1,182 @@
+"""The loop: exact accumulation, exact resume, nothing left on the host."""
+
+from __future__ import annotations
+
+import itertools
+from contextlib import closing
+
+import pytest
+import torch
+
+from dreamartist_ext.engine.config import TrainConfig
+from dreamartist_ext.engine.data import TrainingPicture
+from dreamartist_ext.engine.errors import SettingError, TrainingError
+from dreamartist_ext.engine.storage import load_snapshot, pt_bytes, save_snapshot
+from dreamartist_ext.engine.trainer import Training, picture_order
+
+from .fake_host import FakeHost
+
+
+def picture(seed: int = 0, masked: bool = False) -> TrainingPicture:
+    generator = torch.Generator().manual_seed(seed)
+    pixels = torch.rand(3, 16, 16, generator=generator) * 2 - 1
+    mask = torch.rand(16, 16, generator=generator) * 255 if masked else None
+    return TrainingPicture(pixels, mask, "a caption", "picture.png")
+
+
+def config(**values) -> TrainConfig:
+    return TrainConfig(**{"name": "mycat", "steps": 12, "seed": 3, **values})
+
+
+def vectors_after(settings: TrainConfig, pictures=(picture(),), host=None) -> dict[str, torch.Tensor]:
+    training = Training(host or FakeHost(), settings, pictures)
+    for _ in training.run():
+        pass
+    return {word: half["clip"].detach().clone() for word, half in training.pair.named().items()}
+
+
+def test_the_loss_falls_and_both_sides_move():
+    training = Training(FakeHost(), config(steps=300, batch_size=4, learning_rate="0.05"), [picture()])
+    start = training.pair.detached()
+    losses = [float(report.loss) for report in training.run()]
+    assert sum(losses[-50:]) < 0.8 * sum(losses[:50])
+    for before, after in ((start.positive, training.pair.positive), (start.negative, training.pair.negative)):
+        assert (before["clip"] - after["clip"].detach()).abs().min() > 1e-4
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+@pytest.mark.parametrize("negative", [True, False])
+def test_accumulating_n_equals_one_batch_of_n(count, negative):
+    pictures = [picture(seed, masked=seed == 1) for seed in range(3)]
+    common = {"use_negative": negative, "guidance": "1.5-3:cos"}
+    whole = vectors_after(config(batch_size=2 * count, **common), pictures)
+    parts = vectors_after(config(batch_size=2, accumulation=count, **common), pictures)
+    for word in whole:
+        torch.testing.assert_close(parts[word], whole[word], rtol=1e-9, atol=1e-12)
+
+
+def test_without_a_negative_it_is_plain_textual_inversion():
+    """A reference written without the engine's objective, guidance or optimizer groups."""
+    settings = config(use_negative=False, batch_size=2, template="[name]")
+    ours = vectors_after(settings)["mycat"]
+    host = FakeHost()
+    vectors = host.initial_vectors("*", 3)["clip"].requires_grad_(True)
+    optimizer = torch.optim.AdamW([vectors], lr=0.005, betas=(0.9, 0.999), weight_decay=0.0)
+    from dreamartist_ext.engine.trainer import Draws
+
+    latents = host.encode_images(picture().pixels[None])
+    for step in range(12):
+        draws = Draws(3, step)
+        noise, timesteps = draws.noise((2, 4, 2, 2)).double(), draws.integers(50, 2)
+        abar = host.schedule.alphas_cumprod[timesteps][:, None, None, None]
+        noisy = abar.sqrt() * latents + (1 - abar).sqrt() * noise
+        prediction = host.predict(noisy, timesteps, vectors.mean(0).expand(2, -1))
+        optimizer.zero_grad()
+        torch.nn.functional.mse_loss(prediction, noise).backward()
+        optimizer.step()
+    torch.testing.assert_close(ours, vectors.detach())
+
+
+def test_the_negatives_rate_ratio_holds_through_schedule_changes():
+    training = Training(FakeHost(), config(learning_rate="0.01:3, 0.001", negative_lr_ratio=0.5), [picture()])
+    rates = []
+    for _ in training.run():
+        rates.append(tuple(group["lr"] for group in training.optimizer.param_groups))
+    assert rates == [(0.01, 0.005)] * 3 + [(0.001, 0.0005)] * 9
+
+
+@pytest.mark.parametrize("stop", [1, 5, 11])
+@pytest.mark.parametrize("negative", [True, False])
+def test_resume_gives_the_same_bytes(tmp_path, stop, negative):
+    settings = config(batch_size=2, accumulation=2, use_negative=negative, warmup=3, cosine=True)
+    pictures = [picture(0), picture(1), picture(2)]
+    whole = Training(FakeHost(), settings, pictures)
+    for _ in whole.run():
+        pass
+    stopped = Training(FakeHost(), settings, pictures)
+    with closing(stopped.run()) as reports:
+        for _ in itertools.islice(reports, stop):
+            pass
+    save_snapshot(stopped.snapshot(), tmp_path / "s.safetensors")
+    resumed = Training(FakeHost(), settings, pictures)
+    resumed.restore(load_snapshot(tmp_path / "s.safetensors"))
+    assert [report.step for report in resumed.run()] == list(range(stop + 1, 13))
+    for word, half in whole.pair.named().items():
+        ours = pt_bytes(word, resumed.pair.named()[word], resumed.step, {})
+        assert ours == pt_bytes(word, half, whole.step, {})
+
+
+def test_resume_refuses_other_settings_and_other_pictures():
+    training = Training(FakeHost(), config(), [picture(0)])
+    snapshot = training.snapshot()
+    with pytest.raises(SettingError, match="started with seed 3, so it cannot go on with 4"):
+        Training(FakeHost(), config(seed=4), [picture(0)]).restore(snapshot)
+    with pytest.raises(SettingError, match="another picture"):
+        Training(FakeHost(), config(), [picture(1)]).restore(snapshot)
+    Training(FakeHost(), config(steps=500, save_every=7), [picture(0)]).restore(snapshot)
+
+
+@pytest.mark.parametrize("ending", ["done", "closed", "error"])
+def test_the_host_is_put_back_whichever_way_it_ends(ending):
+    host = FakeHost()
+    training = Training(host, config(), [picture()])
+    if ending == "error":
+        host.predict = lambda *_: (_ for _ in ()).throw(RuntimeError("out of memory"))
+        with pytest.raises(RuntimeError, match="out of memory"):
+            next(training.run())
+    else:
+        reports = training.run()
+        next(reports)
+        assert host.open_sessions == 1
+        assert set(host.embeddings) == {"mycat", "mycat-neg"}
+        if ending == "closed":
+            reports.close()
+        else:
+            list(reports)
+    assert host.open_sessions == 0
+    assert host.embeddings == {}
+
+
+def test_a_loss_that_is_not_finite_ends_the_training_and_keeps_the_vectors():
+    host = FakeHost()
+    training = Training(host, config(), [picture()])
+    true_predict = host.predict
+    host.predict = lambda *a: true_predict(*a) * (float("nan") if training.step >= 10 else 1)
+    with pytest.raises(TrainingError, match="no longer a finite number at step 11"):
+        list(training.run())
+    assert all(torch.isfinite(half["clip"]).all() for half in training.pair.named().values())
+    assert training.snapshot().step == 10
+
+
+def test_a_mask_of_plain_weight_changes_nothing_and_another_one_does():
+    shaped = picture(0)
+    plain = TrainingPicture(shaped.pixels, torch.full((16, 16), 127.0), "", "")
+    left = torch.zeros(16, 16)
+    left[:, :8] = 255
+    lopsided = TrainingPicture(shaped.pixels, left, "", "")
+    without, same, other = (vectors_after(config(), [p])["mycat"] for p in (shaped, plain, lopsided))
+    torch.testing.assert_close(same, without)
+    assert (other - without).abs().max() > 1e-4
+
+
+def test_the_same_seed_gives_the_same_vectors_whatever_the_global_one():
+    torch.manual_seed(1)
+    first = vectors_after(config())
+    torch.manual_seed(2)
+    before = torch.random.get_rng_state()
+    second = vectors_after(config())
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert all(torch.equal(first[word], second[word]) for word in first)
+    assert not torch.equal(first["mycat"], vectors_after(config(seed=4))["mycat"])
+
+
+def test_every_picture_comes_once_per_epoch():
+    order = picture_order(0, 5, 0, 15)
+    assert [sorted(order[i : i + 5]) for i in (0, 5, 10)] == [[0, 1, 2, 3, 4]] * 3
+    assert picture_order(0, 5, 7, 4) == order[7:11]
+
+
+def test_the_negative_starts_as_the_positive_with_a_little_noise():
+    training = Training(FakeHost(), config(vectors=3, negative_vectors=3), [picture()])
+    distance = (training.pair.positive["clip"] - training.pair.negative["clip"]).detach().abs()
+    assert 0 < distance.max() < 6e-3

@@ -1,0 +1,97 @@
+"""Small models with random weights, so that tests of the machinery need no trained one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from dreamartist_ext.hosts.diffusers import Components, DiffusersHost
+
+START, END = "<|startoftext|>", "<|endoftext|>"
+TEXT_WIDTH = 32
+
+
+def write_tokenizer(folder: Path) -> CLIPTokenizer:
+    """A CLIP tokenizer that knows single letters and, so that ids are shorter than letters, the word "cat"."""
+    letters = [chr(n) for n in range(33, 127)]
+    merges = [("c", "a"), ("ca", "t</w>")]
+    tokens = [*letters, *(c + "</w>" for c in letters), *("".join(pair) for pair in merges), START, END]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(" ".join(pair) for pair in merges) + "\n")
+    special = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": END}
+    (folder / "special_tokens_map.json").write_text(json.dumps(special))
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "CLIPTokenizer", "model_max_length": 77, **special})
+    )
+    return CLIPTokenizer.from_pretrained(folder)
+
+
+def tiny_components(folder: Path, prediction_type: str = "epsilon", seed: int = 0) -> Components:
+    """f = 8, 64-pixel pictures, about 0.5 M parameters."""
+    tokenizer = write_tokenizer(folder / "tokenizer")
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        unet = UNet2DConditionModel(
+            sample_size=8,
+            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+            block_out_channels=(32, 32),
+            layers_per_block=1,
+            cross_attention_dim=TEXT_WIDTH,
+            attention_head_dim=[2, 2],
+        )
+        vae = AutoencoderKL(
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            block_out_channels=(32,) * 4,
+            layers_per_block=1,
+            sample_size=64,
+        )
+        text_encoder = CLIPTextModel(
+            CLIPTextConfig(
+                vocab_size=len(tokenizer),
+                hidden_size=TEXT_WIDTH,
+                intermediate_size=64,
+                num_hidden_layers=2,
+                num_attention_heads=2,
+                projection_dim=TEXT_WIDTH,
+                bos_token_id=tokenizer.bos_token_id,
+                eos_token_id=tokenizer.eos_token_id,
+                pad_token_id=tokenizer.pad_token_id,
+            )
+        )
+    scheduler = DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        prediction_type=prediction_type,
+    )
+    return Components(unet, vae, text_encoder, tokenizer, scheduler, "tiny")
+
+
+def tiny_host(folder: Path, prediction_type: str = "epsilon") -> DiffusersHost:
+    return DiffusersHost(tiny_components(folder, prediction_type), torch.device("cpu"), torch.float32)
+
+
+def save_folder(parts: Components, folder: Path) -> Path:
+    """The same model in diffusers' folder layout."""
+    for name in ("unet", "vae", "text_encoder", "tokenizer", "scheduler"):
+        getattr(parts, name).save_pretrained(folder / name)
+    index = {
+        "_class_name": "StableDiffusionPipeline",
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "scheduler": ["diffusers", "DDIMScheduler"],
+    }
+    (folder / "model_index.json").write_text(json.dumps(index))
+    return folder
