@@ -77,12 +77,13 @@ def train(
     from .engine.run import RunFiles
     from .engine.storage import load_snapshot
     from .engine.trainer import Training
-    from .hosts.model_files import load_host, training_defaults
+    from .hosts.model_files import load_host, quiet_libraries, training_defaults
 
     config = TrainConfig.from_mapping(training_defaults(model) | given)
     files = RunFiles(out, config.name)
     files.check(resume, overwrite)
     check_pictures(pictures)
+    quiet_libraries()
     host = load_host(model, device, precision)
     size = host.picture_size
     loaded = load_pictures(pictures, config.width or size, config.height or size)
@@ -190,10 +191,11 @@ def generate(
         raise SettingError(f"out must be a .png file, got {out.name}.")
     from tqdm import tqdm
 
-    from .hosts.generation import draw, picture_bytes, with_learned_words
-    from .hosts.model_files import load_host
     from .engine.storage import write_all_atomically
+    from .hosts.generation import draw, picture_bytes, with_learned_words
+    from .hosts.model_files import load_host, quiet_libraries
 
+    quiet_libraries()
     host = load_host(model, device, precision)
     words = with_learned_words(host, embeddings, prompt, negative)
     if words.added:

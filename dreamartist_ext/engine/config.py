@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import Field, asdict, dataclass, field, fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from .data import check_templates
 from .embedding import MAX_VECTORS, check_name
 from .errors import SettingError
 from .guidance import Guidance
@@ -99,10 +100,8 @@ class TrainConfig:
         for side in ("width", "height"):
             if getattr(self, side) % 64:
                 raise SettingError(f"{side} must be a multiple of 64, got {getattr(self, side)}.")
-        for text in ("template", "negative_template"):
-            prompts = _split(getattr(self, text))
-            if not prompts or not all("[name]" in prompt for prompt in prompts):
-                raise SettingError(f'{text} must contain "[name]" in each of its prompts, got "{getattr(self, text)}".')
+        for template in (self.template, self.negative_template):
+            check_templates(_split(template))
 
     @property
     def templates(self) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +47,7 @@ class RunFiles:
 
 def run_to_files(
     training: Training, files: RunFiles, provenance: Mapping[str, str] | None = None
-) -> Iterator[StepReport]:
+) -> Generator[StepReport, None, None]:
     """Pass on the reports of `training.run()`, with a snapshot every `save_every` steps, one when it ends early by
     an error of ours or by closing this generator, and both embeddings at the end.
 

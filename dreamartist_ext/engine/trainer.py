@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -111,7 +110,7 @@ class Training:
             weight_decay=config.weight_decay,
         )
 
-    def run(self) -> Iterator[StepReport]:
+    def run(self) -> Generator[StepReport, None, None]:
         """Train inside a host session; closing the generator at any step puts the model back as it was."""
         with self.host.session(), self.host.bind(self.pair.named()):
             latents, masks = self._encode_pictures()
@@ -136,7 +135,10 @@ class Training:
             return latents, None
         height, width = latents.shape[2:]
         plain = torch.ones(1, height, width)
-        masks = [plain if p.mask is None else latent_weight(p.mask, height, width) for p in self.pictures]
+        masks = [
+            plain if p.mask is None else latent_weight(p.mask, height, width, f'The mask of "{p.source}"')
+            for p in self.pictures
+        ]
         return latents, torch.stack(masks).to(latents)
 
     def _set_rates(self, step: int) -> float:

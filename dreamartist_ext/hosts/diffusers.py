@@ -44,7 +44,7 @@ class DiffusersHost:
         self.device = device
         self.precision = precision
         for module in self._modules():
-            module.to(device=device, dtype=torch.float32)
+            module.float().to(device)
         for convolutional in (parts.unet, parts.vae):
             convolutional.to(memory_format=torch.channels_last)
         self.schedule = NoiseSchedule(

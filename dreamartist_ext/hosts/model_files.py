@@ -9,8 +9,10 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers.utils import logging as diffusers_logging
 from safetensors import SafetensorError
 from transformers import CLIPTextModel, CLIPTokenizer
+from transformers.utils import logging as transformers_logging
 
 from ..engine.errors import ModelError
 from .diffusers import Components, DiffusersHost
@@ -73,16 +75,22 @@ def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if fast else torch.float32
 
 
+def quiet_libraries() -> None:
+    """No progress bars of the libraries' own while a model loads, and only their errors."""
+    for library in (diffusers_logging, transformers_logging):
+        library.disable_progress_bar()
+        library.set_verbosity_error()
+
+
 def _load_folder(folder: Path, name: str) -> Components:
     _check_family(folder, name)
-    options = {"local_files_only": True}
     try:
         return Components(
-            unet=UNet2DConditionModel.from_pretrained(folder, subfolder="unet", **options),
-            vae=AutoencoderKL.from_pretrained(folder, subfolder="vae", **options),
-            text_encoder=CLIPTextModel.from_pretrained(folder, subfolder="text_encoder", **options),
-            tokenizer=CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer", **options),
-            scheduler=DDIMScheduler.from_pretrained(folder, subfolder="scheduler", **options),
+            unet=UNet2DConditionModel.from_pretrained(folder, subfolder="unet", local_files_only=True),
+            vae=AutoencoderKL.from_pretrained(folder, subfolder="vae", local_files_only=True),
+            text_encoder=CLIPTextModel.from_pretrained(folder, subfolder="text_encoder", local_files_only=True),
+            tokenizer=CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer", local_files_only=True),
+            scheduler=DDIMScheduler.from_pretrained(folder, subfolder="scheduler", local_files_only=True),
             name=name,
         )
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:

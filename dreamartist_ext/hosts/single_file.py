@@ -117,6 +117,18 @@ SCHEDULER_DEFAULTS: Config = SCHEDULER_FIXED | {
 }
 PARAMETERIZATIONS = {"epsilon": "eps", "v_prediction": "v"}  # diffusers' word -> ldm's
 
+# ldm's words whose other values no diffusers configuration of this kind has
+LDM_UNET_FIXED: Config = {
+    "use_spatial_transformer": True,
+    "transformer_depth": 1,
+    "use_linear_in_transformer": False,
+    "use_scale_shift_norm": False,
+    "resblock_updown": False,
+    "num_classes": None,
+    "disable_self_attentions": None,
+    "num_attention_blocks": None,
+}
+
 # Names of modules inside a block, diffusers -> ldm.
 RESNET = {
     "norm1": "in_layers.0",
@@ -135,8 +147,8 @@ ATTENTION = {
 }
 VAE_RESNET = {"norm1": "norm1", "conv1": "conv1", "norm2": "norm2", "conv2": "conv2", "conv_shortcut": "nin_shortcut"}
 VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
+VAE_ENDS = {"conv_in": "conv_in", "conv_norm_out": "norm_out", "conv_out": "conv_out"}
 VAE_OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}  # diffusers before 0.15
-OPTIONAL = "conv_shortcut"  # only where a block changes the width
 
 
 def to_single_file(folder: Path, out: Path) -> None:
@@ -158,7 +170,7 @@ def to_single_file(folder: Path, out: Path) -> None:
     clip_folder = out.resolve().with_suffix(".clip")
     config = ldm_config(unet, vae, schedule, clip_folder)
     tensors = {
-        **_prefixed(UNET_PREFIX, ldm_tensors(_read_weights(folder / "unet"), unet_names(unet), "U-Net")),
+        **_prefixed(UNET_PREFIX, _renamed(_read_weights(folder / "unet"), unet_names(unet), "U-Net")),
         **_prefixed(VAE_PREFIX, _vae_tensors(_read_weights(folder / "vae"), vae)),
         **_prefixed(TEXT_PREFIX, _text_tensors(_read_weights(folder / "text_encoder"), text)),
     }
@@ -173,51 +185,30 @@ def to_single_file(folder: Path, out: Path) -> None:
 
 
 def to_diffusers(checkpoint: Path, folder: Path) -> None:
-    """Write the diffusers folder of a single file whose YAML is beside it, all or nothing; needs diffusers.
+    """Write the diffusers folder of a single file whose YAML is beside it, all or nothing.
 
     The schedule and the kind of prediction are kept; the sampler of the folder is DDIM.
     Raises ModelError when the file or its YAML is not a complete Stable Diffusion v1-type model.
     """
-    from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel  # not in the WebUI's environment
-
     if folder.exists() and any(folder.iterdir()):
         raise FileError(f"{folder} is not empty.")
-    tensors = _read_safetensors(checkpoint)
-    config = _read_yaml(checkpoint.with_suffix(".yaml"))
-    params = config["model"]["params"]
-    clip_folder = _clip_folder(checkpoint, params["cond_stage_config"].get("params", {}).get("version", ""))
+    configs, version = _read_yaml(checkpoint.with_suffix(".yaml"))
+    clip_folder = _clip_folder(checkpoint, version)
     text = _read_json(clip_folder / "config.json")
-
-    unet = _from_library(UNet2DConditionModel, tensors, config, UNET_PREFIX)
-    unet.register_to_config(sample_size=params["image_size"])
-    vae = _from_library(AutoencoderKL, tensors, config, VAE_PREFIX)
-    vae.register_to_config(sample_size=params["first_stage_config"]["params"]["ddconfig"]["resolution"])
-    _check_complete(_prefixed(UNET_PREFIX, ldm_tensors(unet.state_dict(), unet_names(unet.config), "U-Net")), tensors)
-    _check_complete(_prefixed(VAE_PREFIX, _vae_tensors(vae.state_dict(), vae.config)), tensors)
-    text_tensors = {n.removeprefix(TEXT_PREFIX): tensor for n, tensor in _part(tensors, TEXT_PREFIX).items()}
-    _check_complete(_prefixed(TEXT_PREFIX, _text_tensors(text_tensors, text)), tensors)
-    text_tensors.pop(POSITIONS, None)
-    predictions = {ldm: name for name, ldm in PARAMETERIZATIONS.items()}
-    scheduler = DDIMScheduler(
-        num_train_timesteps=params["timesteps"],
-        beta_start=params["linear_start"],
-        beta_end=params["linear_end"],
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-        prediction_type=predictions[params.get("parameterization", "eps")],
-    )
-    tokenizer = {name: clip_folder / name for name in (*TOKENIZER_FILES, *TOKENIZER_EXTRAS)}
+    tensors = _read_safetensors(checkpoint)
+    unet = _renamed(_without(UNET_PREFIX, tensors), _inverse(unet_names(configs["unet"])), "U-Net")
+    vae = _renamed(_without(VAE_PREFIX, tensors), _inverse(vae_names(configs["vae"])), "VAE")
+    text_encoder = _text_tensors(_without(TEXT_PREFIX, tensors), text)
+    del text_encoder[POSITIONS]
     contents = {
-        "unet/config.json": unet.to_json_string().encode(),
-        "unet/diffusion_pytorch_model.safetensors": _bytes(unet.state_dict(), _dtype(tensors, UNET_PREFIX)),
-        "vae/config.json": vae.to_json_string().encode(),
-        "vae/diffusion_pytorch_model.safetensors": _bytes(vae.state_dict(), _dtype(tensors, VAE_PREFIX)),
+        "unet/config.json": _json_bytes(configs["unet"]),
+        "unet/diffusion_pytorch_model.safetensors": _bytes(unet),
+        "vae/config.json": _json_bytes(configs["vae"]),
+        "vae/diffusion_pytorch_model.safetensors": _bytes({name: _linear(name, t) for name, t in vae.items()}),
         "text_encoder/config.json": _json_bytes(text),
-        "text_encoder/model.safetensors": _bytes(text_tensors),
-        "scheduler/scheduler_config.json": scheduler.to_json_string().encode(),
-        **{f"tokenizer/{name}": path.read_bytes() for name, path in tokenizer.items() if path.exists()},
+        "text_encoder/model.safetensors": _bytes(text_encoder),
+        "scheduler/scheduler_config.json": _json_bytes(configs["scheduler"]),
+        **{f"tokenizer/{path.name}": path.read_bytes() for path in _tokenizer_files(clip_folder)},
         "model_index.json": _json_bytes(MODEL_INDEX),
     }
     write_all_atomically({folder / name: content for name, content in contents.items()})
@@ -259,7 +250,7 @@ def _unet_params(config: Config) -> Config:
         "out_channels": config["out_channels"],
         "model_channels": widths[0],
         "channel_mult": _multipliers(widths, "U-Net"),
-        "attention_resolutions": [2**level for level in attention],  # how often the picture was halved before
+        "attention_resolutions": [2**level for level in reversed(attention)],  # how often the picture was halved before
         "num_res_blocks": _layers(config, "U-Net"),
         **_heads(config, attention),
         "use_spatial_transformer": True,
@@ -293,7 +284,7 @@ def _vae_params(config: Config) -> Config:
 def _check_fixed(config: Mapping[str, Any], fixed: Config, what: str) -> None:
     for name, value in fixed.items():
         if config[name] != value:
-            raise ModelError(f"the WebUI's format has {what}s with {name} {value!r} only, got {config[name]!r}.")
+            raise ModelError(f"the {what}'s {name} must be {value!r} to exist in both formats, got {config[name]!r}.")
 
 
 def _multipliers(widths: Sequence[int], what: str) -> list[int]:
@@ -342,9 +333,62 @@ def _heads(config: Config, attention: list[int]) -> dict[str, int]:
     )
 
 
+def diffusers_configs(params: Config) -> dict[str, Config]:
+    """The configurations of U-Net, VAE and scheduler from the YAML's `model.params`; KeyError for what it lacks."""
+    unet, vae = params["unet_config"]["params"], params["first_stage_config"]["params"]["ddconfig"]
+    _check_fixed(LDM_UNET_FIXED | unet, LDM_UNET_FIXED, "U-Net")
+    _check_fixed({"attn_resolutions": []} | vae, {"attn_resolutions": []}, "VAE")
+    widths = [unet["model_channels"] * times for times in unet["channel_mult"]]
+    kinds = ["CrossAttn" if 2**level in unet["attention_resolutions"] else "" for level in range(len(widths))]
+    head_width = unet.get("num_head_channels", -1)
+    predictions = {ldm: name for name, ldm in PARAMETERIZATIONS.items()}
+    version = {"_diffusers_version": MODEL_INDEX["_diffusers_version"]}
+    unet_config = {
+        "_class_name": "UNet2DConditionModel",
+        **version,
+        "sample_size": params["image_size"],
+        "in_channels": unet["in_channels"],
+        "out_channels": unet["out_channels"],
+        "down_block_types": [f"{kind}DownBlock2D" for kind in kinds],
+        "up_block_types": [f"{kind}UpBlock2D" for kind in reversed(kinds)],
+        "block_out_channels": widths,
+        "layers_per_block": unet["num_res_blocks"],
+        "cross_attention_dim": unet["context_dim"],
+        "attention_head_dim": [w // head_width for w in widths] if head_width > 0 else unet["num_heads"],
+        "norm_num_groups": 32,
+    }
+    vae_config = {
+        "_class_name": "AutoencoderKL",
+        **version,
+        "sample_size": vae["resolution"],
+        "in_channels": vae["in_channels"],
+        "out_channels": vae["out_ch"],
+        "down_block_types": ["DownEncoderBlock2D"] * len(vae["ch_mult"]),
+        "up_block_types": ["UpDecoderBlock2D"] * len(vae["ch_mult"]),
+        "block_out_channels": [vae["ch"] * times for times in vae["ch_mult"]],
+        "layers_per_block": vae["num_res_blocks"],
+        "latent_channels": vae["z_channels"],
+        "norm_num_groups": 32,
+        "scaling_factor": params["scale_factor"],
+    }
+    scheduler_config = {
+        "_class_name": "DDIMScheduler",
+        **version,
+        "num_train_timesteps": params["timesteps"],
+        "beta_start": params["linear_start"],
+        "beta_end": params["linear_end"],
+        "beta_schedule": "scaled_linear",
+        "clip_sample": False,
+        "set_alpha_to_one": False,
+        "steps_offset": 1,
+        "prediction_type": predictions[params.get("parameterization", "eps")],
+    }
+    return {"unet": unet_config, "vae": vae_config, "scheduler": scheduler_config}
+
+
 def unet_names(config: Mapping[str, Any]) -> dict[str, str]:
-    """diffusers module -> ldm module, for every module of the U-Net that has weights."""
-    levels, layers = len(config["block_out_channels"]), _layers(config, "U-Net")
+    """diffusers' name -> ldm's, for every tensor of the U-Net."""
+    widths, layers = config["block_out_channels"], _layers(config, "U-Net")
     attention = _attention_levels(config)
     names = {
         "time_embedding.linear_1": "time_embed.0",
@@ -352,53 +396,56 @@ def unet_names(config: Mapping[str, Any]) -> dict[str, str]:
         "conv_in": "input_blocks.0.0",
         "conv_norm_out": "out.0",
         "conv_out": "out.2",
-        **_inside(RESNET, "mid_block.resnets.0", "middle_block.0"),
+        **_resnet(RESNET, "mid_block.resnets.0", "middle_block.0"),
         **_inside(ATTENTION, "mid_block.attentions.0", "middle_block.1"),
-        **_inside(RESNET, "mid_block.resnets.1", "middle_block.2"),
+        **_resnet(RESNET, "mid_block.resnets.1", "middle_block.2"),
     }
     block = 1
-    for level in range(levels):
+    for level, width in enumerate(widths):
         for layer in range(layers):
-            names |= _inside(RESNET, f"down_blocks.{level}.resnets.{layer}", f"input_blocks.{block}.0")
+            widens = layer == 0 and width != widths[max(level - 1, 0)]
+            names |= _resnet(RESNET, f"down_blocks.{level}.resnets.{layer}", f"input_blocks.{block}.0", widens)
             if level in attention:
                 names |= _inside(ATTENTION, f"down_blocks.{level}.attentions.{layer}", f"input_blocks.{block}.1")
             block += 1
-        if level < levels - 1:
+        if level < len(widths) - 1:
             names[f"down_blocks.{level}.downsamplers.0.conv"] = f"input_blocks.{block}.0.op"
             block += 1
     block = 0
-    for up, level in enumerate(reversed(range(levels))):
+    for up, level in enumerate(reversed(range(len(widths)))):
         for layer in range(layers + 1):
-            names |= _inside(RESNET, f"up_blocks.{up}.resnets.{layer}", f"output_blocks.{block}.0")
+            names |= _resnet(RESNET, f"up_blocks.{up}.resnets.{layer}", f"output_blocks.{block}.0", shortcut=True)
             if level in attention:
                 names |= _inside(ATTENTION, f"up_blocks.{up}.attentions.{layer}", f"output_blocks.{block}.1")
-            if level > 0 and layer == layers:  # after the block's last layer, as its last part
+            if level > 0 and layer == layers:  # the last part of the level's last block
                 names[f"up_blocks.{up}.upsamplers.0.conv"] = f"output_blocks.{block}.{1 + (level in attention)}.conv"
             block += 1
-    return names
+    return _tensor_names(names, without_bias=("to_q", "to_k", "to_v"))
 
 
 def vae_names(config: Mapping[str, Any]) -> dict[str, str]:
-    """diffusers module -> ldm module; ldm counts the decoder's levels from the full resolution."""
-    levels, layers = len(config["block_out_channels"]), _layers(config, "VAE")
+    """The same for the VAE; ldm counts the decoder's levels too from the full resolution."""
+    widths, layers = config["block_out_channels"], _layers(config, "VAE")
+    last = len(widths) - 1
     names = {"quant_conv": "quant_conv", "post_quant_conv": "post_quant_conv"}
     for half in ("encoder", "decoder"):
-        for name, ldm in {"conv_in": "conv_in", "conv_norm_out": "norm_out", "conv_out": "conv_out"}.items():
-            names[f"{half}.{name}"] = f"{half}.{ldm}"
-        for i in range(2):
-            names |= _inside(VAE_RESNET, f"{half}.mid_block.resnets.{i}", f"{half}.mid.block_{i + 1}")
+        names |= _inside(VAE_ENDS, half, half)
+        names |= _resnet(VAE_RESNET, f"{half}.mid_block.resnets.0", f"{half}.mid.block_1")
+        names |= _resnet(VAE_RESNET, f"{half}.mid_block.resnets.1", f"{half}.mid.block_2")
         names |= _inside(VAE_ATTENTION, f"{half}.mid_block.attentions.0", f"{half}.mid.attn_1")
-    for level in range(levels):
-        up = levels - 1 - level
+    for level, width in enumerate(widths):
+        down, up = f"encoder.down_blocks.{level}", f"decoder.up_blocks.{last - level}"
         for i in range(layers):
-            names |= _inside(VAE_RESNET, f"encoder.down_blocks.{level}.resnets.{i}", f"encoder.down.{level}.block.{i}")
+            widens = i == 0 and width != widths[max(level - 1, 0)]
+            names |= _resnet(VAE_RESNET, f"{down}.resnets.{i}", f"encoder.down.{level}.block.{i}", widens)
         for i in range(layers + 1):
-            names |= _inside(VAE_RESNET, f"decoder.up_blocks.{up}.resnets.{i}", f"decoder.up.{level}.block.{i}")
-        if level < levels - 1:
-            names[f"encoder.down_blocks.{level}.downsamplers.0.conv"] = f"encoder.down.{level}.downsample.conv"
+            narrows = i == 0 and width != widths[min(level + 1, last)]
+            names |= _resnet(VAE_RESNET, f"{up}.resnets.{i}", f"decoder.up.{level}.block.{i}", narrows)
+        if level < last:
+            names[f"{down}.downsamplers.0.conv"] = f"encoder.down.{level}.downsample.conv"
         if level > 0:
-            names[f"decoder.up_blocks.{up}.upsamplers.0.conv"] = f"decoder.up.{level}.upsample.conv"
-    return names
+            names[f"{up}.upsamplers.0.conv"] = f"decoder.up.{level}.upsample.conv"
+    return _tensor_names(names)
 
 
 def _text_names(config: Config) -> dict[str, str]:
@@ -407,77 +454,71 @@ def _text_names(config: Config) -> dict[str, str]:
     )
     names = ["embeddings.token_embedding", "embeddings.position_embedding", "final_layer_norm"]
     names += [f"encoder.layers.{i}.{name}" for i in range(config["num_hidden_layers"]) for name in inside.split()]
-    return {f"text_model.{name}": f"text_model.{name}" for name in names}
+    return _tensor_names({f"text_model.{name}": f"text_model.{name}" for name in names}, without_bias=("_embedding",))
 
 
 def _inside(block: dict[str, str], name: str, ldm: str) -> dict[str, str]:
     return {f"{name}.{part}": f"{ldm}.{ldm_part}" for part, ldm_part in block.items()}
 
 
-def ldm_tensors(tensors: Mapping[str, Tensor], names: dict[str, str], what: str) -> Tensors:
-    """The tensors under their ldm names; every tensor must have one, and every module its tensors."""
-    renamed, used = {}, set()
-    for name, tensor in tensors.items():
-        module, _, leaf = name.rpartition(".")
-        if module not in names:
-            raise ModelError(f"the WebUI's format has no place for the {what}'s {name}.")
-        renamed[f"{names[module]}.{leaf}"] = tensor
-        used.add(module)
-    missing = [module for module in names if module not in used and not module.endswith(OPTIONAL)]
-    if missing:
-        raise ModelError(f"the {what}'s weights lack {missing[0]} and {len(missing) - 1} more.")
-    return renamed
+def _resnet(block: dict[str, str], name: str, ldm: str, shortcut: bool = False) -> dict[str, str]:
+    """`shortcut`: the block changes the width, so that its bypass has weights too."""
+    return _inside({part: to for part, to in block.items() if shortcut or part != "conv_shortcut"}, name, ldm)
+
+
+def _tensor_names(modules: dict[str, str], without_bias: tuple[str, ...] = ()) -> dict[str, str]:
+    names = {f"{module}.weight": f"{ldm}.weight" for module, ldm in modules.items()}
+    return names | {f"{m}.bias": f"{ldm}.bias" for m, ldm in modules.items() if not m.endswith(without_bias)}
+
+
+def _renamed(tensors: Mapping[str, Tensor], names: dict[str, str], what: str) -> Tensors:
+    """The tensors under their new names: all of them, and none that the names do not know."""
+    if unknown := [name for name in tensors if name not in names]:
+        raise ModelError(f"the {what} has {unknown[0]}, for which its configuration has no place.")
+    if missing := [name for name in names if name not in tensors]:
+        raise ModelError(f"the {what}'s weights lack {missing[0]} ({len(missing)} missing in all).")
+    return {names[name]: tensor for name, tensor in tensors.items()}
+
+
+def _inverse(names: dict[str, str]) -> dict[str, str]:
+    return {ldm: name for name, ldm in names.items()}
 
 
 def _vae_tensors(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> Tensors:
-    """The same, with the attention's linear layers as the 1x1 convolutions that ldm has in their place."""
+    """ldm has 1x1 convolutions where diffusers has the attention's linear layers."""
     modern = {}
     for name, tensor in tensors.items():
         module, _, leaf = name.rpartition(".")
         parent, _, part = module.rpartition(".")
         modern[f"{parent}.{VAE_OLD_ATTENTION[part]}.{leaf}" if part in VAE_OLD_ATTENTION else name] = tensor
-    renamed = ldm_tensors(modern, vae_names(config), "VAE")
-    return {
-        name: tensor[:, :, None, None] if ".attn_1." in name and tensor.ndim == 2 else tensor
-        for name, tensor in renamed.items()
-    }
+    renamed = _renamed(modern, vae_names(config), "VAE")
+    return {n: t[:, :, None, None] if ".attn_1." in n and t.ndim == 2 else t for n, t in renamed.items()}
+
+
+def _linear(name: str, tensor: Tensor) -> Tensor:
+    return tensor[:, :, 0, 0] if ".attentions." in name and tensor.ndim == 4 else tensor
 
 
 def _text_tensors(tensors: Mapping[str, Tensor], config: Config) -> Tensors:
-    """The text encoder's names are transformers' own; newer versions drop the `text_model.`"""
+    """The text encoder's names are transformers' own; newer versions leave out the `text_model.`"""
     full = {name if name.startswith("text_model.") else f"text_model.{name}": t for name, t in tensors.items()}
     full.pop(POSITIONS, None)
-    renamed = ldm_tensors(full, _text_names(config), "text encoder")
+    renamed = _renamed(full, _text_names(config), "text encoder")
     return {**renamed, POSITIONS: torch.arange(config["max_position_embeddings"])[None]}  # (1, 77)
-
-
-def _from_library(kind: Any, tensors: Tensors, config: Config, prefix: str) -> Any:
-    """diffusers' own conversion. It forgets num_head_channels, so the heads of each level are counted for it.
-
-    A tensor that the file lacks is left as it happens to be: `_check_complete` has the last word.
-    """
-    copy = json.loads(json.dumps(config))
-    unet = copy["model"]["params"]["unet_config"]["params"]
-    width = unet.get("num_head_channels", -1)
-    if width > 0:
-        unet["num_heads"] = [unet["model_channels"] * times // width for times in unet["channel_mult"]]
-    return kind.from_single_file(_part(tensors, prefix), original_config=copy, local_files_only=True)
-
-
-def _check_complete(expected: Tensors, tensors: Tensors) -> None:
-    missing = [name for name in expected if name not in tensors and not name.endswith(POSITIONS)]
-    if missing:
-        raise ModelError(f"the checkpoint lacks {missing[0]} and {len(missing) - 1} more.")
 
 
 def _clip_files(folder: Path, text: Config) -> dict[str, bytes]:
     """One folder that serves as configuration of the text encoder and as tokenizer."""
-    for name in TOKENIZER_FILES:
-        if not (folder / "tokenizer" / name).is_file():
-            raise ModelError(f"the tokenizer folder has no {name}.")
-    found = [path for name in (*TOKENIZER_FILES, *TOKENIZER_EXTRAS) if (path := folder / "tokenizer" / name).is_file()]
+    files = _tokenizer_files(folder / "tokenizer")
     plain = {name: text[name] for name in TEXT_CONFIG.split() if name in text}
-    return {"config.json": _json_bytes(plain), **{path.name: path.read_bytes() for path in found}}
+    return {"config.json": _json_bytes(plain), **{path.name: path.read_bytes() for path in files}}
+
+
+def _tokenizer_files(folder: Path) -> list[Path]:
+    for name in TOKENIZER_FILES:
+        if not (folder / name).is_file():
+            raise ModelError(f"the tokenizer folder has no {name}.")
+    return [path for name in (*TOKENIZER_FILES, *TOKENIZER_EXTRAS) if (path := folder / name).is_file()]
 
 
 def _clip_folder(checkpoint: Path, version: str) -> Path:
@@ -495,15 +536,15 @@ def _read_json(path: Path) -> Config:
         raise ModelError(f"{path} could not be read: {error}.") from error
 
 
-def _read_yaml(path: Path) -> Config:
+def _read_yaml(path: Path) -> tuple[dict[str, Config], str]:
+    """diffusers' configurations, and the folder of text encoder and tokenizer that the YAML names"""
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-        targets = [config["model"]["params"][part]["target"] for part in ("unet_config", "cond_stage_config")]
+        params = yaml.safe_load(path.read_text(encoding="utf-8"))["model"]["params"]
+        if [params[part]["target"] for part in ("unet_config", "cond_stage_config")] != [UNET_MODEL, CLIP_EMBEDDER]:
+            raise ModelError(f"{path.name} is not of a Stable Diffusion v1-type model.")
+        return diffusers_configs(params), params["cond_stage_config"].get("params", {}).get("version", "")
     except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
         raise ModelError(f"{path} is not the YAML of a Stable Diffusion model: {error}.") from error
-    if targets != [UNET_MODEL, CLIP_EMBEDDER]:
-        raise ModelError(f"{path.name} is not of a Stable Diffusion v1-type model.")
-    return config
 
 
 def _read_weights(folder: Path) -> Tensors:
@@ -525,16 +566,12 @@ def _prefixed(prefix: str, tensors: Tensors) -> Tensors:
     return {prefix + name: tensor for name, tensor in tensors.items()}
 
 
-def _part(tensors: Tensors, prefix: str) -> Tensors:
-    return {name: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+def _without(prefix: str, tensors: Tensors) -> Tensors:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _dtype(tensors: Tensors, prefix: str) -> torch.dtype:
-    return next(iter(_part(tensors, prefix).values())).dtype
-
-
-def _bytes(tensors: Mapping[str, Tensor], dtype: torch.dtype | None = None) -> bytes:
-    return safetensors_bytes({n: tensor.to(dtype).contiguous() for n, tensor in tensors.items()}, {"format": "pt"})
+def _bytes(tensors: Mapping[str, Tensor]) -> bytes:
+    return safetensors_bytes({name: tensor.contiguous() for name, tensor in tensors.items()}, {"format": "pt"})
 
 
 def _json_bytes(config: Config) -> bytes:

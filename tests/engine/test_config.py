@@ -32,7 +32,7 @@ def test_json_and_back_is_the_identity():
         ({"vectors": 76}, "vectors must be at most 75, got 76."),
         ({"beta2": 1}, "beta2 must be at most 0.999999, got 1."),
         ({"width": 100}, "width must be a multiple of 64, got 100."),
-        ({"template": "a cat"}, 'template must contain "[name]" in each of its prompts, got "a cat".'),
+        ({"template": "a cat"}, 'template must contain [name], got "a cat".'),
         ({"cosine": "yes"}, "cosine must be true or false, got 'yes'."),
         ({"step": 5}, 'there is no setting "step".'),
         ({"seed": -1}, "seed must be at least 0, got -1."),
@@ -53,7 +53,9 @@ def test_every_setting_has_what_a_user_interface_needs(item):
     assert field_type(item) in (int, float, bool, str)
 
 
-@given(st.sampled_from([f.name for f in fields(TrainConfig)]), st.one_of(st.text(), st.integers(), st.floats(), st.none()))
+@given(
+    st.sampled_from([f.name for f in fields(TrainConfig)]), st.one_of(st.text(), st.integers(), st.floats(), st.none())
+)
 def test_whatever_is_given_is_taken_or_refused(name, value):
     try:
         config = TrainConfig.from_mapping({name: value})
@@ -71,10 +73,28 @@ def test_names_that_are_fine(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["", " ", "my cat", "a/b", "..", "../x", "a\\b", "🐱", "x" * 65, "x" * 300, "mycat-neg", "CON", "lpt1", "-x", "a:b", "é", "a\n"],
+    [
+        "",
+        " ",
+        "my cat",
+        "a/b",
+        "..",
+        "../x",
+        "a\\b",
+        "🐱",
+        "x" * 65,
+        "x" * 300,
+        "mycat-neg",
+        "CON",
+        "lpt1",
+        "-x",
+        "a:b",
+        "é",
+        "a\n",
+    ],
 )
 def test_names_that_are_refused_in_one_sentence(name):
-    with pytest.raises(SettingError, match="^name must") as refused:
+    with pytest.raises(SettingError, match=r"^name must") as refused:
         check_name(name)
     assert str(refused.value).count("\n") == 0
     assert len(str(refused.value)) < 200

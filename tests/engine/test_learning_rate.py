@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from dreamartist_ext.engine.errors import SettingError
@@ -16,7 +18,8 @@ def test_one_number_holds_for_ever():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "0", "-1", "nan", "inf", "1e-3:0", "1e-3:100, 1e-4:50", "1e-3, 1e-4", "1e-3:x", "1e-3:1.5", "eval('1')"]
+    "text",
+    ["", "x", "0", "-1", "nan", "inf", "1e-3:0", "1e-3:100, 1e-4:50", "1e-3, 1e-4", "1e-3:x", "1e-3:1.5", "eval('1')"],
 )
 def test_anything_else_is_refused_in_one_sentence(text):
     with pytest.raises(SettingError, match="learning_rate must be"):
@@ -28,7 +31,7 @@ def test_warm_up_rises_and_cosine_falls():
     rates = [lr_at(schedule, step, 100, warmup=10, cosine=True) for step in range(1, 101)]
     assert rates[:10] == pytest.approx([0.1 * n for n in range(1, 11)])
     assert rates[10] == pytest.approx(1.0)
-    assert all(a > b for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert all(a > b for a, b in pairwise(rates[10:]))
     assert 0 < rates[-1] < 0.001
 
 

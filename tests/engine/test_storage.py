@@ -31,7 +31,12 @@ def pair(vectors: int = 3, width: int = 768, negative: int = 6, seed: int = 0) -
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 @settings(max_examples=15, deadline=None)
-@given(vectors=st.integers(1, 75), negative=st.integers(0, 75), width=st.sampled_from([4, 768, 1024]), seed=st.integers(0, 99))
+@given(
+    vectors=st.integers(1, 75),
+    negative=st.integers(0, 75),
+    width=st.sampled_from([4, 768, 1024]),
+    seed=st.integers(0, 99),
+)
 def test_saving_and_loading_is_the_identity(tmp_path_factory, suffix, vectors, negative, width, seed):
     folder, saved = tmp_path_factory.mktemp("pair"), pair(vectors, width, negative, seed)
     save_pair(saved, folder, suffix)
@@ -83,7 +88,7 @@ def test_no_room_leaves_the_old_pair_and_nothing_else(tmp_path, monkeypatch):
             no_room()
 
     monkeypatch.setattr(storage.os, "fsync", no_room_for_the_second)
-    with pytest.raises(FileError, match="could not be written to .*: No space left on device"):
+    with pytest.raises(FileError, match=r"could not be written to .*: No space left on device"):
         save_pair(pair(seed=2), tmp_path)
     assert [p.read_bytes() for p in paths] == before
     assert sorted(tmp_path.iterdir()) == sorted(paths)

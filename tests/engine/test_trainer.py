@@ -28,8 +28,8 @@ def config(**values) -> TrainConfig:
     return TrainConfig(**{"name": "mycat", "steps": 12, "seed": 3, **values})
 
 
-def vectors_after(settings: TrainConfig, pictures=(picture(),), host=None) -> dict[str, torch.Tensor]:
-    training = Training(host or FakeHost(), settings, pictures)
+def vectors_after(settings: TrainConfig, pictures=None) -> dict[str, torch.Tensor]:
+    training = Training(FakeHost(), settings, pictures or [picture()])
     for _ in training.run():
         pass
     return {word: half["clip"].detach().clone() for word, half in training.pair.named().items()}
@@ -79,9 +79,7 @@ def test_without_a_negative_it_is_plain_textual_inversion():
 
 def test_the_negatives_rate_ratio_holds_through_schedule_changes():
     training = Training(FakeHost(), config(learning_rate="0.01:3, 0.001", negative_lr_ratio=0.5), [picture()])
-    rates = []
-    for _ in training.run():
-        rates.append(tuple(group["lr"] for group in training.optimizer.param_groups))
+    rates = [tuple(group["lr"] for group in training.optimizer.param_groups) for _ in training.run()]
     assert rates == [(0.01, 0.005)] * 3 + [(0.001, 0.0005)] * 9
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from itertools import pairwise
 from pathlib import Path
 
 from . import drawings
@@ -49,7 +50,7 @@ def _merges_for(words: set[str], merges: list[tuple[str, ...]]) -> set[int]:
     for word in words:
         parts = [*word[:-1], word[-1] + "</w>"]
         while len(parts) > 1:
-            pairs = [(ranks.get(pair, len(ranks)), i) for i, pair in enumerate(zip(parts, parts[1:], strict=False))]
+            pairs = [(ranks.get(pair, len(ranks)), i) for i, pair in enumerate(pairwise(parts))]
             rank, i = min(pairs)
             if rank == len(ranks):
                 break

@@ -94,7 +94,9 @@ def train(
         losses.append(loss.item())
         if step % 100 == 0:
             speed = (step - first) * batch / passed
-            print(f"{passed:.0f}s step {step} loss {np.mean(losses):.4f} lr {lr:.1e} {speed:.1f} pictures/s", flush=True)
+            print(
+                f"{passed:.0f}s step {step} loss {np.mean(losses):.4f} lr {lr:.1e} {speed:.1f} pictures/s", flush=True
+            )
             losses.clear()
         if step % 500 == 0:
             _save(snapshot, parameters, ema, optimizer, step, widths, attention)

@@ -121,9 +121,7 @@ class Batches:
         pixels = drawings.compose(self.drawings.rgba[chosen], background, scale, shift)
         if crop < pixels.shape[-1]:
             corners = torch.randint(pixels.shape[-1] - crop + 1, (count, 2), generator=self.generator).tolist()
-            pixels = torch.stack(
-                [p[:, y : y + crop, x : x + crop] for p, (y, x) in zip(pixels, corners, strict=True)]
-            )
+            pixels = torch.stack([p[:, y : y + crop, x : x + crop] for p, (y, x) in zip(pixels, corners, strict=True)])
         return pixels.contiguous(memory_format=torch.channels_last)
 
 

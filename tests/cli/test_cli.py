@@ -1,0 +1,215 @@
+"""The command line as a user meets it: exit statuses, sentences, files."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image, ImageDraw
+
+from dreamartist_ext.cli import dreamartist
+from dreamartist_ext.engine import storage
+from dreamartist_ext.engine.errors import DreamArtistError
+
+from ..models import save_folder, tiny_components
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    return save_folder(tiny_components(folder / "source"), folder / "tiny")
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    picture = Image.new("RGB", (80, 64), "white")
+    ImageDraw.Draw(picture).ellipse((20, 10, 60, 50), fill="red")
+    picture.save(tmp_path / "photo.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments: object) -> str:
+    """The output of a command that succeeds; a refusal is raised as it is."""
+    result = CliRunner().invoke(dreamartist, [str(a) for a in arguments], standalone_mode=False)
+    if result.exception:
+        raise result.exception
+    return result.output
+
+
+def train(model: Path, *arguments: object) -> str:
+    common = ("--name", "mycat", "--model", model, "--precision", "fp32", "--batch-size", 2, "--save-every", 2)
+    return run("train", "photo.png", *common, *arguments)
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file() and p.name != "photo.png")
+
+
+def test_train_inspect_generate(here, model):
+    assert "mycat.pt, mycat-neg.pt" in train(model, "--steps", 4)
+    about = run("inspect", "embeddings/mycat-neg.pt")
+    assert "6 x 32 (clip)" in about
+    assert "step     4" in about
+    out = run("generate", "a mycat here", "--model", model, "--steps", 2, "--count", 2, "--out", "cat.png")
+    assert "added to the negative prompt: mycat-neg" in out
+    first, second = Image.open("cat.png"), Image.open("cat-2.png")
+    assert first.size == (64, 64)
+    assert first.tobytes() != second.tobytes()
+
+
+def test_without_a_negative_there_is_one_file(here, model):
+    train(model, "--steps", 2, "--no-use-negative")
+    assert (here / "embeddings" / "mycat.pt").exists()
+    assert not (here / "embeddings" / "mycat-neg.pt").exists()
+
+
+def test_stopping_and_resuming_gives_the_bytes_of_one_run(here, model):
+    train(model, "--steps", 6, "--out", "whole")
+    train(model, "--steps", 4, "--out", "parts")
+    train(model, "--steps", 6, "--out", "parts", "--resume")
+    for name in ("mycat.pt", "mycat-neg.pt"):
+        ours, theirs = (storage.load_embedding(here / folder / name) for folder in ("whole", "parts"))
+        assert ours.vectors["clip"].equal(theirs.vectors["clip"])
+    assert (here / "whole" / "mycat.pt").read_bytes() == (here / "parts" / "mycat.pt").read_bytes()
+
+
+def test_settings_come_from_a_file_and_flags_win(here, model):
+    (here / "settings.json").write_text(json.dumps({"steps": 3, "vectors": 2, "seed": 9}))
+    train(model, "--config", "settings.json", "--steps", 2)
+    embedding = storage.load_embedding(here / "embeddings" / "mycat.pt")
+    assert len(embedding.vectors["clip"]) == 2
+    settings = json.loads(embedding.provenance["settings"])
+    assert (settings["steps"], settings["seed"]) == (2, 9)
+
+
+def test_generate_takes_a_typed_negative_as_the_users_decision(here, model):
+    train(model, "--steps", 2)
+    common = ("--model", model, "--steps", 2, "--out")
+    out = run("generate", "a mycat", "--negative", "mycat-neg", *common, "typed.png")
+    assert "added" not in out
+    run("generate", "a mycat", *common, "added.png")
+    run("generate", "a mycat", "--embeddings", "nowhere", *common, "without.png")
+    typed, added, without = (Image.open(f"{name}.png").tobytes() for name in ("typed", "added", "without"))
+    assert typed == added != without
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--name", "my cat"), 'name must be letters a-z, digits, - and _ only, .* got "my cat".'),
+        (("--name", "../cat"), 'name must be letters .* got "../cat".'),
+        (("--name", "x" * 300), "name must have at most 64 characters, got 300."),
+        (("--steps", "0"), "steps must be at least 1, got 0."),
+        (("--learning-rate", "nan"), "learning_rate must be a positive number"),
+        (("--negative-lr-ratio", "nan"), "negative_lr_ratio must be a finite number, got nan."),
+        (("--batch-size", "-1"), "batch_size must be at least 1, got -1."),
+        (("--model", "nowhere"), "there is no model at nowhere."),
+        (("--model", "photo.png"), "photo.png is not a model"),
+        (("--model", "."), "is not a Stable Diffusion folder"),
+        (("--config", "nowhere.json"), "nowhere.json could not be read"),
+        (("--config", "photo.png"), "photo.png is not JSON"),
+        (("--resume",), "there is no snapshot embeddings/mycat.training/snapshot.safetensors to go on from."),
+        (("--out", "photo.png"), "could not be written"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_leaves_nothing(here, model, arguments, sentence):
+    with pytest.raises(DreamArtistError, match=sentence) as refused:
+        train(model, *arguments)
+    assert "\n" not in str(refused.value)
+    assert files(here) == []
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\x89PNG\r\n\x1a\n", b"hello"])
+def test_a_bad_picture_is_one_sentence_and_leaves_nothing(here, model, content):
+    (here / "photo.png").unlink()
+    if content is not None:
+        (here / "photo.png").write_bytes(content)
+    with pytest.raises(DreamArtistError, match=r"photo\.png") as refused:
+        train(model)
+    assert "\n" not in str(refused.value)
+    assert files(here) == []
+
+
+def test_a_taken_name_is_refused_and_kept(here, model):
+    train(model, "--steps", 2)
+    before = (here / "embeddings" / "mycat.pt").read_bytes()
+    with pytest.raises(DreamArtistError, match="the name mycat is taken by"):
+        train(model, "--steps", 4)
+    assert (here / "embeddings" / "mycat.pt").read_bytes() == before
+    train(model, "--steps", 4, "--overwrite")
+    assert (here / "embeddings" / "mycat.pt").read_bytes() != before
+
+
+def test_no_room_on_the_disk_keeps_the_snapshot_before(here, model, monkeypatch):
+    written = []
+    true_write = storage.write_all_atomically
+
+    def full_after_three(contents):
+        written.append(contents)
+        if len(written) > 3:
+            raise storage.FileError("mycat.pt could not be written: No space left on device.")
+        true_write(contents)
+
+    monkeypatch.setattr(storage, "write_all_atomically", full_after_three)
+    with pytest.raises(DreamArtistError, match="No space left"):
+        train(model, "--steps", 8)
+    monkeypatch.undo()
+    monkeypatch.chdir(here)
+    assert storage.load_snapshot(here / "embeddings" / "mycat.training" / "snapshot.safetensors").step == 2
+    train(model, "--steps", 8, "--resume")
+    train(model, "--steps", 8, "--out", "whole")
+    assert (here / "embeddings" / "mycat.pt").read_bytes() == (here / "whole" / "mycat.pt").read_bytes()
+
+
+def test_inspect_refuses_what_is_not_an_embedding(here):
+    with pytest.raises(DreamArtistError, match=r"photo\.png is not an embedding"):
+        run("inspect", "photo.png")
+
+
+def start(here: Path, model: Path, *arguments: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "dreamartist_ext", "train", "photo.png", "--name", "mycat", "--model", str(model)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.Popen(
+        [*command, "--precision", "fp32", *arguments], cwd=here, env=environment, stderr=subprocess.PIPE, text=True
+    )
+
+
+def wait_for(path: Path, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 120
+    while not path.exists():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        os.sched_yield()
+
+
+def test_a_bad_setting_exits_with_status_2(here, model):
+    process = start(here, model, "--steps", "0")
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert error == "dreamartist: steps must be at least 1, got 0.\n"
+
+
+@pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGKILL])
+def test_ctrl_c_and_kill_lose_nothing(here, model, way):
+    snapshot = here / "embeddings" / "mycat.training" / "snapshot.safetensors"
+    process = start(here, model, "--steps", "100000", "--save-every", "3")
+    wait_for(snapshot, process)
+    process.send_signal(way)
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == (2 if way == signal.SIGINT else -signal.SIGKILL)
+    if way == signal.SIGINT:
+        assert "the same command with --resume goes on from there." in error.splitlines()[-1]
+    assert not (here / "embeddings" / "mycat.pt").exists()
+    step = storage.load_snapshot(snapshot).step
+    common = ("--name", "mycat", "--model", model, "--precision", "fp32", "--save-every", 3, "--steps", step + 2)
+    run("train", "photo.png", *common, "--resume")
+    run("train", "photo.png", *common, "--out", "whole")
+    assert (here / "embeddings" / "mycat.pt").read_bytes() == (here / "whole" / "mycat.pt").read_bytes()
