@@ -131,7 +131,7 @@ class Training:
     def _encode_pictures(self) -> tuple[Tensor, Tensor | None]:
         """Latents (N, 4, h, w), once, and mask weights (N, 1, h, w) if any picture has a mask."""
         latents = torch.cat([self.host.encode_images(p.pixels[None].to(self.host.device)) for p in self.pictures])
-        if all(picture.mask is None for picture in self.pictures):
+        if not self.config.use_mask or all(picture.mask is None for picture in self.pictures):
             return latents, None
         height, width = latents.shape[2:]
         plain = torch.ones(1, height, width)

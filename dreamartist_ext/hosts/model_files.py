@@ -19,6 +19,7 @@ from .diffusers import Components, DiffusersHost
 from .single_file import to_diffusers
 
 EMBEDDED_MODEL = Path(__file__).parents[1] / "assets" / "model"
+_LOADING_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError)
 CHECKPOINT_SUFFIXES = (".safetensors", ".ckpt")
 
 
@@ -33,9 +34,7 @@ def load_host(model: Path | None = None, device: str = "auto", precision: str = 
     if path.is_dir():
         parts = _load_folder(path, path.name)
     elif path.suffix in CHECKPOINT_SUFFIXES:
-        with tempfile.TemporaryDirectory(prefix="dreamartist-") as folder:
-            to_diffusers(path, Path(folder))
-            parts = _load_folder(Path(folder), path.stem)
+        parts = _load_single_file(path)
     else:
         raise ModelError(
             f"{path.name} is not a model: give a folder in diffusers' layout, or a .safetensors or .ckpt file."
@@ -93,8 +92,25 @@ def _load_folder(folder: Path, name: str) -> Components:
             scheduler=DDIMScheduler.from_pretrained(folder, subfolder="scheduler", local_files_only=True),
             name=name,
         )
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+    except _LOADING_ERRORS as error:
         raise ModelError(f"the model {name} is incomplete or damaged: {_first_line(error)}") from error
+
+
+def _load_single_file(path: Path) -> Components:
+    """With the YAML that lies beside it; without one, as diffusers recognises it (its tokenizer and its sizes then
+    come from the hub or from its cache)."""
+    if path.suffix == ".safetensors" and path.with_suffix(".yaml").exists():
+        with tempfile.TemporaryDirectory(prefix="dreamartist-") as folder:
+            to_diffusers(path, Path(folder))
+            return _load_folder(Path(folder), path.stem)
+    from diffusers import StableDiffusionPipeline  # slow to import, and seldom needed
+
+    try:
+        pipeline = StableDiffusionPipeline.from_single_file(path, safety_checker=None, requires_safety_checker=False)
+    except _LOADING_ERRORS as error:
+        raise ModelError(f"the checkpoint {path.name} could not be loaded: {_first_line(error)}") from error
+    scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
+    return Components(pipeline.unet, pipeline.vae, pipeline.text_encoder, pipeline.tokenizer, scheduler, path.stem)
 
 
 def _first_line(error: Exception) -> str:

@@ -153,6 +153,7 @@ def test_a_mask_of_plain_weight_changes_nothing_and_another_one_does():
     left[:, :8] = 255
     lopsided = TrainingPicture(shaped.pixels, left, "", "")
     without, same, other = (vectors_after(config(), [p])["mycat"] for p in (shaped, plain, lopsided))
+    assert torch.equal(vectors_after(config(use_mask=False), [lopsided])["mycat"], without)
     torch.testing.assert_close(same, without)
     assert (other - without).abs().max() > 1e-4
 

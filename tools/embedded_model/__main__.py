@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from . import drawings, latents, tokenizer, unet, vae
+from . import drawings, export, latents, measure, tokenizer, unet, vae
 
 STAGES = ("render", "vae", "decoder", "tokenizer", "latents", "unet", "export", "measure")
 
@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=5e-4)
     parser.add_argument("--widths", type=int, nargs="+", default=[96, 96, 192])
     parser.add_argument("--attention", type=int, nargs="+", default=[0, 1], help="unet: levels that see the text")
+    parser.add_argument("--model", type=Path, help="measure: the exported folder")
     parser.add_argument("--out", type=Path, help="export, measure: where to")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
@@ -47,6 +48,10 @@ def run(arguments: argparse.Namespace) -> None:
     elif arguments.stage == "unet":
         shape = {"widths": tuple(arguments.widths), "attention": tuple(arguments.attention)}
         unet.train(work, work / arguments.snapshot, minutes, arguments.batch, arguments.lr, **shape)
+    elif arguments.stage == "export":
+        export.export(work, arguments.out)
+    elif arguments.stage == "measure":
+        measure.measure(arguments.model, work, arguments.out, arguments.threads)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """How well the embedded model does what the words say: background, drawing style, concept.
 
-No CLIP is involved: a generated picture is compared with the training drawings themselves. Every figure
-comes with the same figure of real drawings that went through the VAE (what the measure gives a perfect
-model) and with the share that guessing gives.
+No CLIP is involved: a generated picture is compared with the training latents themselves, decoded, so
+that the VAE's softness is on both sides. Every figure comes with the same figure of real drawings, placed
+anew and passed through the VAE (what the measure gives a perfect model), and with the share that guessing gives.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from PIL import Image
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import normalize, one_hot
 from transformers import CLIPTextModel, CLIPTokenizer
@@ -30,7 +31,6 @@ GUIDANCE = 4.0
 STEPS = 25
 BATCH = 32
 CORNER, MARGIN = 6, 2  # pixels: the patches that show the background, and their distance from the edges
-REFERENCE_SCALE = 0.9  # the middle of what the training latents were made with
 SHEET_COLUMNS, SHEET_ROWS = 12, 8
 EARLY_BLOCKS = (0, 2, 4)  # of EfficientNet-lite0: edges, outlines, gradients, at 1/2, 1/4 and 1/8 of the size
 FOLDS = 11
@@ -82,8 +82,8 @@ def measure(
     answer in any case. Definitions, each a share of the pictures:
     - background: the named colour nearest to the median of the four corner patches (6x6 pixels) is the one asked for.
     - concept_top1, concept_top5: the score of a concept is the largest cosine between the picture's deep
-      features and those of its drawings in all styles, composed on the background that was asked for; the
-      concept asked for has the best score, or one of the five best.
+      features and those of its drawings in all styles, on the background that was asked for; the concept
+      asked for has the best score, or one of the five best.
     - style: among the drawings of the concept asked for, on that background, the nearest by early features
       (standardised per channel over all drawings) has the style asked for. Concepts with one style do not count.
     - style_probe: a linear classifier of the style on the same early features, fitted to the drawings of
@@ -98,7 +98,7 @@ def measure(
     generated = generate(model, requests, seed)
     real = reconstruct(model.vae, known, requests, seed)
     network = FeatureNet()
-    references = reference_features(network, known)
+    references = reference_features(network, model.vae, work, known)
     figures = {
         "seed": seed,
         "pictures": len(requests),
@@ -249,13 +249,14 @@ class FeatureNet:
         return Features(normalize(deep.mean((2, 3)), dim=1), torch.cat(statistics, 1))
 
 
-def reference_features(network: FeatureNet, known: Drawings) -> dict[str, Features]:
-    """Of every training drawing, for each background that it is composed on."""
-    count = len(known.labels)
+def reference_features(network: FeatureNet, vae: AutoencoderKL, work: Path, known: Drawings) -> dict[str, Features]:
+    """Of every training drawing, for each background: its training latents, decoded."""
+    if json.loads((work / "latent_labels.json").read_text()) != [list(label) for label in known.labels]:
+        raise ValueError(f"{work}: latents.safetensors was not made from these drawings")
+    latents = load_file(work / "latents.safetensors")["latents"][:, :, 0].float() * vae.config.scaling_factor
     features = {}
-    for name, colour in zip(BACKGROUND_NAMES, BACKGROUND_RGB, strict=True):
-        scale, shift = torch.full((count,), REFERENCE_SCALE), torch.zeros(count, 2)
-        features[name] = network(drawings.compose(known.rgba, colour.expand(count, 3), scale, shift))
+    for b, name in enumerate(BACKGROUND_NAMES):
+        features[name] = Features.joined([network(decode(vae, part)) for part in latents[:, b].split(BATCH)])
         print(f"reference drawings on {name}", flush=True)
     return features
 

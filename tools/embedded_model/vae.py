@@ -147,7 +147,7 @@ def train(folder: Path, out: Path, minutes: float, init: Path | None, decoder_on
         share = passed / seconds
         lr = 1.2e-4 * min(1.0, (step + 1) / 150) * (0.5 * (1 + np.cos(np.pi * share)) + 0.02)
         for group in optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = float(lr)
         # mostly crops, which are cheap; whole pictures now and then, and at the end
         pixels = batches.next(4, 128) if step % 8 == 7 or share > 0.85 else batches.next(16, 64)
         loss, parts = _loss(vae, pixels)

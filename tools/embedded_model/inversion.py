@@ -1,0 +1,137 @@
+"""Does textual inversion work on the embedded model: pair, plain inversion and the best plain prompt, on the
+held-out concepts, one reference drawing each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dreamartist_ext.engine.config import TrainConfig
+from dreamartist_ext.engine.data import load_pictures, to_pixels
+from dreamartist_ext.engine.embedding import EmbeddingPair, negative_name
+from dreamartist_ext.engine.trainer import Training
+from dreamartist_ext.hosts.diffusers import DiffusersHost, to_image
+from dreamartist_ext.hosts.model_files import load_host, training_defaults
+
+from . import drawings
+from .measure import FeatureNet, nearest_background
+
+COLOURS = ("red", "blue", "green", "yellow", "purple", "black", "pink", "orange")  # all but the reference's white
+SEEDS = 8
+STEPS = 25
+CANDIDATES = 5  # plain prompts that are drawn again with all seeds
+
+
+class Judge:
+    """Feature-net similarity to the one reference."""
+
+    def __init__(self, reference: Tensor) -> None:
+        self.network = FeatureNet()
+        self.reference = self.network(reference[None]).concept[0]
+
+    def __call__(self, pictures: Sequence[Image.Image]) -> dict[str, float]:
+        features = self.network(torch.stack([to_pixels(p) for p in pictures])).concept
+        distances = 1 - features @ features.T
+        count = len(features)
+        return {
+            "similarity": (features @ self.reference).mean().item(),
+            "diversity": (distances.sum() / (count * (count - 1))).item() if count > 1 else 0.0,
+        }
+
+
+def draw(
+    host: DiffusersHost, prompts: Sequence[str], negative: str, first_seed: int, guidance: float
+) -> list[Image.Image]:
+    pictures: list[Image.Image] = []
+    for start in range(0, len(prompts), 8):
+        part = prompts[start : start + 8]
+        seeds = range(first_seed + start, first_seed + start + len(part))
+        pictures += host.generate(part, [negative] * len(part), seeds, STEPS, guidance)
+    return pictures
+
+
+def judge_words(host: DiffusersHost, judge: Judge, word: str, negative: str, guidance: float) -> tuple[dict, list]:
+    """Figures of "a WORD", and of the same on eight coloured backgrounds; the pictures of both."""
+    plain = draw(host, [f"a {word}"] * SEEDS, negative, 1000, guidance)
+    coloured = draw(host, [f"a {word} on a {colour} background" for colour in COLOURS], negative, 2000, guidance)
+    control = np.mean([nearest_background(to_pixels(p)) == c for p, c in zip(coloured, COLOURS, strict=True)])
+    figures = {**judge(plain), "similarity_on_colours": judge(coloured)["similarity"], "colour_control": float(control)}
+    return figures, plain[:4] + coloured[:4]
+
+
+def best_plain_prompt(host: DiffusersHost, judge: Judge, concept: str, guidance: float) -> tuple[dict, list]:
+    """Over every word the model knows, and the concept's own name, drawn in the reference's style on white: the one
+    that comes nearest to the reference. A user who searched for prompts all day would find no better one."""
+    words = [*drawings.training_concepts(), concept]
+    prompts = [f"a noto emoji of a {word.replace('-', ' ')} on a white background" for word in words]
+    once = draw(host, prompts, "", 3000, guidance)
+    ranked = sorted(zip(words, once, strict=True), key=lambda pair: -judge([pair[1]])["similarity"])
+    results = []
+    for word, _ in ranked[:CANDIDATES]:
+        prompt = f"a noto emoji of a {word.replace('-', ' ')} on a white background"
+        pictures = draw(host, [prompt] * SEEDS, "", 1000, guidance)
+        results.append(({**judge(pictures), "word": word}, pictures))
+    return max(results, key=lambda result: result[0]["similarity"])
+
+
+def learn(host: DiffusersHost, picture: Path, config: TrainConfig) -> EmbeddingPair:
+    training = Training(host, config, load_pictures([picture], host.picture_size, host.picture_size))
+    for _ in training.run():
+        pass
+    return training.pair.detached()
+
+
+def measure_inversion(
+    model: Path, pictures: Path, out: Path, concepts: Sequence[str], guidances: Sequence[float], settings: dict
+) -> None:
+    """Write inversion.json (all figures) and inversion.png (a row per concept and way) to `out`."""
+    host = load_host(model)
+    base = TrainConfig.from_mapping({**training_defaults(model), **settings, "name": "mything"})
+    rows, sheet = [], []
+    out.mkdir(parents=True, exist_ok=True)
+    for concept in concepts:
+        path = pictures / f"{concept}.png"
+        reference = load_pictures([path], host.picture_size, host.picture_size)[0].pixels
+        judge = Judge(reference)
+        best, drawn = best_plain_prompt(host, judge, concept, guidances[0])
+        rows.append({"concept": concept, "way": "best plain prompt", "guidance": guidances[0], **best})
+        sheet.append([to_image(reference), *drawn])
+        for way in ("pair", "plain"):
+            pair = learn(host, path, replace(base, use_negative=way == "pair"))
+            negative = negative_name(pair.name) if way == "pair" else ""
+            with host.bind(pair.named()):
+                for guidance in guidances:
+                    figures, drawn = judge_words(host, judge, pair.name, negative, guidance)
+                    rows.append({"concept": concept, "way": way, "guidance": guidance, **figures})
+                    sheet.append([to_image(reference), *drawn])
+        (out / "inversion.json").write_text(json.dumps({"settings": base.to_json(), "rows": rows}, indent=1))
+        save_sheet(sheet, out / "inversion.png")
+        print(json.dumps(summary(rows)), flush=True)
+
+
+def summary(rows: Sequence[dict]) -> dict[str, dict[str, float]]:
+    """Means over the concepts, by way and guidance."""
+    groups: dict[str, list[dict]] = {}
+    for row in rows:
+        groups.setdefault(f"{row['way']} {row['guidance']:g}", []).append(row)
+    names = ("similarity", "similarity_on_colours", "diversity", "colour_control")
+    return {
+        group: {n: round(float(np.mean([m[n] for m in members])), 3) for n in names if n in members[0]}
+        for group, members in groups.items()
+    }
+
+
+def save_sheet(rows: Sequence[Sequence[Image.Image]], path: Path) -> None:
+    side, columns = rows[0][0].width, max(len(row) for row in rows)
+    sheet = Image.new("RGB", (side * columns, side * len(rows)), "white")
+    for y, row in enumerate(rows):
+        for x, picture in enumerate(row):
+            sheet.paste(picture, (x * side, y * side))
+    sheet.save(path, optimize=True)
