@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# One torch for everyone who runs the standalone tool: its CPU build where pip is given one (see README).
-TORCH ?= torch>=2.1
 WORK ?= build/embedded-model
+STAGE = $(BIN)/python -m tools.embedded_model --work $(WORK)
+VAE_MINUTES ?= 60
+UNET_MINUTES ?= 180
 ICONS := $(WORK)/icons/node_modules/@iconify-json
 
 .PHONY: install install-dev demo test test-slow lint types embedded-model clean
@@ -37,6 +38,21 @@ lint: install-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The embedded model from nothing: hours on two cores. Stages can be run again one by one; training stages continue.
+embedded-model: install-dev
+	$(BIN)/pip install --quiet -e ".[embedded-model]"
+	mkdir -p $(WORK)/icons $(WORK)/clip
+	cd $(WORK)/icons && npm install --silent --no-save $(foreach set,noto noto-v1 fluent-emoji-flat fluent-emoji fxemoji,@iconify-json/$(set))
+	$(BIN)/pip download --quiet --no-deps --dest $(WORK)/clip open_clip_torch
+	unzip -oqj $(WORK)/clip/open_clip_torch-*.whl open_clip/bpe_simple_vocab_16e6.txt.gz -d $(WORK)/clip
+	$(STAGE) render --icons $(ICONS)
+	$(STAGE) vae --minutes $(VAE_MINUTES)
+	$(STAGE) tokenizer --merges $(WORK)/clip/bpe_simple_vocab_16e6.txt.gz
+	$(STAGE) latents
+	$(STAGE) unet --minutes $(UNET_MINUTES)
+	$(STAGE) export --out $(WORK)/model
+	$(STAGE) measure --model $(WORK)/model --out $(WORK)/figures
 
 clean:
 	rm -rf $(VENV) build demo-output

@@ -33,7 +33,7 @@ def make_vae() -> AutoencoderKL:
     )
 
 
-def make_unet(widths: tuple[int, ...] = (96, 96, 192), attention: tuple[int, ...] = (0, 1)) -> UNet2DConditionModel:
+def make_unet(widths: tuple[int, ...] = (96, 192), attention: tuple[int, ...] = (1,)) -> UNet2DConditionModel:
     """One residual layer per block; `attention` names the levels that see the text."""
     levels = range(len(widths))
     return UNet2DConditionModel(

@@ -51,10 +51,10 @@ def train(
     snapshot: Path,
     minutes: float,
     batch: int = 32,
-    peak_lr: float = 5e-4,
+    peak_lr: float = 6e-4,
     final_share: float = 0.02,
-    widths: tuple[int, ...] = (96, 96, 192),
-    attention: tuple[int, ...] = (0, 1),
+    widths: tuple[int, ...] = (96, 192),
+    attention: tuple[int, ...] = (1,),
     seed: int = 0,
 ) -> None:
     """Train for `minutes` with a rate that falls to `final_share` of its peak; an existing snapshot is
