@@ -14,7 +14,8 @@ from torch import Tensor
 from transformers import CLIPTokenizer
 
 from dreamartist_ext.engine.storage import write_all_atomically
-from dreamartist_ext.hosts.single_file import MODEL_INDEX, TEXT_CONFIG
+from dreamartist_ext.hosts.ldm_config import MODEL_INDEX
+from dreamartist_ext.hosts.single_file import TEXT_CONFIG
 
 from .shapes import make_scheduler, make_text_encoder, make_unet, make_vae
 
