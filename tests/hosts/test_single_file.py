@@ -42,7 +42,12 @@ def embedded_model(folder: Path) -> None:
     tokens = write_tokenizer(folder / "tokenizer")
     vae = make_vae()
     vae.register_to_config(scaling_factor=1.234)
-    save(folder, make_unet().half(), vae.half(), make_text_encoder(tokens, tokens - 2, tokens - 1).half())
+    save(
+        folder,
+        make_unet((96, 96, 192), (0, 1)).half(),
+        vae.half(),
+        make_text_encoder(tokens, tokens - 2, tokens - 1).half(),
+    )
     make_scheduler().save_pretrained(folder / "scheduler")
 
 

@@ -34,7 +34,7 @@ CORNER, MARGIN = 6, 2  # pixels: the patches that show the background, and their
 SHEET_COLUMNS, SHEET_ROWS = 12, 8
 EARLY_BLOCKS = (0, 2, 4)  # of EfficientNet-lite0: edges, outlines, gradients, at 1/2, 1/4 and 1/8 of the size
 FOLDS = 11
-RIDGE = 100.0
+RIDGE = 10.0
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,9 @@ def measure(
     - concept_top1, concept_top5: the score of a concept is the largest cosine between the picture's deep
       features and those of its drawings in all styles, on the background that was asked for; the concept
       asked for has the best score, or one of the five best.
-    - style: among the drawings of the concept asked for, on that background, the nearest by early features
-      (standardised per channel over all drawings) has the style asked for. Concepts with one style do not count.
+    - style: among the drawings of the concept asked for, on that background, the nearest has the style asked
+      for; near is the sum of two cosines, of the deep features and of the early ones (standardised per channel
+      over all drawings). Concepts with one style do not count.
     - style_probe: a linear classifier of the style on the same early features, fitted to the drawings of
       other concepts only, names the style asked for: style apart from what is drawn.
     """
@@ -279,11 +280,12 @@ def score(
     }
     for deep, early, request in zip(features.concept, features.style, requests, strict=True):
         reference = references[request.background]
-        rank = concept_rank(reference.concept @ deep, known, request.concept)
+        likeness = reference.concept @ deep  # (drawings,)
+        rank = concept_rank(likeness, known, request.concept)
         right["concept_top1"].append(rank < 1)
         right["concept_top5"].append(rank < 5)
         right["style_probe"].append(probe(early, request.concept) == request.style)
-        style = nearest_style(early, reference.style, known, request.concept)
+        style = nearest_style(likeness + early_likeness(early, reference.style), known, request.concept)
         if style is not None:
             right["style"].append(style == request.style)
     return {name: share(outcomes) for name, outcomes in right.items()}
@@ -305,14 +307,16 @@ def concept_rank(similarity: Tensor, known: Drawings, concept: str) -> int:
     return sum(value > best[concept] for value in best.values())
 
 
-def nearest_style(early: Tensor, references: Tensor, known: Drawings, concept: str) -> str | None:
-    """early (D,), references (drawings, D); None when the concept has a single style"""
+def early_likeness(early: Tensor, references: Tensor) -> Tensor:
+    """early (D,), references (drawings, D) -> cosines (drawings,) after standardising over the drawings"""
+    mean, scale = references.mean(0), references.std(0).clamp(min=1e-6)
+    return normalize((references - mean) / scale, dim=1) @ normalize((early - mean) / scale, dim=0)
+
+
+def nearest_style(likeness: Tensor, known: Drawings, concept: str) -> str | None:
+    """The style of the concept's drawing that is most like; None when the concept has a single style."""
     own = [i for i, (name, _) in enumerate(known.labels) if name == concept]
-    if len(own) < 2:
-        return None
-    scale = references.std(0).clamp(min=1e-6)
-    distance = ((references[own] - early) / scale).square().sum(1)
-    return known.labels[own[int(distance.argmin())]][1]
+    return known.labels[own[int(likeness[own].argmax())]][1] if len(own) > 1 else None
 
 
 class StyleProbe:
