@@ -54,7 +54,7 @@ def dreamartist() -> None:
 @config_options
 @click.option("--out", type=_PATH, default=EMBEDDINGS, show_default=True, help="Folder for the embeddings.")
 @click.option("--config", "config_file", type=_PATH, help="Settings as JSON; flags win over it.")
-@click.option("--resume", is_flag=True, help="Go on where this training stopped.")
+@click.option("--resume", is_flag=True, help="Go on where this training stopped, with the same settings.")
 @click.option("--overwrite", is_flag=True, help="Replace a concept of this name.")
 @model_options
 def train(
@@ -72,24 +72,25 @@ def train(
     if flags["name"] is None:
         raise SettingError('give the concept a name, for example "--name mycat".')
     given = read_config(config_file) | {name: value for name, value in flags.items() if value is not None}
-    TrainConfig.from_mapping(given)  # what is wrong is said before torch loads the model
     from .engine.data import load_pictures
     from .engine.run import RunFiles
     from .engine.storage import load_snapshot
     from .engine.trainer import Training
     from .hosts.model_files import load_host, quiet_libraries, training_defaults
 
-    config = TrainConfig.from_mapping(training_defaults(model) | given)
-    files = RunFiles(out, config.name)
+    files = RunFiles(out, TrainConfig.from_mapping(given).name)
     files.check(resume, overwrite)
+    snapshot = load_snapshot(files.snapshot) if resume else None
+    base = json.loads(snapshot.config) if snapshot else training_defaults(model)
+    config = TrainConfig.from_mapping(base | given)
     check_pictures(pictures)
     quiet_libraries()
     host = load_host(model, device, precision)
     size = host.picture_size
     loaded = load_pictures(pictures, config.width or size, config.height or size)
     training = Training(host, config, loaded)
-    if resume:
-        training.restore(load_snapshot(files.snapshot))
+    if snapshot:
+        training.restore(snapshot)
     _train_with_progress(training, files, {"model": host.parts.name, "version": __version__})
 
 
