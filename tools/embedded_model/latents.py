@@ -35,4 +35,5 @@ def cache(folder: Path, variants: int = 1, seed: int = 1) -> None:
     scale_factor = 1 / latents.float().std()
     print("scaling factor", scale_factor.item())
     save_file({"latents": latents, "scaling_factor": scale_factor}, folder / "latents.safetensors")
+    (folder / "reference_features.safetensors").unlink(missing_ok=True)  # measure's, of the latents before
     (folder / "latent_labels.json").write_text(json.dumps(chosen.labels))

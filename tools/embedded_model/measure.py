@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn.functional import normalize, one_hot
+from torch.nn.functional import normalize
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from . import drawings
@@ -33,8 +33,6 @@ BATCH = 32
 CORNER, MARGIN = 6, 2  # pixels: the patches that show the background, and their distance from the edges
 SHEET_COLUMNS, SHEET_ROWS = 12, 8
 EARLY_BLOCKS = (0, 2, 4)  # of EfficientNet-lite0: edges, outlines, gradients, at 1/2, 1/4 and 1/8 of the size
-FOLDS = 11
-RIDGE = 10.0
 
 
 @dataclass(frozen=True)
@@ -87,8 +85,6 @@ def measure(
     - style: among the drawings of the concept asked for, on that background, the nearest has the style asked
       for; near is the sum of two cosines, of the deep features and of the early ones (standardised per channel
       over all drawings). Concepts with one style do not count.
-    - style_probe: a linear classifier of the style on the same early features, fitted to the drawings of
-      other concepts only, names the style asked for: style apart from what is drawn.
     """
     torch.set_num_threads(threads)
     known = drawings.load(work).subset(set(drawings.training_concepts()))
@@ -154,7 +150,6 @@ def chance(known: Drawings, requests: Sequence[Request]) -> dict[str, float]:
     return {
         "background": 1 / len(BACKGROUND_NAMES),
         "style": sum(1 / count for count in several) / max(len(several), 1),
-        "style_probe": 1 / len(drawings.STYLES),
         "concept_top1": 1 / answers,
         "concept_top5": 5 / answers,
     }
@@ -251,7 +246,11 @@ class FeatureNet:
 
 
 def reference_features(network: FeatureNet, vae: AutoencoderKL, work: Path, known: Drawings) -> dict[str, Features]:
-    """Of every training drawing, for each background: its training latents, decoded."""
+    """Of every training drawing, for each background: its training latents, decoded. Kept in the work folder."""
+    kept = work / "reference_features.safetensors"
+    if kept.exists():
+        saved = load_file(kept)
+        return {name: Features(saved[f"{name}.concept"], saved[f"{name}.style"]) for name in BACKGROUND_NAMES}
     if json.loads((work / "latent_labels.json").read_text()) != [list(label) for label in known.labels]:
         raise ValueError(f"{work}: latents.safetensors was not made from these drawings")
     latents = load_file(work / "latents.safetensors")["latents"][:, :, 0].float() * vae.config.scaling_factor
@@ -259,6 +258,8 @@ def reference_features(network: FeatureNet, vae: AutoencoderKL, work: Path, know
     for b, name in enumerate(BACKGROUND_NAMES):
         features[name] = Features.joined([network(decode(vae, part)) for part in latents[:, b].split(BATCH)])
         print(f"reference drawings on {name}", flush=True)
+    parts = {f"{name}.{part}": getattr(f, part) for name, f in features.items() for part in ("concept", "style")}
+    save_file(parts, kept)
     return features
 
 
@@ -270,11 +271,9 @@ def score(
     references: dict[str, Features],
 ) -> dict[str, dict]:
     """Every figure of `measure` as a share with its Wilson interval."""
-    probe = StyleProbe(known, references)
     right: dict[str, list[bool]] = {
         "background": [nearest_background(p) == r.background for p, r in zip(pictures, requests, strict=True)],
         "style": [],
-        "style_probe": [],
         "concept_top1": [],
         "concept_top5": [],
     }
@@ -284,7 +283,6 @@ def score(
         rank = concept_rank(likeness, known, request.concept)
         right["concept_top1"].append(rank < 1)
         right["concept_top5"].append(rank < 5)
-        right["style_probe"].append(probe(early, request.concept) == request.style)
         style = nearest_style(likeness + early_likeness(early, reference.style), known, request.concept)
         if style is not None:
             right["style"].append(style == request.style)
@@ -317,34 +315,6 @@ def nearest_style(likeness: Tensor, known: Drawings, concept: str) -> str | None
     """The style of the concept's drawing that is most like; None when the concept has a single style."""
     own = [i for i, (name, _) in enumerate(known.labels) if name == concept]
     return known.labels[own[int(likeness[own].argmax())]][1] if len(own) > 1 else None
-
-
-class StyleProbe:
-    """Ridge regression to the styles, fitted FOLDS times, each time without every FOLDS-th concept."""
-
-    def __init__(self, known: Drawings, references: dict[str, Features]) -> None:
-        self.styles = sorted({style for _, style in known.labels})
-        names = sorted({name for name, _ in known.labels})
-        self.fold = {name: i % FOLDS for i, name in enumerate(names)}
-        features = torch.cat([reference.style for reference in references.values()])
-        self.mean, self.scale = features.mean(0), features.std(0).clamp(min=1e-6)
-        inputs = self._inputs(features)
-        targets = one_hot(torch.tensor([self.styles.index(style) for _, style in known.labels])).double()
-        targets = targets.repeat(len(references), 1)
-        folds = torch.tensor([self.fold[name] for name, _ in known.labels]).repeat(len(references))
-        self.weights = [_ridge(inputs[folds != fold], targets[folds != fold]) for fold in range(FOLDS)]
-
-    def _inputs(self, features: Tensor) -> Tensor:
-        standard = ((features - self.mean) / self.scale).double()
-        return torch.cat([standard, torch.ones(len(standard), 1, dtype=torch.float64)], 1)
-
-    def __call__(self, early: Tensor, concept: str) -> str:
-        return self.styles[int((self._inputs(early[None]) @ self.weights[self.fold[concept]]).argmax())]
-
-
-def _ridge(inputs: Tensor, targets: Tensor) -> Tensor:
-    identity = torch.eye(inputs.shape[1], dtype=inputs.dtype)
-    return torch.linalg.solve(inputs.T @ inputs + RIDGE * identity, inputs.T @ targets)
 
 
 def share(outcomes: Sequence[bool]) -> dict[str, float]:

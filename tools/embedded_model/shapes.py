@@ -76,6 +76,7 @@ def make_scheduler() -> DDIMScheduler:
         set_alpha_to_one=False,
         steps_offset=1,
         prediction_type="epsilon",
+        timestep_spacing="trailing",  # the first step is the noisiest timestep, which decides layout and colour
     )
 
 
