@@ -29,7 +29,10 @@ VAE_CONFIG = (
     "sample_size in_channels out_channels down_block_types up_block_types block_out_channels layers_per_block "
     "latent_channels norm_num_groups scaling_factor"
 )
-SCHEDULER_CONFIG = "num_train_timesteps beta_start beta_end beta_schedule clip_sample set_alpha_to_one steps_offset prediction_type timestep_spacing"
+SCHEDULER_CONFIG = (
+    "num_train_timesteps beta_start beta_end beta_schedule clip_sample set_alpha_to_one steps_offset "
+    "prediction_type timestep_spacing"
+)
 TOKENIZER_FILES = ("vocab.json", "merges.txt", "special_tokens_map.json", "tokenizer_config.json")
 
 
