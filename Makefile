@@ -53,6 +53,8 @@ embedded-model: install-dev
 	$(STAGE) unet --minutes $(UNET_MINUTES)
 	$(STAGE) export --out $(WORK)/model
 	$(STAGE) measure --model $(WORK)/model --out $(WORK)/figures
+	$(STAGE) references --icons $(ICONS)
+	$(STAGE) inversion --model $(WORK)/model --out $(WORK)/figures
 
 clean:
 	rm -rf $(VENV) build demo-output

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 
-from . import drawings, export, latents, measure, tokenizer, unet, vae
+from . import drawings, export, inversion, latents, measure, tokenizer, unet, vae
 
-STAGES = ("render", "vae", "decoder", "tokenizer", "latents", "unet", "export", "measure")
+STAGES = ("render", "vae", "decoder", "tokenizer", "latents", "unet", "export", "measure", "references", "inversion")
 
 
 def main() -> None:
@@ -26,6 +26,10 @@ def main() -> None:
     parser.add_argument("--widths", type=int, nargs="+", default=[96, 192])
     parser.add_argument("--attention", type=int, nargs="+", default=[1], help="unet: levels that see the text")
     parser.add_argument("--model", type=Path, help="measure: the exported folder")
+    parser.add_argument("--concepts", nargs="+", help="inversion: the held-out things to learn; all if left out")
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="NAME=VALUE", help="inversion: settings of the training"
+    )
     parser.add_argument("--out", type=Path, help="export, measure: where to")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
@@ -50,6 +54,12 @@ def run(arguments: argparse.Namespace) -> None:
         unet.train(work, work / arguments.snapshot, minutes, arguments.batch, arguments.lr, **shape)
     elif arguments.stage == "export":
         export.export(work, arguments.out)
+    elif arguments.stage == "references":
+        drawings.render_references(arguments.icons, work / "references")
+    elif arguments.stage == "inversion":
+        concepts = arguments.concepts or sorted(drawings.HELD_OUT)
+        settings = dict(setting.split("=", 1) for setting in arguments.set)
+        inversion.measure_inversion(arguments.model, work / "references", arguments.out, concepts, [5.0], settings)
     elif arguments.stage == "measure":
         measure.measure(arguments.model, work, arguments.out, arguments.threads)
 

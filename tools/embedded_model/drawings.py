@@ -61,8 +61,6 @@ def training_concepts() -> list[str]:
 
 def render(icons: Path, out: Path) -> None:
     """Render every concept of `concept_names.txt` in every style; held-out ones are left out."""
-    import resvg_py
-
     sets = {style: json.loads((icons / package / "icons.json").read_text()) for style, package in STYLES.items()}
     pictures, labels = [], []
     for concept in (HERE / "concept_names.txt").read_text().split():
@@ -72,8 +70,7 @@ def render(icons: Path, out: Path) -> None:
             svg = _svg(icon_set, concept, joined=style == "firefox")
             if svg is None:
                 continue
-            png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=PICTURE_SIZE, height=PICTURE_SIZE))
-            picture = np.array(Image.open(io.BytesIO(png)).convert("RGBA").resize((PICTURE_SIZE, PICTURE_SIZE)))
+            picture = np.array(_rasterised(svg, PICTURE_SIZE))
             if (picture[..., 3] > 40).mean() >= 0.05:
                 pictures.append(picture)
                 labels.append((concept, style))
@@ -81,6 +78,24 @@ def render(icons: Path, out: Path) -> None:
     np.save(out / "rgba.npy", np.stack(pictures))
     (out / "labels.json").write_text(json.dumps(labels))
     print(len(pictures), "drawings", dict(collections.Counter(style for _, style in labels)))
+
+
+def render_references(icons: Path, out: Path, size: int = 256) -> None:
+    """One picture of each held-out thing on white, as a user would have it; for evaluation, never for training."""
+    icon_set = json.loads((icons / STYLES["noto"] / "icons.json").read_text())
+    out.mkdir(parents=True, exist_ok=True)
+    for concept in sorted(HELD_OUT):
+        drawing = _rasterised(_svg(icon_set, concept, joined=False) or "", size - 2 * (size // 20))
+        picture = Image.new("RGBA", (size, size), "white")
+        picture.alpha_composite(drawing, (size // 20, size // 20))
+        picture.convert("RGB").save(out / f"{concept}.png", optimize=True)
+
+
+def _rasterised(svg: str, size: int) -> Image.Image:
+    import resvg_py
+
+    png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size))
+    return Image.open(io.BytesIO(png)).convert("RGBA").resize((size, size))
 
 
 def _svg(icon_set: dict, concept: str, joined: bool) -> str | None:
@@ -93,7 +108,7 @@ def _svg(icon_set: dict, concept: str, joined: bool) -> str | None:
             box = f"{icon.get('left', 0)} {icon.get('top', 0)} {width} {height}"
             return (
                 '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-                f'viewBox="{box}" width="{PICTURE_SIZE}" height="{PICTURE_SIZE}">{icon["body"]}</svg>'
+                f'viewBox="{box}">{icon["body"]}</svg>'
             )
     return None
 

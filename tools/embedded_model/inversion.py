@@ -66,19 +66,28 @@ def judge_words(host: DiffusersHost, judge: Judge, word: str, negative: str, gui
     return figures, plain[:4] + coloured[:4]
 
 
-def best_plain_prompt(host: DiffusersHost, judge: Judge, concept: str, guidance: float) -> tuple[dict, list]:
-    """Over every word the model knows, and the concept's own name, drawn in the reference's style on white: the one
-    that comes nearest to the reference. A user who searched for prompts all day would find no better one."""
-    words = [*drawings.training_concepts(), concept]
-    prompts = [f"a noto emoji of a {word.replace('-', ' ')} on a white background" for word in words]
-    once = draw(host, prompts, "", 3000, guidance)
-    ranked = sorted(zip(words, once, strict=True), key=lambda pair: -judge([pair[1]])["similarity"])
-    results = []
-    for word, _ in ranked[:CANDIDATES]:
-        prompt = f"a noto emoji of a {word.replace('-', ' ')} on a white background"
-        pictures = draw(host, [prompt] * SEEDS, "", 1000, guidance)
-        results.append(({**judge(pictures), "word": word}, pictures))
-    return max(results, key=lambda result: result[0]["similarity"])
+class Vocabulary:
+    """Everything that the model can be asked for in plain words, drawn in the reference's style on white."""
+
+    def __init__(self, host: DiffusersHost, words: Sequence[str], guidance: float) -> None:
+        self.host, self.guidance = host, guidance
+        self.once = dict(zip(words, draw(host, [_prompt(word) for word in words], "", 3000, guidance), strict=True))
+        self.often: dict[str, list[Image.Image]] = {}
+
+    def nearest(self, judge: Judge) -> tuple[dict, list[Image.Image]]:
+        """Figures and pictures of the plain prompt that comes nearest to the reference: a user who tried every word
+        would find no better one."""
+        ranked = sorted(self.once, key=lambda word: -judge([self.once[word]])["similarity"])
+        results = []
+        for word in ranked[:CANDIDATES]:
+            if word not in self.often:
+                self.often[word] = draw(self.host, [_prompt(word)] * SEEDS, "", 1000, self.guidance)
+            results.append(({**judge(self.often[word]), "word": word}, self.often[word]))
+        return max(results, key=lambda result: result[0]["similarity"])
+
+
+def _prompt(word: str) -> str:
+    return f"a noto emoji of a {word.replace('-', ' ')} on a white background"
 
 
 def learn(host: DiffusersHost, picture: Path, config: TrainConfig) -> EmbeddingPair:
@@ -94,13 +103,14 @@ def measure_inversion(
     """Write inversion.json (all figures) and inversion.png (a row per concept and way) to `out`."""
     host = load_host(model)
     base = TrainConfig.from_mapping({**training_defaults(model), **settings, "name": "mything"})
+    vocabulary = Vocabulary(host, [*drawings.training_concepts(), *concepts], guidances[0])
     rows, sheet = [], []
     out.mkdir(parents=True, exist_ok=True)
     for concept in concepts:
         path = pictures / f"{concept}.png"
         reference = load_pictures([path], host.picture_size, host.picture_size)[0].pixels
         judge = Judge(reference)
-        best, drawn = best_plain_prompt(host, judge, concept, guidances[0])
+        best, drawn = vocabulary.nearest(judge)
         rows.append({"concept": concept, "way": "best plain prompt", "guidance": guidances[0], **best})
         sheet.append([to_image(reference), *drawn])
         for way in ("pair", "plain"):
