@@ -18,8 +18,6 @@ def main() -> None:
 
         from .engine.errors import DreamArtistError
 
-        if isinstance(error, click.exceptions.Exit):
-            sys.exit(error.exit_code)
         if isinstance(error, click.ClickException):
             error.show()
             sys.exit(2)

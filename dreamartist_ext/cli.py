@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import types
@@ -16,7 +17,7 @@ import click
 from . import __version__
 from .engine.config import TrainConfig, field_type
 from .engine.embedding import negative_name
-from .engine.errors import FileError, SettingError
+from .engine.errors import FileError, SettingError, StoppedError
 
 EMBEDDINGS = Path("embeddings")
 _PATH = click.Path(path_type=Path)
@@ -69,9 +70,9 @@ def train(
     **flags: Any,
 ) -> None:
     """Learn NAME and NAME-neg from one PICTURE (or a few of the same concept)."""
-    if flags["name"] is None:
-        raise SettingError('give the concept a name, for example "--name mycat".')
     given = read_config(config_file) | {name: value for name, value in flags.items() if value is not None}
+    if "name" not in given:
+        raise SettingError('give the concept a name, for example "--name mycat".')
     from .engine.data import load_pictures
     from .engine.run import RunFiles
     from .engine.storage import load_snapshot
@@ -87,11 +88,13 @@ def train(
     quiet_libraries()
     host = load_host(model, device, precision)
     size = host.picture_size
-    loaded = load_pictures(pictures, config.width or size, config.height or size)
+    captioned = "[filewords]" in config.template + config.negative_template
+    loaded = load_pictures(pictures, config.width or size, config.height or size, config.use_mask, captioned)
     training = Training(host, config, loaded)
     if snapshot:
         training.restore(snapshot)
-    _train_with_progress(training, files, {"model": host.parts.name, "version": __version__})
+    with only_one(files):
+        _train_with_progress(training, files, {"model": host.parts.name, "version": __version__})
 
 
 def check_pictures(pictures: tuple[Path, ...]) -> None:
@@ -100,6 +103,23 @@ def check_pictures(pictures: tuple[Path, ...]) -> None:
 
     for path in pictures:
         load_picture(path)
+
+
+@contextmanager
+def only_one(files: Any) -> Iterator[None]:
+    """Refuse a second training of the same name in the same folder; the system forgets the lock of a dead process."""
+    from filelock import FileLock, Timeout
+
+    files.folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(files.folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise SettingError(f"{files.name} is being trained already, by another process.") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _train_with_progress(training: Any, files: Any, provenance: dict[str, str]) -> None:
@@ -111,7 +131,7 @@ def _train_with_progress(training: Any, files: Any, provenance: dict[str, str]) 
             if stopped() and training.step < steps:
                 break
     if training.step < steps:
-        raise SettingError(
+        raise StoppedError(
             f"stopped at step {training.step} of {steps}; the same command with --resume goes on from there."
         )
     halves = [name, negative_name(name)] if training.config.use_negative else [name]
@@ -125,22 +145,22 @@ def progress(reports: Iterator[Any], label: str, steps: int, done: int = 0) -> I
     mean = None
     with tqdm(total=steps, initial=done, desc=label, unit="step", dynamic_ncols=True) as bar:
         for report in reports:
-            loss = float(report.loss)
-            mean = loss if mean is None else 0.98 * mean + 0.02 * loss
-            bar.set_postfix_str(f"loss {mean:.3f}", refresh=False)
+            if report.step % 5 == 0 or mean is None:  # reading a loss waits for the GPU
+                loss = float(report.loss)
+                mean = loss if mean is None else 0.9 * mean + 0.1 * loss
+                bar.set_postfix_str(f"loss {mean:.3f}", refresh=False)
             bar.update()
             yield report
 
 
 @contextmanager
 def stop_on_ctrl_c() -> Iterator[Callable[[], bool]]:
-    """Inside, the first Ctrl-C only asks to stop, so that a step is never cut in two; the second one is as usual."""
+    """Inside, Ctrl-C only asks to stop, so that neither a step nor a snapshot is ever cut in two."""
     asked = False
 
     def ask(_signal: int, _frame: types.FrameType | None) -> None:
         nonlocal asked
         asked = True
-        signal.signal(signal.SIGINT, before)
 
     before = signal.signal(signal.SIGINT, ask)
     try:
@@ -157,7 +177,7 @@ def read_config(path: Path | None) -> dict[str, Any]:
         values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise FileError(f"{path} could not be read: {error.strerror}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FileError(f"{path.name} is not JSON: {error}.") from error
     if not isinstance(values, dict):
         raise FileError(f'{path.name} must hold settings such as {{"steps": 500}}.')
@@ -168,10 +188,16 @@ def read_config(path: Path | None) -> dict[str, Any]:
 @click.argument("prompt")
 @click.option("--negative", default="", help="Negative prompt; the negatives of learned words are added to it.")
 @click.option("--embeddings", type=_PATH, default=EMBEDDINGS, show_default=True, help="Folder of embeddings.")
-@click.option("--out", type=_PATH, default=Path("picture.png"), show_default=True, help="PNG file; more get a number.")
+@click.option(
+    "--out",
+    type=_PATH,
+    default=Path("picture.png"),
+    show_default=True,
+    help="PNG file; none is overwritten, more get a number.",
+)
 @click.option("--count", type=click.IntRange(1, 1000), default=1, show_default=True)
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of the first picture.")
-@click.option("--steps", type=click.IntRange(1, 1000), default=25, show_default=True)
+@click.option("--steps", type=click.IntRange(1, 500), default=25, show_default=True)
 @click.option("--guidance", type=click.FloatRange(0, 100), default=5.0, show_default=True)
 @model_options
 def generate(
@@ -189,10 +215,14 @@ def generate(
 ) -> None:
     """Draw PROMPT; a learned word in it brings its negative along by itself."""
     if out.suffix.lower() != ".png":
-        raise SettingError(f"out must be a .png file, got {out.name}.")
+        raise SettingError(f"out must be a .png file, got {out.name[:80]}.")
+    for text in (prompt, negative):
+        if not text.isprintable():
+            raise SettingError("prompt and negative must be one line of plain text each.")
+    paths = free_paths(out, count)
     from tqdm import tqdm
 
-    from .engine.storage import write_all_atomically
+    from .engine.storage import write_atomically
     from .hosts.generation import draw, picture_bytes, with_learned_words
     from .hosts.model_files import load_host, quiet_libraries
 
@@ -203,9 +233,23 @@ def generate(
         click.echo("added to the negative prompt: " + ", ".join(words.added))
     with tqdm(total=count * steps, desc="drawing", unit="step", dynamic_ncols=True) as bar:
         pictures = draw(host, words, range(seed, seed + count), steps, guidance, on_step=bar.update)
-    paths = [out if i == 0 else out.with_stem(f"{out.stem}-{i + 1}") for i in range(count)]
-    write_all_atomically({path: picture_bytes(picture) for path, picture in zip(paths, pictures, strict=True)})
+        for path, picture in zip(paths, pictures, strict=True):
+            write_atomically(path, picture_bytes(picture))
     click.echo("Written: " + ", ".join(map(str, paths)))
+
+
+def free_paths(out: Path, count: int) -> list[Path]:
+    """OUT, OUT-2, OUT-3, ... without those that are there already; raises FileError if none can be written."""
+    from .engine.storage import write_atomically
+
+    numbered = (out if i == 1 else out.with_stem(f"{out.stem}-{i}") for i in itertools.count(1))
+    try:
+        paths = list(itertools.islice((path for path in numbered if not path.exists()), count))
+    except OSError as error:
+        raise FileError(f"{out.name[:80]} cannot be written: {error.strerror}.") from error
+    write_atomically(paths[0], b"")
+    paths[0].unlink()
+    return paths
 
 
 @dreamartist.command()

@@ -60,14 +60,14 @@ def run_demo(out: Path, picture: Path | None) -> None:
     write_all_atomically({out / "demo.png": picture_bytes(sheet), out / "demo.html": page.encode()})
     click.echo(
         f"\nDone in {time.monotonic() - started:.0f} s. Look at {(out / 'demo.html').resolve()}\n"
-        f"or {(out / 'demo.png').resolve()}; the pair is {NAME}.pt and {negative_name(NAME)}.pt beside them."
+        f"or {(out / 'demo.png').resolve()}; the pair is {NAME}.pt and {negative_name(NAME)}.pt in embeddings/ there."
     )
 
 
 def _train(host: DiffusersHost, config: TrainConfig, pictures: Sequence, out: Path) -> EmbeddingPair:
     training = Training(host, config, pictures)
     kind = "the pair" if config.use_negative else "plain textual inversion, to compare"
-    files = RunFiles(out, config.name)
+    files = RunFiles(out / "embeddings", config.name)
     with closing(run_to_files(training, files, {"model": host.parts.name, "version": __version__})) as reports:
         for _ in progress(reports, f"training {kind}", config.steps):
             pass
@@ -95,7 +95,7 @@ def _draw_rows(host: DiffusersHost, pair: EmbeddingPair, plain: EmbeddingPair) -
     with tqdm(total=len(ways) * count * DRAWING_STEPS, desc="drawing", unit="step", dynamic_ncols=True) as bar:
         for title, meaning, learned, negative in ways:
             embeddings = {word: host_vectors(host, half) for word, half in learned.named().items()}
-            pictures = []
+            pictures: list[Image.Image] = []
             for number, prompt in enumerate(PROMPTS):
                 words = LearnedPrompt(prompt.format(learned.name), negative, embeddings)
                 seeds = range(SEEDS_FOR_FIRST_PROMPT) if number == 0 else range(number, number + 1)
@@ -162,7 +162,7 @@ In {config.steps} steps it learned <b>{NAME}</b> (what the picture shows) togeth
 <p>Each row draws the same prompts with the same random seeds. Look for two things: is it the thing in the picture,
 and does the rest of the prompt, here the colour of the background, still come true?</p>
 <table><tr><th></th>{head}</tr>{body}</table>
-<p>Files: <code>{NAME}.pt</code> and <code>{negative_name(NAME)}.pt</code>, in the format that the WebUI loads.
+<p>Files: <code>embeddings/{NAME}.pt</code> and <code>embeddings/{negative_name(NAME)}.pt</code>, in the format that the WebUI loads.
 Settings: <code>{html.escape(config.to_json())}</code></p>
 </html>
 """

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import Field, asdict, dataclass, field, fields
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 from .data import check_templates
 from .embedding import MAX_VECTORS, check_name
@@ -64,44 +65,62 @@ class TrainConfig:
     steps: int = option(1000, "Steps", "Optimizer steps.", "training", least=1, most=1_000_000)
     batch_size: int = option(1, "Batch size", "Noisy copies per forward pass.", "training", least=1, most=256)
     accumulation: int = option(
-        1, "Gradient accumulation", "Passes per step; N passes equal one batch N times as large.", "training", least=1
+        1,
+        "Gradient accumulation",
+        "Passes per step; N passes equal one batch N times as large.",
+        "training",
+        least=1,
+        most=1024,
     )
     learning_rate: str = option(
         "0.005", "Learning rate", 'A number, or stages such as "0.005:100, 1e-3:1000".', "training"
     )
     negative_lr_ratio: float = option(
-        1.0, "Negative's rate", "The negative's learning rate as a share of the positive's.", "training", above=0
+        1.0,
+        "Negative's rate",
+        "The negative's learning rate as a share of the positive's.",
+        "training",
+        above=0,
+        most=1000,
     )
-    warmup: int = option(0, "Warm-up", "Steps over which the rate rises from zero.", "training", "steps", least=0)
+    warmup: int = option(
+        0, "Warm-up", "Steps over which the rate rises from zero.", "training", "steps", least=0, most=1_000_000
+    )
     cosine: bool = option(False, "Cosine decay", "Let the rate fall to zero along a cosine.", "training")
     guidance: str = option(
         "3", "Guidance while training", 'A number, or a range over the noise such as "1.5-3:cos".', "training"
     )
     min_snr: float = option(
-        0.0, "Min-SNR gamma", "Weigh the loss by min(SNR, gamma) / SNR; 0 is off, 5 is usual.", "training", least=0
+        0.0,
+        "Min-SNR gamma",
+        "Weigh the loss down at little noise (arXiv 2303.09556); 0 is off, 5 is usual.",
+        "training",
+        least=0,
+        most=1000,
     )
     beta1: float = option(0.9, "AdamW beta 1", "Decay of the gradient's mean.", "optimizer", least=0, most=0.9999)
     beta2: float = option(0.999, "AdamW beta 2", "Decay of its square's mean.", "optimizer", least=0, most=0.999999)
-    weight_decay: float = option(0.0, "Weight decay", "AdamW's decoupled weight decay.", "optimizer", least=0)
+    weight_decay: float = option(0.0, "Weight decay", "AdamW's decoupled weight decay.", "optimizer", least=0, most=1)
     width: int = option(0, "Width", "0 takes the model's own size.", "picture", "pixels", least=0, most=4096)
     height: int = option(0, "Height", "0 takes the model's own size.", "picture", "pixels", least=0, most=4096)
     use_mask: bool = option(True, "Use the mask", "Weigh by NAME_att.png, where one lies beside NAME.png.", "picture")
     seed: int = option(0, "Seed", "The same seed gives the same files.", "training", least=0, most=2**63 - 1)
     save_every: int = option(
-        100, "Save every", "Steps between snapshots; 0 saves at the end.", "saving", "steps", least=0
+        100, "Save every", "Steps between snapshots; 0 saves at the end.", "saving", "steps", least=0, most=1_000_000
     )
 
     def __post_init__(self) -> None:
         for item in fields(self):
             _check(item, getattr(self, item.name))
         check_name(self.name)
+        for field_name in ("template", "negative_template"):
+            check_templates(_split(getattr(self, field_name)), field_name)
         Guidance.parse(self.guidance)
+        _check_word(self.name, (*self.templates, *self.negative_templates))
         RateSchedule.parse(self.learning_rate)
         for side in ("width", "height"):
             if getattr(self, side) % 64:
                 raise SettingError(f"{side} must be a multiple of 64, got {getattr(self, side)}.")
-        for template in (self.template, self.negative_template):
-            check_templates(_split(template))
 
     @property
     def templates(self) -> tuple[str, ...]:
@@ -130,22 +149,22 @@ def _split(text: str) -> tuple[str, ...]:
 
 def field_type(item: Field) -> type:
     """The Python type of a field of TrainConfig: int, float, bool or str."""
-    hint = get_type_hints(TrainConfig)[item.name]
-    return type(get_args(hint)[0]) if get_origin(hint) is Literal else hint
+    return get_type_hints(TrainConfig)[item.name]
 
 
 def _convert(item: Field, value: Any) -> Any:
     kind = field_type(item)
     if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
         return value
-    if kind is bool or isinstance(value, bool):
-        raise SettingError(f"{item.name} must be {_KINDS[kind]}, got {value!r}.")
-    if kind is str and isinstance(value, (int, float)):
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if kind is str and is_number:  # a JSON file may say "learning_rate": 0.005
         return str(value)
-    try:
-        return kind(value)
-    except (TypeError, ValueError, OverflowError):
-        raise SettingError(f"{item.name} must be {_KINDS[kind]}, got {value!r}.") from None
+    if kind is not bool and kind is not str and (isinstance(value, str) or (is_number and _is_whole(value, kind))):
+        try:
+            return kind(value)
+        except (ValueError, OverflowError):
+            pass
+    raise SettingError(f"{item.name} must be {_KINDS[kind]}, got {_shown(value)}.")
 
 
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
@@ -155,18 +174,37 @@ def _check(item: Field, value: Any) -> None:
     kind = field_type(item)
     plain = isinstance(value, (int, float)) and not isinstance(value, bool) if kind is float else type(value) is kind
     if not plain:
-        raise SettingError(f"{item.name} must be {_KINDS[kind]}, got {value!r}.")
+        raise SettingError(f"{item.name} must be {_KINDS[kind]}, got {_shown(value)}.")
+    if kind is str and not value.isprintable():
+        raise SettingError(f"{item.name} must be one line of plain text, got {_shown(value)}.")
     if kind in (int, float):
         _check_range(item, value)
 
 
+def _is_whole(value: float, kind: type) -> bool:
+    return isinstance(value, int) or kind is float or (math.isfinite(value) and value.is_integer())
+
+
+def _shown(value: Any) -> str:
+    """The value as a user gave it, cut to what fits a sentence."""
+    text = f"{value:g}" if isinstance(value, float) else repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _check_word(name: str, templates: tuple[str, ...]) -> None:
+    """A word that the templates use anyway would stand for the embedding there too."""
+    for template in templates:
+        if name.lower() in re.findall(r"[a-z0-9_-]+", template.replace("[name]", "").lower()):
+            raise SettingError(f'name must not be a word of the template "{template}", got "{name}".')
+
+
 def _check_range(item: Field, value: float) -> None:
     least, most, above = (item.metadata[key] for key in ("least", "most", "above"))
-    if not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         raise SettingError(f"{item.name} must be a finite number, got {value}.")
     if above is not None and value <= above:
-        raise SettingError(f"{item.name} must be more than {above:g}, got {value:g}.")
+        raise SettingError(f"{item.name} must be more than {above:g}, got {_shown(value)}.")
     if least is not None and value < least:
-        raise SettingError(f"{item.name} must be at least {least:g}, got {value:g}.")
+        raise SettingError(f"{item.name} must be at least {least:g}, got {_shown(value)}.")
     if most is not None and value > most:
-        raise SettingError(f"{item.name} must be at most {most:g}, got {value:g}.")
+        raise SettingError(f"{item.name} must be at most {most:g}, got {_shown(value)}.")

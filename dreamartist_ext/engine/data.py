@@ -29,17 +29,6 @@ MAX_CAPTION_BYTES = 10_000
 WHITE = (255, 255, 255)
 NEUTRAL = (128, 128, 128)  # weight 1 in a mask
 MASK_SUFFIX = "_att"
-DEFAULT_TEMPLATES = (
-    "[name]",
-    "a photo of [name]",
-    "a picture of [name]",
-    "a rendition of [name]",
-    "a close-up of [name]",
-    "a detailed view of [name]",
-    "an image showing [name]",
-    "[name] in the middle of the picture",
-    "[name], seen clearly",
-)
 
 # Opened by name, so that nothing else is tried: some of Pillow's readers start other programs.
 _FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "GIF", "TIFF", "PPM")
@@ -56,6 +45,7 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _PLACEHOLDERS = re.compile(r"\[(name|filewords)\]")
+_GLUED_NAME = re.compile(r"[\w-]\[name\]|\[name\][\w-]")  # the tokenizer would not find the word in it
 _pillow_lock = threading.Lock()
 
 
@@ -143,7 +133,9 @@ def caption_for(path: Path) -> str:
         raise PictureError(f"The caption {_shown(caption)} is not plain text; save it as UTF-8.") from error
 
 
-def load_pictures(paths: Sequence[Path], width: int, height: int) -> list[TrainingPicture]:
+def load_pictures(
+    paths: Sequence[Path], width: int, height: int, with_masks: bool = True, with_captions: bool = True
+) -> list[TrainingPicture]:
     """Load pictures with their masks and captions, in the order given.
 
     A file given twice is kept once, and a file that is another's mask is not taken for a picture.
@@ -156,7 +148,9 @@ def load_pictures(paths: Sequence[Path], width: int, height: int) -> list[Traini
     masks = {path: find_mask(path) for path in distinct.values()}
     taken = {os.path.realpath(mask) for mask in masks.values() if mask}
     pictures = [
-        _training_picture(path, masks[path], width, height) for key, path in distinct.items() if key not in taken
+        _training_picture(path, masks[path] if with_masks else None, width, height, with_captions)
+        for key, path in distinct.items()
+        if key not in taken
     ]
     if not pictures:
         raise PictureError("There is no picture to learn from; choose at least one.")
@@ -176,18 +170,20 @@ def fingerprint(pictures: Sequence[TrainingPicture]) -> str:
     return digest.hexdigest()
 
 
-def check_template(template: str) -> str:
+def check_template(template: str, what: str = "template") -> str:
     """Return the template, or raise SettingError when it has no place for the concept's name."""
     if "[name]" not in template:
-        raise SettingError(f'template must contain [name], got "{template[:80]}".')
+        raise SettingError(f'{what} must contain [name], got "{template[:80]}".')
+    if _GLUED_NAME.search(template):
+        raise SettingError(f'{what} must have [name] as a word of its own, got "{template[:80]}".')
     return template
 
 
-def check_templates(templates: Sequence[str]) -> tuple[str, ...]:
+def check_templates(templates: Sequence[str], what: str = "template") -> tuple[str, ...]:
     """Return the templates without blank lines; raise SettingError when none is left or one has no [name]."""
-    checked = tuple(check_template(line.strip()) for line in templates if line.strip())
+    checked = tuple(check_template(line.strip(), what) for line in templates if line.strip())
     if not checked:
-        raise SettingError("templates must hold at least one line that contains [name], got none.")
+        raise SettingError(f"{what} must hold at least one prompt that contains [name], got none.")
     return checked
 
 
@@ -198,11 +194,11 @@ def fill(template: str, name: str, filewords: str = "") -> str:
     return prompt if filewords else prompt.strip(" ,")
 
 
-def _training_picture(path: Path, mask: Path | None, width: int, height: int) -> TrainingPicture:
+def _training_picture(path: Path, mask: Path | None, width: int, height: int, captioned: bool) -> TrainingPicture:
     picture = load_picture(path)
     pixels = to_pixels(fit(picture, width, height))
     greys = load_mask(mask, width, height, picture.size) if mask else None
-    return TrainingPicture(pixels, greys, caption_for(path), path.name)
+    return TrainingPicture(pixels, greys, caption_for(path) if captioned else "", path.name)
 
 
 def _check_file(path: Path) -> None:

@@ -13,7 +13,8 @@ from .host import Vectors
 NEGATIVE_SUFFIX = "-neg"
 MAX_NAME_LENGTH = 64
 MAX_VECTORS = 75  # more would overflow one chunk of the prompt
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+MAX_WIDTH = 8192  # of a token vector; the widest text encoder in use has 1280
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?")
 _RESERVED = frozenset(["con", "prn", "aux", "nul", *(f"com{n}" for n in range(10)), *(f"lpt{n}" for n in range(10))])
 
 
@@ -28,7 +29,8 @@ def check_name(name: str) -> str:
         raise SettingError(f"name must have at most {MAX_NAME_LENGTH} characters, got {len(name)}.")
     if not _NAME.fullmatch(name):
         raise SettingError(
-            f"name must be letters a-z, digits, - and _ only, beginning with a letter or digit, got {_shown(name)}."
+            "name must be letters a-z, digits, - and _ only, beginning and ending with a letter or digit, "
+            f"got {_shown(name)}."
         )
     if name.lower().endswith(NEGATIVE_SUFFIX):
         raise SettingError(f'name must not end with "{NEGATIVE_SUFFIX}", which marks the negative half, got "{name}".')
@@ -70,7 +72,11 @@ def _detached(vectors: Vectors | None) -> Vectors | None:
 
 def check_vectors(vectors: Vectors, where: str) -> Vectors:
     """Return the vectors if they are 1 to 75 finite rows per text encoder; raise FileError otherwise."""
-    counts = {len(v) if v.dim() == 2 else 0 for v in vectors.values()}
+    plain = all(
+        v.layout == torch.strided and v.device.type != "meta" and v.dim() == 2 and 1 <= v.shape[1] <= MAX_WIDTH
+        for v in vectors.values()
+    )
+    counts = {len(v) for v in vectors.values()} if plain else set()
     if len(counts) != 1 or not 1 <= min(counts) <= MAX_VECTORS:
         raise FileError(f"{where} does not hold 1 to {MAX_VECTORS} vectors.")
     if not all(v.is_floating_point() and torch.isfinite(v).all() for v in vectors.values()):

@@ -25,3 +25,7 @@ class ModelError(DreamArtistError):
 
 class TrainingError(DreamArtistError):
     """A training that cannot go on."""
+
+
+class StoppedError(DreamArtistError):
+    """What the user asked for: a training that ended before its last step."""

@@ -18,6 +18,7 @@ RAMPS: dict[str, Callable[[Tensor], Tensor]] = {
     "cos": lambda r: torch.cos((r - 1) * math.pi / 2),
     "cos2": lambda r: 1 - torch.cos(r * math.pi / 2),
 }
+MAX_GUIDANCE = 100
 _NUMBER = r"\s*(\d+\.?\d*|\.\d+)\s*"
 _SYNTAX = re.compile(rf"{_NUMBER}(?:-{_NUMBER}(?::\s*(\w+)\s*)?)?")
 
@@ -36,9 +37,14 @@ class Guidance:
         match = _SYNTAX.fullmatch(text)
         if not match or (match[3] or "linear") not in RAMPS:
             ramps = ", ".join(RAMPS)
-            raise SettingError(f'guidance must be a number or a range such as "1.5-3:cos" ({ramps}), got "{text}".')
+            raise SettingError(
+                f'guidance must be a number or a range such as "1.5-3:cos" ({ramps}), got "{text[:80]}".'
+            )
         start = float(match[1])
-        return cls(start, float(match[2]) if match[2] else start, match[3] or "linear")
+        end = float(match[2]) if match[2] else start
+        if not (0 < start <= MAX_GUIDANCE and 0 < end <= MAX_GUIDANCE):
+            raise SettingError(f"guidance must be more than 0 and at most {MAX_GUIDANCE}, got {text[:80]}.")
+        return cls(start, end, match[3] or "linear")
 
     def at(self, timesteps: Tensor, count: int) -> Tensor:
         """Per sample: timesteps (B,) of `count` in all -> (B, 1, 1, 1)."""

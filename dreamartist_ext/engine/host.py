@@ -23,6 +23,9 @@ class DiffusionHost(Protocol):
     schedule: NoiseSchedule
     device: torch.device
 
+    def identity(self) -> str:
+        """A text that is the same for the same weights, computed in the same precision on the same kind of device."""
+
     def session(self) -> AbstractContextManager[None]:
         """Freeze every parameter and switch to evaluation mode; put all flags back on the way out."""
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from .errors import SettingError
 
+MAX_RATE = 10.0  # a token vector's length is below 1
+
 
 @dataclass(frozen=True)
 class RateSchedule:
@@ -23,11 +25,11 @@ class RateSchedule:
             rate, _, until = part.partition(":")
             try:
                 stage = (float(rate), float(int(until)) if until else math.inf)
-            except ValueError:
+            except (ValueError, OverflowError):
                 raise SettingError(_refusal(text)) from None
             after = stages[-1][1] if stages else 0
             open_ended_inside = stage[1] == math.inf and position < len(parts) - 1
-            if not (math.isfinite(stage[0]) and stage[0] > 0) or stage[1] <= after or open_ended_inside:
+            if not 0 < stage[0] <= MAX_RATE or stage[1] <= after or open_ended_inside:
                 raise SettingError(_refusal(text))
             stages.append(stage)
         if not stages:
@@ -40,7 +42,8 @@ class RateSchedule:
 
 
 def _refusal(text: str) -> str:
-    return f'learning_rate must be a positive number or stages such as "0.005:100, 1e-3:1000", got "{text}".'
+    what = f'a positive number up to {MAX_RATE:g} or stages such as "0.005:100, 1e-3:1000"'
+    return f'learning_rate must be {what}, got "{text[:80]}".'
 
 
 def lr_at(schedule: RateSchedule, step: int, steps: int, warmup: int = 0, cosine: bool = False) -> float:

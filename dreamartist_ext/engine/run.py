@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from .embedding import negative_name
-from .errors import DreamArtistError, SettingError
-from .storage import find_embedding, load_snapshot, save_pair, save_snapshot, write_atomically
+from .errors import DreamArtistError, SettingError, TrainingError
+from .storage import (
+    embedding_files,
+    find_embedding,
+    load_snapshot,
+    remove_abandoned,
+    save_pair,
+    save_snapshot,
+    write_atomically,
+)
 from .trainer import StepReport, Training
 
 
 @dataclass(frozen=True)
 class RunFiles:
-    """The embeddings NAME and NAME-neg in `out`, and beside them the folder NAME.training."""
+    """The embeddings NAME and NAME-neg in `out`; what belongs to their training in `OUT-training/NAME`, beside it,
+    since the WebUI takes every file below its embeddings folder for a word."""
 
     out: Path
     name: str
 
     @property
     def folder(self) -> Path:
-        return self.out / f"{self.name}.training"
+        out = self.out.resolve()
+        return out.with_name(f"{out.name}-training") / self.name
 
     @property
     def snapshot(self) -> Path:
@@ -40,9 +50,22 @@ class RunFiles:
                 raise SettingError(
                     f"the name {self.name} is taken by {path}; choose another, resume it, or overwrite it."
                 )
+        remove_abandoned(self.out, self.name)
+        remove_abandoned(self.folder, "snapshot")
         probe = self.out / f".{self.name}.probe"
         write_atomically(probe, b"")
-        probe.unlink()
+        probe.unlink(missing_ok=True)
+
+    def forget_steps(self) -> None:
+        """Remove the snapshot and the steps of an earlier training of this name."""
+        for path in (self.snapshot, *self.folder.glob(f"{self.name}-*.pt")):
+            path.unlink(missing_ok=True)
+
+    def forget_others(self, written: Sequence[Path]) -> None:
+        """Remove what an earlier concept of this name left beside the files just written."""
+        for path in embedding_files(self.out):
+            if path.stem.lower() in (self.name.lower(), negative_name(self.name).lower()) and path not in written:
+                path.unlink(missing_ok=True)
 
 
 def run_to_files(
@@ -59,17 +82,33 @@ def run_to_files(
     try:
         with closing(training.run()) as reports:
             for report in reports:
+                if report.step == 1:
+                    files.forget_steps()
                 if config.save_every and report.step % config.save_every == 0:
                     _save(training, files)
                     saved = report.step
                 yield report
     except (DreamArtistError, GeneratorExit):
-        if training.step > saved:
+        if training.step > saved and training.is_sound():
             save_snapshot(training.snapshot(), files.snapshot)
         raise
+    except (RuntimeError, MemoryError) as error:
+        if training.step > saved and training.is_sound():
+            save_snapshot(training.snapshot(), files.snapshot)
+        if not _is_out_of_memory(error):
+            raise
+        advice = "a smaller batch_size, width or height needs less"
+        raise TrainingError(f"out of memory at step {training.step + 1}; {advice}.") from error
     if training.step > saved:
         save_snapshot(training.snapshot(), files.snapshot)
-    save_pair(training.pair.detached(), files.out)
+    files.forget_others(save_pair(training.pair.detached(), files.out))
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """torch has no common kind of error for it: CUDA has its own, the CPU's is a plain RuntimeError."""
+    return isinstance(error, MemoryError) or any(
+        sign in str(error).lower() for sign in ("out of memory", "can't allocate", "not enough memory")
+    )
 
 
 def _save(training: Training, files: RunFiles) -> None:

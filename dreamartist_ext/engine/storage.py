@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import pickle
+import re
+import secrets
 import struct
-import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from .embedding import EmbeddingPair, check_vectors, negative_name
+from .embedding import NEGATIVE_SUFFIX, EmbeddingPair, check_vectors, negative_name
 from .errors import FileError
 from .host import Vectors
 from .trainer import Snapshot
@@ -29,6 +31,11 @@ SNAPSHOT_FORMAT = "dreamartist-snapshot-1"
 _SINGLE_KEY = "emb_params"  # the name that kohya and others use for the one tensor of a .safetensors embedding
 # Newer torch adds members to its zip files which the allow-list unpicklers of some WebUI builds refuse.
 _KEPT_MEMBERS = ("data.pkl", "version")
+# What torch.save writes, and nothing else: no TorchScript, no older kinds of file, where `weights_only` had holes.
+_KNOWN_MEMBER = re.compile(
+    r"[^/]+/(data\.pkl|version|byteorder|data/\d+|\.data/serialization_id|\.format_version|\.storage_alignment)"
+)
+TEMPORARY_SUFFIX = ".tmp"
 
 
 @dataclass(frozen=True)
@@ -53,12 +60,14 @@ def write_all_atomically(contents: Mapping[Path, bytes]) -> None:
     try:
         for path, content in contents.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-                staged.append((Path(file.name), path))
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+            with temporary.open("xb") as file:
+                staged.append((temporary, path))
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(file.name).chmod(0o666 & ~_umask())
         for temporary, path in staged:
             temporary.replace(path)
     except OSError as error:
@@ -68,10 +77,11 @@ def write_all_atomically(contents: Mapping[Path, bytes]) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def remove_abandoned(folder: Path, name: str) -> None:
+    """Remove what a killed process left half-written for a name; only when nobody else is writing it."""
+    for suffix in ("", NEGATIVE_SUFFIX):
+        for path in folder.glob(f".{name}{suffix}.*{TEMPORARY_SUFFIX}"):
+            path.unlink(missing_ok=True)
 
 
 def pt_bytes(name: str, vectors: Vectors, step: int, provenance: Mapping[str, str]) -> bytes:
@@ -83,7 +93,7 @@ def pt_bytes(name: str, vectors: Vectors, step: int, provenance: Mapping[str, st
         "string_to_param": {"*": _plain(next(iter(vectors.values())))},
         "name": name,
         "step": step,
-        "sd_checkpoint": provenance.get("model_hash"),
+        "sd_checkpoint": None,
         "sd_checkpoint_name": provenance.get("model"),
         "dreamartist": dict(provenance),
     }
@@ -153,19 +163,18 @@ def load_embedding(path: Path) -> Embedding:
             raise FileError(f"{path.name} is not a file.")
         if not 0 < size <= MAX_EMBEDDING_BYTES:
             raise FileError(f"{path.name} has {size} bytes, which no embedding has.")
-        embedding = _read_pt(path) if path.suffix == ".pt" else _read_safetensors(path)
+        return _read_pt(path) if path.suffix == ".pt" else _read_safetensors(path)
     except OSError as error:
         raise FileError(f"{path.name} could not be read: {error.strerror or error}.") from error
-    check_vectors(embedding.vectors, path.name)
-    return embedding
 
 
 def _read_pt(path: Path) -> Embedding:
     try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                if sum(member.file_size for member in archive.infolist()) > MAX_EMBEDDING_BYTES:
-                    raise FileError(f"{path.name} unpacks to more than any embedding holds.")
+        with zipfile.ZipFile(path) as archive:
+            if sum(member.file_size for member in archive.infolist()) > MAX_EMBEDDING_BYTES:
+                raise FileError(f"{path.name} unpacks to more than any embedding holds.")
+            if not all(_KNOWN_MEMBER.fullmatch(name) for name in archive.namelist()):
+                raise FileError(f"{path.name} holds something other than plain tensors.")
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise FileError(f"{path.name} is damaged, or holds something other than plain tensors.") from error
@@ -178,7 +187,7 @@ def _read_pt(path: Path) -> Embedding:
     step, about = content.get("step"), content.get("dreamartist")
     return Embedding(
         name=content["name"] if isinstance(content.get("name"), str) else path.stem,
-        vectors=_floats({"clip": tensors[0]}),
+        vectors=_floats({"clip": tensors[0]}, path.name),
         step=step if isinstance(step, int) else None,
         provenance={str(k): str(v) for k, v in about.items()} if isinstance(about, dict) else {},
     )
@@ -198,18 +207,30 @@ def _read_safetensors(path: Path) -> Embedding:
     else:
         raise FileError(f"{path.name} is not a textual-inversion embedding.")
     name, step = metadata.pop("name", path.stem), metadata.pop("step", "")
-    return Embedding(name, _floats(vectors), int(step) if step.isdigit() else None, metadata)
+    steps = int(step) if re.fullmatch("[0-9]{1,9}", step) else None
+    return Embedding(name, _floats(vectors, path.name), steps, metadata)
 
 
-def _floats(vectors: Vectors) -> Vectors:
-    """fp32 copies of floating-point tensors; others are left for `check_vectors` to refuse."""
-    return {key: v.detach().float() if v.is_floating_point() else v for key, v in vectors.items()}
+def _floats(vectors: Vectors, where: str) -> Vectors:
+    """fp32 copies of vectors that are sound; raises FileError for others."""
+    check_vectors(vectors, where)  # before any arithmetic: a tiny file can claim a tensor of terabytes
+    return {key: v.detach().float() for key, v in vectors.items()}
 
 
 def find_embedding(folder: Path, name: str) -> Path | None:
-    """The file of this name in an embeddings folder, if there is one."""
-    candidates = (folder / f"{name}{suffix}" for suffix in EMBEDDING_SUFFIXES)
-    return next((path for path in candidates if path.exists()), None)
+    """The file of this name in an embeddings folder, if there is one; case makes no difference, as in a prompt."""
+    found = [path for path in embedding_files(folder) if path.stem.lower() == name.lower()]
+    return min(found, key=lambda path: (path.stem != name, EMBEDDING_SUFFIXES.index(path.suffix)), default=None)
+
+
+def embedding_files(folder: Path) -> list[Path]:
+    """Every embedding file in a folder, which need not exist; raises FileError if it cannot be listed."""
+    try:
+        if not folder.is_dir():
+            return []
+        return [path for path in sorted(folder.iterdir()) if path.suffix in EMBEDDING_SUFFIXES and path.is_file()]
+    except OSError as error:
+        raise FileError(f"the folder {folder.name[:80]} could not be read: {error.strerror or error}.") from error
 
 
 def load_pair(folder: Path, name: str) -> EmbeddingPair:
@@ -230,6 +251,7 @@ def save_snapshot(snapshot: Snapshot, path: Path) -> None:
         "config": snapshot.config,
         "step": str(snapshot.step),
         "fingerprint": snapshot.fingerprint,
+        "model": snapshot.model,
     }
     tensors = {name: tensor.contiguous() for name, tensor in snapshot.tensors.items()}
     write_atomically(path, _same_bytes_every_time(safetensors_bytes(tensors, header)))
@@ -243,9 +265,10 @@ def load_snapshot(path: Path) -> Snapshot:
             if header.get("format") != SNAPSHOT_FORMAT:
                 raise FileError(f"{path.name} is not a training snapshot of this version.")
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
-        json.loads(header["config"])
-        return Snapshot(tensors, header["config"], int(header["step"]), header["fingerprint"])
+        if not isinstance(json.loads(header["config"]), dict):
+            raise FileError(f"the snapshot {path.name} is damaged.")
+        return Snapshot(tensors, header["config"], int(header["step"]), header["fingerprint"], header["model"])
     except FileNotFoundError as error:
         raise FileError(f"there is no snapshot {path} to go on from.") from error
-    except (SafetensorError, KeyError, ValueError, RuntimeError, OSError) as error:
+    except (SafetensorError, KeyError, ValueError, RuntimeError, RecursionError, OSError) as error:
         raise FileError(f"the snapshot {path.name} is damaged.") from error

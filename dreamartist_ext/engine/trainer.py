@@ -15,7 +15,7 @@ from .attention_mask import latent_weight
 from .config import TrainConfig
 from .data import TrainingPicture, fill, fingerprint
 from .embedding import EmbeddingPair, negative_name
-from .errors import SettingError, TrainingError
+from .errors import FileError, SettingError, TrainingError
 from .guidance import Guidance
 from .host import DiffusionHost, Vectors
 from .learning_rate import RateSchedule, lr_at
@@ -44,6 +44,7 @@ class Snapshot:
     config: str  # TrainConfig as JSON
     step: int
     fingerprint: str  # of the pictures
+    model: str  # the host's identity
 
     # Noise, timesteps, templates and the order of the pictures are functions of the seed and the step
     # (see `Draws`), so there is no generator's state to keep.
@@ -118,6 +119,7 @@ class Training:
                 started = time.perf_counter()
                 rate = self._set_rates(self.step + 1)
                 loss = self._backward(latents, masks)
+                self._check_reached()
                 if self.step % FINITE_CHECK_EVERY == 0 and not torch.isfinite(loss):
                     raise TrainingError(
                         f"the loss is no longer a finite number at step {self.step + 1}; try a lower learning_rate."
@@ -127,6 +129,14 @@ class Training:
                 self.step += 1
                 self.pair.step = self.step
                 yield StepReport(self.step, self.config.steps, loss, rate, time.perf_counter() - started)
+
+    def _check_reached(self) -> None:
+        """A word that the tokenizer does not find in a prompt would leave its vectors as they were."""
+        for word, half in self.pair.named().items():
+            if all(vectors.grad is None for vectors in half.values()):
+                raise SettingError(
+                    f'the word "{word}" is not found in its own prompts; choose another name or template.'
+                )
 
     def _encode_pictures(self) -> tuple[Tensor, Tensor | None]:
         """Latents (N, 4, h, w), once, and mask weights (N, 1, h, w) if any picture has a mask."""
@@ -171,7 +181,8 @@ class Training:
                 config.min_snr,
             )
             loss = loss.sum() / samples
-            loss.backward()
+            if loss.requires_grad:
+                loss.backward()
             total += loss.detach()
         return total
 
@@ -184,6 +195,10 @@ class Training:
             return [fill(templates[i], word, caption) for i, caption in zip(chosen, captions, strict=True)]
 
         return draw(config.templates, config.name), draw(config.negative_templates, negative_name(config.name))
+
+    def is_sound(self) -> bool:
+        """Whether every vector is a finite number."""
+        return all(bool(torch.isfinite(v).all()) for half in self.pair.named().values() for v in half.values())
 
     def snapshot(self) -> Snapshot:
         """The whole state, copied; raises TrainingError rather than keep vectors that are not finite."""
@@ -198,12 +213,13 @@ class Training:
             raise TrainingError(
                 f"the vectors are no longer finite at step {self.step}; the snapshot before it is kept."
             )
-        return Snapshot(copies, self.config.to_json(), self.step, fingerprint(self.pictures))
+        return Snapshot(copies, self.config.to_json(), self.step, fingerprint(self.pictures), self.host.identity())
 
     @torch.no_grad()
     def restore(self, snapshot: Snapshot) -> None:
-        """Go on from a snapshot of the same settings (but for `steps` and `save_every`) and pictures."""
+        """Go on from a snapshot of the same settings (but for `steps` and `save_every`), pictures and model."""
         self._check_same(snapshot)
+        self._check_complete(snapshot)
         for prefix, half in (("positive", self.pair.positive), ("negative", self.pair.negative)):
             for key, vectors in (half or {}).items():
                 vectors.copy_(snapshot.tensors[f"{prefix}.{key}"])
@@ -216,17 +232,33 @@ class Training:
                     }
         self.step = self.pair.step = snapshot.step
 
+    def _check_complete(self, snapshot: Snapshot) -> None:
+        for prefix, half in (("positive", self.pair.positive), ("negative", self.pair.negative)):
+            for key, vectors in (half or {}).items():
+                wanted = {"": vectors.shape}
+                if snapshot.step:
+                    wanted |= {".step": torch.Size([]), ".exp_avg": vectors.shape, ".exp_avg_sq": vectors.shape}
+                for part, shape in wanted.items():
+                    tensor = snapshot.tensors.get(f"{prefix}.{key}{part}")
+                    if tensor is None or tensor.shape != shape:
+                        raise FileError("the snapshot is damaged: it lacks a part of what training needs.")
+
     def _check_same(self, snapshot: Snapshot) -> None:
-        old, new = json.loads(snapshot.config), json.loads(self.config.to_json())
+        old = json.loads(TrainConfig.from_mapping(json.loads(snapshot.config)).to_json())
+        new = json.loads(self.config.to_json())
         for name in new:
             free = {"save_every", "steps"} if not self.config.cosine else {"save_every"}
-            if name not in free and old.get(name) != new[name]:
+            if name not in free and old[name] != new[name]:
                 raise SettingError(
-                    f"this training was started with {name} {old.get(name)}, so it cannot go on with {new[name]}."
+                    f"this training was started with {name} {old[name]}, so it cannot go on with {new[name]}."
                 )
         if snapshot.fingerprint != fingerprint(self.pictures):
             raise SettingError(
                 "this training was started from another picture or mask, so it cannot go on with this one."
             )
-        if snapshot.step > self.config.steps:
+        if snapshot.model != self.host.identity():
+            raise SettingError(
+                "this training was started on another model or precision, so it cannot go on with this one."
+            )
+        if not 0 <= snapshot.step <= self.config.steps:
             raise SettingError(f"this training is already at step {snapshot.step}, past {self.config.steps}.")

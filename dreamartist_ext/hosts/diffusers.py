@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from ..engine.errors import SettingError
+from ..engine.errors import ModelError, SettingError
 from ..engine.guidance import combine
 from ..engine.host import Vectors
 from ..engine.noise import NoiseSchedule, PredictionType
@@ -36,7 +37,10 @@ class Components:
 
 
 class DiffusersHost:
-    """See `engine.host.DiffusionHost`. Order of a joined batch: [uncond, cond]."""
+    """See `engine.host.DiffusionHost`. Order of a joined batch: [uncond, cond].
+
+    `picture_size` is the side in pixels of the pictures that the model was trained on.
+    """
 
     def __init__(self, parts: Components, device: torch.device, precision: torch.dtype) -> None:
         """precision: float32, or the type to autocast the network's arithmetic to."""
@@ -50,15 +54,24 @@ class DiffusersHost:
         self.schedule = NoiseSchedule(
             parts.scheduler.alphas_cumprod.to(device), PredictionType(parts.scheduler.config.prediction_type)
         )
+        self.picture_size = int(parts.unet.config.sample_size) * self.latent_factor
+        if (channels := int(parts.unet.config.in_channels)) != 4:
+            raise ModelError(f"{parts.name} takes {channels} input channels (an inpainting model?), not 4.")
         self._bound: dict[str, Vectors] = {}
+        self._identity = ""
+
+    def identity(self) -> str:
+        """Device, precision and a digest of the sum of every tensor."""
+        if not self._identity:
+            digest = hashlib.sha256()
+            for module in self._modules():
+                for name, tensor in module.state_dict().items():
+                    digest.update(f"{name} {tuple(tensor.shape)} {float(tensor.double().sum())!r}".encode())
+            self._identity = f"{self.device.type} {self.precision} {digest.hexdigest()[:16]}"
+        return self._identity
 
     def _modules(self) -> tuple[nn.Module, ...]:
         return self.parts.unet, self.parts.vae, self.parts.text_encoder
-
-    @property
-    def picture_size(self) -> int:
-        """The side in pixels of the pictures that the model was trained on."""
-        return int(self.parts.unet.config.sample_size) * self.latent_factor
 
     @property
     def latent_factor(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from PIL import Image
 from ..engine.embedding import EmbeddingPair, negative_name
 from ..engine.errors import ModelError
 from ..engine.host import Vectors
-from ..engine.storage import EMBEDDING_SUFFIXES, load_pair
+from ..engine.storage import embedding_files, load_pair
 from .diffusers import ENCODER, DiffusersHost
 from .prompt_tokens import chunks_of, words_for
 
@@ -32,7 +32,7 @@ class LearnedPrompt:
 def with_learned_words(host: DiffusersHost, folder: Path, prompt: str, negative_prompt: str) -> LearnedPrompt:
     """Find the folder's words in both prompts and add the negatives of those in the positive one, once."""
     pairs = {}
-    for name in _mentioned(folder, f"{prompt} {negative_prompt}"):
+    for name in _mentioned(host, folder, f"{prompt} {negative_prompt}"):
         pair = load_pair(folder, name)
         _check_width(host, pair)
         pairs[name] = pair
@@ -47,12 +47,11 @@ def with_learned_words(host: DiffusersHost, folder: Path, prompt: str, negative_
     return LearnedPrompt(prompt, effective, embeddings, tuple(added))
 
 
-def _mentioned(folder: Path, text: str) -> list[str]:
-    """Names in the folder whose letters occur in the text: the few files worth opening."""
-    if not folder.is_dir():
-        return []
-    names = sorted({path.stem for path in folder.iterdir() if path.suffix in EMBEDDING_SUFFIXES})
-    return [name for name in names if name.lower() in text.lower()]
+def _mentioned(host: DiffusersHost, folder: Path, text: str) -> list[str]:
+    """Names in the folder that the tokenizer finds in the text: the only files worth opening."""
+    names = {path.stem for path in embedding_files(folder) if path.stem.lower() in text.lower()}
+    words = words_for(dict.fromkeys(sorted(names), 1), host.token_ids)
+    return list(dict.fromkeys(name for chunk in chunks_of(host.token_ids(text), words) for _, name in chunk.places))
 
 
 def _check_width(host: DiffusersHost, pair: EmbeddingPair) -> None:
@@ -78,13 +77,12 @@ def draw(
     steps: int,
     guidance_scale: float,
     on_step: Callable[[int], object] = lambda pictures: None,
-) -> list[Image.Image]:
+) -> Iterator[Image.Image]:
     """One picture per seed; `on_step` is told how many pictures have come a step further."""
-    pictures: list[Image.Image] = []
     with host.bind(words.embeddings):
         for first in range(0, len(seeds), BATCH):
             part = list(seeds[first : first + BATCH])
-            pictures += host.generate(
+            yield from host.generate(
                 [words.prompt] * len(part),
                 [words.negative_prompt] * len(part),
                 part,
@@ -92,7 +90,6 @@ def draw(
                 guidance_scale,
                 on_step=on_step,
             )
-    return pictures
 
 
 def picture_bytes(picture: Image.Image) -> bytes:

@@ -16,10 +16,19 @@ from transformers.utils import logging as transformers_logging
 
 from ..engine.errors import ModelError
 from .diffusers import Components, DiffusersHost
-from .single_file import to_diffusers
+from .single_file import names_its_tokenizer, to_diffusers
 
 EMBEDDED_MODEL = Path(__file__).parents[1] / "assets" / "model"
-_LOADING_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError)
+_LOADING_ERRORS = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    SafetensorError,
+    ArithmeticError,
+)
 CHECKPOINT_SUFFIXES = (".safetensors", ".ckpt")
 
 
@@ -28,10 +37,14 @@ def load_host(model: Path | None = None, device: str = "auto", precision: str = 
 
     model: None for the embedded one. device: "auto", "cpu", "cuda" or "mps". precision: "auto", "fp32" or "bf16".
     """
+    where = choose_device(device)
     path = EMBEDDED_MODEL if model is None else model
-    if not path.exists():
-        raise ModelError(f"there is no model at {path}.")
-    if path.is_dir():
+    try:
+        path = path.resolve(strict=True)
+        is_folder = path.is_dir()
+    except (OSError, ValueError) as error:  # ValueError: no file can have such a name
+        raise ModelError(f"there is no model at {str(model)[:200]}.") from error
+    if is_folder:
         parts = _load_folder(path, path.name)
     elif path.suffix in CHECKPOINT_SUFFIXES:
         parts = _load_single_file(path)
@@ -39,8 +52,10 @@ def load_host(model: Path | None = None, device: str = "auto", precision: str = 
         raise ModelError(
             f"{path.name} is not a model: give a folder in diffusers' layout, or a .safetensors or .ckpt file."
         )
-    where = choose_device(device)
-    return DiffusersHost(parts, where, choose_precision(precision, where))
+    try:
+        return DiffusersHost(parts, where, choose_precision(precision, where))
+    except _LOADING_ERRORS as error:
+        raise ModelError(f"the model {parts.name} cannot be used: {_first_line(error)}") from error
 
 
 def training_defaults(model: Path | None = None) -> dict[str, Any]:
@@ -49,13 +64,16 @@ def training_defaults(model: Path | None = None) -> dict[str, Any]:
         values = json.loads(((model or EMBEDDED_MODEL) / "training_defaults.json").read_text(encoding="utf-8"))
     except OSError:  # no recommendation
         return {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"training_defaults.json of the model is not JSON: {error}.") from error
     return values if isinstance(values, dict) else {}
 
 
 def choose_device(wanted: str) -> torch.device:
     """`auto` is the GPU if there is one."""
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if wanted != "auto" and not there[wanted]:
+        raise ModelError(f"there is no device {wanted} here that torch can use.")
     if wanted != "auto":
         return torch.device(wanted)
     if torch.cuda.is_available():
@@ -68,7 +86,7 @@ def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
     if wanted != "auto":
         return {"fp32": torch.float32, "bf16": torch.bfloat16}[wanted]
     if device.type == "cuda":
-        fast = torch.cuda.is_bf16_supported()
+        fast = torch.cuda.get_device_capability(device)[0] >= 8  # older cards only emulate it
     else:
         fast = device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     return torch.bfloat16 if fast else torch.float32
@@ -84,29 +102,52 @@ def quiet_libraries() -> None:
 def _load_folder(folder: Path, name: str) -> Components:
     _check_family(folder, name)
     try:
-        return Components(
-            unet=UNet2DConditionModel.from_pretrained(folder, subfolder="unet", local_files_only=True),
-            vae=AutoencoderKL.from_pretrained(folder, subfolder="vae", local_files_only=True),
-            text_encoder=CLIPTextModel.from_pretrained(folder, subfolder="text_encoder", local_files_only=True),
+        parts = Components(
+            unet=_complete(UNet2DConditionModel, folder, "unet"),
+            vae=_complete(AutoencoderKL, folder, "vae"),
+            text_encoder=_complete(CLIPTextModel, folder, "text_encoder"),
             tokenizer=CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer", local_files_only=True),
             scheduler=DDIMScheduler.from_pretrained(folder, subfolder="scheduler", local_files_only=True),
             name=name,
         )
+        _check_tokenizer(parts)
     except _LOADING_ERRORS as error:
         raise ModelError(f"the model {name} is incomplete or damaged: {_first_line(error)}") from error
+    return parts
+
+
+def _complete(kind: Any, folder: Path, part: str) -> Any:
+    """Load one part; the libraries would fill what its file lacks with random numbers."""
+    loaded, report = kind.from_pretrained(folder, subfolder=part, local_files_only=True, output_loading_info=True)
+    lacking = [name for name in report["missing_keys"] if not name.endswith("position_ids")]
+    lacking += [str(entry) for entry in report.get("mismatched_keys", ())]
+    if lacking:
+        raise ModelError(f"the model {folder.name} is incomplete: its {part} lacks {sorted(lacking)[0]}.")
+    return loaded
+
+
+def _check_tokenizer(parts: Components) -> None:
+    ids = parts.tokenizer("a photo of a cat", add_special_tokens=False).input_ids
+    rows = parts.text_encoder.get_input_embeddings().weight.shape[0]
+    if len(set(ids)) < 4 or max(ids) >= rows:
+        raise ModelError(f"the tokenizer of the model {parts.name} does not fit its text encoder.")
 
 
 def _load_single_file(path: Path) -> Components:
-    """With the YAML that lies beside it; without one, as diffusers recognises it (its tokenizer and its sizes then
-    come from the hub or from its cache)."""
-    if path.suffix == ".safetensors" and path.with_suffix(".yaml").exists():
+    """With the YAML beside it, if that names a folder with tokenizer and text configuration, as our converter writes
+    it; otherwise as diffusers recognises it (what it then lacks comes from the hub or from its cache)."""
+    config = path.with_suffix(".yaml")
+    options: dict[str, Any] = {"original_config": str(config)} if config.exists() else {}
+    if path.suffix == ".safetensors" and options and names_its_tokenizer(path):
         with tempfile.TemporaryDirectory(prefix="dreamartist-") as folder:
             to_diffusers(path, Path(folder))
             return _load_folder(Path(folder), path.stem)
     from diffusers import StableDiffusionPipeline  # slow to import, and seldom needed
 
     try:
-        pipeline = StableDiffusionPipeline.from_single_file(path, safety_checker=None, requires_safety_checker=False)
+        pipeline = StableDiffusionPipeline.from_single_file(
+            str(path), safety_checker=None, requires_safety_checker=False, **options
+        )
     except _LOADING_ERRORS as error:
         raise ModelError(f"the checkpoint {path.name} could not be loaded: {_first_line(error)}") from error
     scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
@@ -123,8 +164,10 @@ def _check_family(folder: Path, name: str) -> None:
     try:
         index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
         unet = json.loads((folder / "unet" / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{name} is not a Stable Diffusion folder in diffusers' layout.") from error
+    if not isinstance(index, dict) or not isinstance(unet, dict):
+        raise ModelError(f"{name} is not a Stable Diffusion folder in diffusers' layout.")
     if "text_encoder_2" in index or "unet" not in index:
         raise ModelError(f"{name} is not a Stable Diffusion 1 or 2 model; others cannot be trained yet.")
     if unet.get("in_channels") != 4:

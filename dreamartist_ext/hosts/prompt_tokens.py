@@ -1,4 +1,7 @@
-"""Prompts as chunks of token ids with places for learned vectors, laid out as the WebUI lays them out."""
+"""Prompts as chunks of token ids with places for learned vectors, found by their ids as in the WebUI.
+
+Of the WebUI's prompt language there is nothing here: brackets, weights, BREAK and AND are plain text.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ class Word:
 def words_for(counts: Mapping[str, int], tokenize: Callable[[str], list[int]]) -> list[Word]:
     """Longest first, so that `foo-neg` is never taken for `foo`."""
     words = [Word(name, tuple(tokenize(name)), count) for name, count in counts.items()]
-    return sorted(words, key=lambda word: len(word.ids), reverse=True)
+    return sorted((word for word in words if word.ids), key=lambda word: len(word.ids), reverse=True)
 
 
 def chunks_of(ids: Sequence[int], words: Sequence[Word]) -> list[Chunk]:

@@ -162,10 +162,20 @@ def _tokenizer_files(folder: Path) -> list[Path]:
 
 def _clip_folder(checkpoint: Path, version: str) -> Path:
     """The folder that the YAML names or, when the files were moved, the one beside the checkpoint."""
-    for folder in (Path(version), checkpoint.with_suffix(".clip")):
+    for folder in (Path(version or "none"), checkpoint.with_suffix(".clip")):
         if all((folder / name).is_file() for name in ("config.json", *TOKENIZER_FILES)):
             return folder
     raise ModelError(f"no folder with the text encoder's configuration and the tokenizer: {version or 'not named'}.")
+
+
+def names_its_tokenizer(checkpoint: Path) -> bool:
+    """Whether the YAML beside a checkpoint leads to a folder with tokenizer and text encoder configuration."""
+    try:
+        params = yaml.safe_load(checkpoint.with_suffix(".yaml").read_text(encoding="utf-8"))["model"]["params"]
+        _clip_folder(checkpoint, str(params["cond_stage_config"]["params"]["version"]))
+    except (OSError, yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, RecursionError, ModelError):
+        return False
+    return True
 
 
 def _read_json(path: Path) -> Config:
@@ -182,7 +192,7 @@ def _read_yaml(path: Path) -> tuple[dict[str, Config], str]:
         if [params[part]["target"] for part in ("unet_config", "cond_stage_config")] != [UNET_MODEL, CLIP_EMBEDDER]:
             raise ModelError(f"{path.name} is not of a Stable Diffusion v1-type model.")
         return diffusers_configs(params), params["cond_stage_config"].get("params", {}).get("version", "")
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+    except (OSError, yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"{path} is not the YAML of a Stable Diffusion model: {error}.") from error
 
 

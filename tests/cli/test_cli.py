@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from filelock import FileLock
 from PIL import Image, ImageDraw
 
 from dreamartist_ext.cli import dreamartist
@@ -117,15 +118,20 @@ def test_generate_takes_a_typed_negative_as_the_users_decision(here, model):
         (("--model", "."), "is not a Stable Diffusion folder"),
         (("--config", "nowhere.json"), "nowhere.json could not be read"),
         (("--config", "photo.png"), "photo.png is not JSON"),
-        (("--resume",), "there is no snapshot embeddings/mycat.training/snapshot.safetensors to go on from."),
-        (("--out", "photo.png"), "could not be written"),
+        (("--resume",), "there is no snapshot .*embeddings-training/mycat/snapshot.safetensors to go on from."),
+        (("--out", "photo.png"), "could not be"),
+        (("--model", "x" * 300), "there is no model at xxx"),
+        (("--device", "cuda"), "there is no device cuda here"),
+        (("--config", "deep.json"), "deep.json is not JSON"),
+        (("--template", "two [name]s"), "must have .name. as a word of its own"),
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_nothing(here, model, arguments, sentence):
+    (here / "deep.json").write_text("[" * 100_000)
     with pytest.raises(DreamArtistError, match=sentence) as refused:
         train(model, *arguments)
     assert "\n" not in str(refused.value)
-    assert files(here) == []
+    assert files(here) == ["deep.json"]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\x89PNG\r\n\x1a\n", b"hello"])
@@ -149,6 +155,29 @@ def test_a_taken_name_is_refused_and_kept(here, model):
     assert (here / "embeddings" / "mycat.pt").read_bytes() != before
 
 
+def test_overwriting_leaves_nothing_of_the_concept_before(here, model):
+    train(model, "--steps", 4)
+    train(model, "--steps", 3, "--overwrite", "--no-use-negative")
+    assert files(here / "embeddings") == ["mycat.pt"]
+    steps = [name for name in files(here / "embeddings-training" / "mycat") if name.endswith(".pt")]
+    assert steps == ["mycat-000002.pt"]
+    with pytest.raises(DreamArtistError, match="the name MYCAT is taken by"):
+        train(model, "--name", "MYCAT")
+
+
+def test_a_name_is_trained_once_at_a_time(here, model):
+    train(model, "--steps", 2)
+    with FileLock(here / "embeddings-training" / "mycat" / "lock"), pytest.raises(DreamArtistError, match="already"):
+        train(model, "--steps", 2, "--overwrite")
+
+
+def test_drawing_overwrites_no_picture(here, model):
+    (here / "cat.png").write_bytes(b"mine")
+    out = run("generate", "a cat", "--model", model, "--steps", 2, "--out", "cat.png", "--count", 2)
+    assert "cat-2.png, cat-3.png" in out
+    assert (here / "cat.png").read_bytes() == b"mine"
+
+
 def test_no_room_on_the_disk_keeps_the_snapshot_before(here, model, monkeypatch):
     written = []
     true_write = storage.write_all_atomically
@@ -164,7 +193,7 @@ def test_no_room_on_the_disk_keeps_the_snapshot_before(here, model, monkeypatch)
         train(model, "--steps", 8)
     monkeypatch.undo()
     monkeypatch.chdir(here)
-    assert storage.load_snapshot(here / "embeddings" / "mycat.training" / "snapshot.safetensors").step == 2
+    assert storage.load_snapshot(here / "embeddings-training" / "mycat" / "snapshot.safetensors").step == 2
     train(model, "--steps", 8, "--resume")
     train(model, "--steps", 8, "--out", "whole")
     assert (here / "embeddings" / "mycat.pt").read_bytes() == (here / "whole" / "mycat.pt").read_bytes()
@@ -200,7 +229,7 @@ def test_a_bad_setting_exits_with_status_2(here, model):
 
 @pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGKILL])
 def test_ctrl_c_and_kill_lose_nothing(here, model, way):
-    snapshot = here / "embeddings" / "mycat.training" / "snapshot.safetensors"
+    snapshot = here / "embeddings-training" / "mycat" / "snapshot.safetensors"
     process = start(here, model, "--steps", "100000", "--save-every", "3")
     wait_for(snapshot, process)
     process.send_signal(way)

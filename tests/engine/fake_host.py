@@ -29,6 +29,9 @@ class FakeHost:
         self.embeddings = {}
         self.open_sessions = 0
 
+    def identity(self):
+        return f"fake {self.schedule.prediction_type.value}"
+
     @contextmanager
     def session(self):
         self.open_sessions += 1

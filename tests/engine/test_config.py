@@ -31,6 +31,16 @@ def test_json_and_back_is_the_identity():
         ({"min_snr": -1}, "min_snr must be at least 0, got -1."),
         ({"vectors": 76}, "vectors must be at most 75, got 76."),
         ({"beta2": 1}, "beta2 must be at most 0.999999, got 1."),
+        ({"steps": 5.7}, "steps must be a whole number, got 5.7."),
+        ({"steps": "9" * 400}, "steps must be at most 1e+06, got"),
+        ({"accumulation": 10**400}, "accumulation must be at most 1024, got"),
+        ({"initialization_text": None}, "initialization_text must be text, got None."),
+        ({"template": ["a [name]"]}, "template must be text, got ['a [name]']."),
+        ({"template": "a \ud800 [name]"}, "template must be one line of plain text, got 'a \\ud800 [name]'."),
+        ({"template": "two [name]s"}, 'template must have [name] as a word of its own, got "two [name]s".'),
+        ({"name": "photo"}, 'name must not be a word of the template "a photo of [name]", got "photo".'),
+        ({"guidance": "0"}, "guidance must be more than 0 and at most 100, got 0."),
+        ({"learning_rate": "1e300"}, "learning_rate must be a positive number up to 10 or stages"),
         ({"width": 100}, "width must be a multiple of 64, got 100."),
         ({"template": "a cat"}, 'template must contain [name], got "a cat".'),
         ({"cosine": "yes"}, "cosine must be true or false, got 'yes'."),
@@ -42,7 +52,8 @@ def test_json_and_back_is_the_identity():
 def test_a_bad_value_is_named_in_one_sentence(values, sentence):
     with pytest.raises(SettingError) as refused:
         TrainConfig.from_mapping(values)
-    assert str(refused.value) == sentence
+    assert str(refused.value).startswith(sentence)
+    assert len(str(refused.value)) < 250
 
 
 @pytest.mark.parametrize("item", fields(TrainConfig), ids=lambda item: item.name)
@@ -64,6 +75,8 @@ def test_whatever_is_given_is_taken_or_refused(name, value):
         assert "\n" not in str(refused).replace(repr(value), "").replace(str(value), "")
     else:
         assert TrainConfig.from_mapping(json.loads(config.to_json())) == config
+        taken = getattr(config, name)
+        assert taken == value or str(value) == taken or (isinstance(value, str) and type(taken)(value) == taken)
 
 
 @pytest.mark.parametrize("name", ["mycat", "my-cat_2", "A1", "x" * 64])
@@ -88,6 +101,8 @@ def test_names_that_are_fine(name):
         "CON",
         "lpt1",
         "-x",
+        "x-",
+        "x_",
         "a:b",
         "é",
         "a\n",

@@ -576,9 +576,11 @@ def test_the_fingerprint_is_the_same_each_time(picture_file):
 # Templates
 
 
-def test_the_default_templates_are_good():
-    assert data.check_templates(data.DEFAULT_TEMPLATES) == data.DEFAULT_TEMPLATES
-    assert len(set(data.DEFAULT_TEMPLATES)) == len(data.DEFAULT_TEMPLATES)
+def test_a_name_glued_to_other_letters_is_refused():
+    for template in ("two [name]s", "my[name]", "[name]-like", "x_[name]"):
+        with pytest.raises(SettingError, match="a word of its own"):
+            data.check_template(template)
+    assert data.check_template("([name]), [name].") == "([name]), [name]."
 
 
 @pytest.mark.parametrize(

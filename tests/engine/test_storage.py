@@ -171,6 +171,44 @@ def test_a_damaged_file_is_refused_or_read_never_crashes(tmp_path_factory, data)
         assert path.name in str(refused)
 
 
+@pytest.mark.parametrize(
+    "vectors",
+    [
+        torch.zeros(1).expand(75, 10**12),
+        torch.zeros(2, 768).to_sparse(),
+        torch.zeros(2, 3, 768),
+        torch.zeros(2, 768, dtype=torch.complex64),
+    ],
+    ids=["claims terabytes", "sparse", "three dimensions", "complex"],
+)
+def test_tensors_that_are_no_vectors_are_refused_before_any_arithmetic(tmp_path, vectors):
+    (tmp_path / "x.pt").write_bytes(torch_bytes({"string_to_param": {"*": vectors}}))
+    with pytest.raises(FileError, match=r"x\.pt"):
+        load_embedding(tmp_path / "x.pt")
+
+
+def test_a_zip_with_anything_but_tensors_in_it_is_refused(tmp_path):
+    (path, _) = save_pair(pair(), tmp_path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("embedding/constants.pkl", b"")
+    with pytest.raises(FileError, match="something other than plain tensors"):
+        load_embedding(path)
+
+
+def test_case_makes_no_difference_to_a_name_and_the_exact_one_comes_first(tmp_path):
+    save_pair(pair(negative=0, seed=1), tmp_path, stem="MyCat")
+    assert storage.find_embedding(tmp_path, "mycat").name == "MyCat.pt"
+    save_pair(pair(negative=0, seed=1), tmp_path, stem="mycat")
+    assert storage.find_embedding(tmp_path, "mycat").name == "mycat.pt"
+
+
+def test_a_pair_is_written_whole_or_not_at_all(tmp_path):
+    (tmp_path / "mycat-neg.pt").mkdir()
+    with pytest.raises(FileError, match="Is a directory"):
+        save_pair(pair(), tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["mycat-neg.pt"]
+
+
 def test_other_endings_missing_files_and_folders_are_refused(tmp_path):
     (tmp_path / "d.pt").mkdir()
     for name, sentence in (("x.exe", "is not an embedding"), ("x.pt", "could not be read"), ("d.pt", "is not a file")):

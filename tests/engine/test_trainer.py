@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import math
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 import torch
 
 from dreamartist_ext.engine.config import TrainConfig
 from dreamartist_ext.engine.data import TrainingPicture
-from dreamartist_ext.engine.errors import SettingError, TrainingError
+from dreamartist_ext.engine.errors import FileError, SettingError, TrainingError
 from dreamartist_ext.engine.storage import load_snapshot, pt_bytes, save_snapshot
-from dreamartist_ext.engine.trainer import Training, picture_order
+from dreamartist_ext.engine.trainer import Draws, Training, _seed_for, picture_order
 
 from .fake_host import FakeHost
 
@@ -55,26 +57,106 @@ def test_accumulating_n_equals_one_batch_of_n(count, negative):
         torch.testing.assert_close(parts[word], whole[word], rtol=1e-9, atol=1e-12)
 
 
-def test_without_a_negative_it_is_plain_textual_inversion():
-    """A reference written without the engine's objective, guidance or optimizer groups."""
-    settings = config(use_negative=False, batch_size=2, template="[name]")
-    ours = vectors_after(settings)["mycat"]
-    host = FakeHost()
-    vectors = host.initial_vectors("*", 3)["clip"].requires_grad_(True)
-    optimizer = torch.optim.AdamW([vectors], lr=0.005, betas=(0.9, 0.999), weight_decay=0.0)
-    from dreamartist_ext.engine.trainer import Draws
+OPTIONS = {
+    "plain inversion": {"use_negative": False},
+    "pair": {},
+    "guidance": {"guidance": "5"},
+    "guidance range": {"guidance": "1.5-4:cos2"},
+    "min-SNR": {"min_snr": 5.0},
+    "betas": {"beta1": 0.5, "beta2": 0.9},
+    "weight decay": {"weight_decay": 0.3},
+    "negative's rate": {"negative_lr_ratio": 0.25},
+    "stages": {"learning_rate": "0.02:4, 0.003"},
+    "warm-up and cosine": {"warmup": 4, "cosine": True},
+    "vectors": {"vectors": 1, "negative_vectors": 2},
+    "mask": {"masked": True},
+    "start": {"initialization_text": "cat dog"},
+}
 
-    latents = host.encode_images(picture().pixels[None])
+
+@pytest.mark.parametrize("values", OPTIONS.values(), ids=OPTIONS.keys())
+def test_every_option_does_what_a_second_implementation_does(values):
+    """The whole loop again, from the paper's formulas, without the engine's objective, guidance or rates."""
+    values = dict(values)
+    masked = values.pop("masked", False)
+    settings = config(batch_size=2, **values)
+    shown = picture(masked=masked)
+    ours = vectors_after(settings, [shown])
+    theirs = reference(settings, shown)
+    assert ours.keys() == theirs.keys()
+    for word in ours:
+        torch.testing.assert_close(ours[word], theirs[word])
+    usual = vectors_after(config(batch_size=2))
+    if values or masked:
+        same = all(ours[w].shape == usual[w].shape and torch.equal(ours[w], usual[w]) for w in ours)
+        assert not same or not settings.use_negative, "the option changed nothing"
+
+
+def reference(settings: TrainConfig, shown: TrainingPicture) -> dict[str, torch.Tensor]:
+    host = FakeHost()
+    text = settings.initialization_text
+    halves = {"mycat": host.initial_vectors(text, settings.vectors)["clip"]}
+    if settings.use_negative:
+        jitter = torch.Generator().manual_seed(_seed_for(settings.seed, "negative", 0))
+        start = host.initial_vectors(text, settings.negative_vectors)["clip"]
+        halves["mycat-neg"] = start + 1e-3 * torch.randn(start.shape, generator=jitter)
+    for half in halves.values():
+        half.requires_grad_(True)
+    optimizers = [
+        torch.optim.AdamW([half], lr=1, betas=(settings.beta1, settings.beta2), weight_decay=settings.weight_decay)
+        for half in halves.values()
+    ]
+    latents = host.encode_images(shown.pixels[None])
+    mask = torch.ones(2, 2) if shown.mask is None else weights_of(shown.mask)
     for step in range(12):
-        draws = Draws(3, step)
+        draws = Draws(settings.seed, step)
         noise, timesteps = draws.noise((2, 4, 2, 2)).double(), draws.integers(50, 2)
-        abar = host.schedule.alphas_cumprod[timesteps][:, None, None, None]
-        noisy = abar.sqrt() * latents + (1 - abar).sqrt() * noise
-        prediction = host.predict(noisy, timesteps, vectors.mean(0).expand(2, -1))
-        optimizer.zero_grad()
-        torch.nn.functional.mse_loss(prediction, noise).backward()
-        optimizer.step()
-    torch.testing.assert_close(ours, vectors.detach())
+        loss = torch.zeros((), dtype=torch.float64)
+        for b in range(2):
+            t = int(timesteps[b])
+            abar = host.schedule.alphas_cumprod[t]
+            z_t = abar.sqrt() * latents + (1 - abar).sqrt() * noise[b]
+            outputs = [host.predict(z_t, timesteps[b : b + 1], half.mean(0)[None]) for half in halves.values()]
+            prediction = outputs[0]
+            if settings.use_negative:
+                prediction = outputs[1] + scale_at(settings.guidance, t / 49) * (outputs[0] - outputs[1])
+            snr = abar / (1 - abar)
+            weight = min(float(snr), settings.min_snr) / snr if settings.min_snr else 1.0
+            loss = loss + weight * (mask * (prediction - noise[b]) ** 2).mean() / 2
+        for half in halves.values():
+            half.grad = None
+        loss.backward()
+        for optimizer, ratio in zip(optimizers, (1.0, settings.negative_lr_ratio), strict=False):
+            optimizer.param_groups[0]["lr"] = ratio * rate_of(settings, step)
+            optimizer.step()
+    return {word: half.detach() for word, half in halves.items()}
+
+
+def scale_at(guidance: str, r: float) -> float:
+    return {"3": 3.0, "5": 5.0}.get(guidance) or 1.5 + (1 - math.cos(r * math.pi / 2)) * 2.5
+
+
+def rate_of(settings: TrainConfig, step: int) -> float:
+    if settings.learning_rate.startswith("0.02"):
+        return 0.02 if step < 4 else 0.003
+    if settings.warmup:
+        return 0.005 * ((step + 1) / 4 if step < 4 else 0.5 * (1 + math.cos(math.pi * (step - 4) / 8)))
+    return 0.005
+
+
+def weights_of(mask: torch.Tensor) -> torch.Tensor:
+    """Grey 16x16 -> the means of the weights over 8x8 tiles"""
+    weights = torch.where(mask <= 127, mask / 127, 1 + 4 * (mask.clamp(min=128) - 128) / 127).clamp(max=5)
+    return weights.reshape(2, 8, 2, 8).mean((1, 3)).double()
+
+
+def test_a_word_that_its_prompts_hide_is_refused():
+    class Deaf(FakeHost):
+        def encode_prompts(self, prompts):
+            return torch.zeros(len(prompts), 6, dtype=torch.float64)
+
+    with pytest.raises(SettingError, match='the word "mycat" is not found in its own prompts'):
+        list(Training(Deaf(), config(), [picture()]).run())
 
 
 def test_the_negatives_rate_ratio_holds_through_schedule_changes():
@@ -109,6 +191,11 @@ def test_resume_refuses_other_settings_and_other_pictures():
     snapshot = training.snapshot()
     with pytest.raises(SettingError, match="started with seed 3, so it cannot go on with 4"):
         Training(FakeHost(), config(seed=4), [picture(0)]).restore(snapshot)
+    with pytest.raises(SettingError, match="another model"):
+        Training(FakeHost("v_prediction"), config(), [picture(0)]).restore(snapshot)
+    with pytest.raises(FileError, match="damaged"):
+        lacking = {name: tensor for name, tensor in snapshot.tensors.items() if name != "negative.clip"}
+        Training(FakeHost(), config(), [picture(0)]).restore(replace(snapshot, tensors=lacking))
     with pytest.raises(SettingError, match="another picture"):
         Training(FakeHost(), config(), [picture(1)]).restore(snapshot)
     Training(FakeHost(), config(steps=500, save_every=7), [picture(0)]).restore(snapshot)

@@ -7,10 +7,11 @@ from contextlib import closing
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from safetensors.torch import load_file, save_file
 
 from dreamartist_ext.engine.config import TrainConfig
 from dreamartist_ext.engine.data import TrainingPicture
-from dreamartist_ext.engine.errors import ModelError, SettingError
+from dreamartist_ext.engine.errors import FileError, ModelError, SettingError
 from dreamartist_ext.engine.trainer import Training
 from dreamartist_ext.hosts.diffusers import ENCODER, DiffusersHost
 from dreamartist_ext.hosts.generation import with_learned_words
@@ -43,6 +44,7 @@ def test_training_leaves_no_gradient_and_no_changed_flag_or_weight(host):
     host.parts.vae.train()
     before = [(p.requires_grad, p.detach().clone()) for p in parameters(host)]
     modes = [m.training for m in host.parts.vae.modules()]
+    conditioning = host.encode_prompts(["mycat"])
     training = Training(host, TrainConfig(name="mycat", steps=50), [picture()])
     with closing(training.run()) as reports:
         next(reports)
@@ -55,7 +57,7 @@ def test_training_leaves_no_gradient_and_no_changed_flag_or_weight(host):
         for p, (flag, weight) in zip(parameters(host), before, strict=True)
     )
     assert [m.training for m in host.parts.vae.modules()] == modes
-    assert host.encode_prompts(["mycat"]).equal(host.encode_prompts(["mycat"]))
+    assert host.encode_prompts(["mycat"]).equal(conditioning)
 
 
 def test_both_sides_get_gradients_through_the_real_encoder(host):
@@ -178,6 +180,45 @@ def test_an_incomplete_folder_is_refused_in_one_sentence(tmp_path, broken):
         load_host(folder, "cpu", "fp32")
     assert "\n" not in str(refused.value)
     assert "m " in str(refused.value)
+
+
+def test_a_model_that_lacks_a_tensor_is_refused_not_filled_with_noise(tmp_path):
+    folder = save_folder(tiny_components(tmp_path), tmp_path / "m")
+    for part in ("text_encoder/model", "unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model"):
+        path = folder / f"{part}.safetensors"
+        whole = load_file(path)
+        name = sorted(name for name in whole if name.endswith("weight"))[3]
+        save_file({key: t for key, t in whole.items() if key != name}, path, {"format": "pt"})
+        with pytest.raises(ModelError, match=f"its {part.split('/')[0]} lacks"):
+            load_host(folder, "cpu", "fp32")
+        save_file(whole, path, {"format": "pt"})
+    load_host(folder, "cpu", "fp32")
+
+
+def test_latents_are_the_posteriors_mean_times_the_scaling_factor(host):
+    pixels = picture().pixels[None]
+    with torch.no_grad():
+        moments = host.parts.vae.quant_conv(host.parts.vae.encoder(pixels))
+    torch.testing.assert_close(host.encode_images(pixels), moments[:, :4] * 0.18215)
+    torch.testing.assert_close(
+        host.decode_latents(moments[:, :4] * 0.18215), host.parts.vae.decode(moments[:, :4]).sample
+    )
+
+
+def test_another_model_has_another_identity(tmp_path, host):
+    assert tiny_host(tmp_path / "same").identity() == host.identity()
+    other = tiny_host(tmp_path / "other")
+    next(other.parts.unet.parameters()).data[0] += 1
+    assert other.identity() != host.identity()
+
+
+def test_files_that_a_prompt_does_not_name_do_not_matter(tmp_path, host):
+    (tmp_path / "a.pt").mkdir()
+    for name in ("at.pt", " .pt", "c.safetensors", "x.txt"):
+        (tmp_path / name).write_bytes(b"junk")
+    assert with_learned_words(host, tmp_path, "mycat", "").embeddings == {}
+    with pytest.raises(FileError, match=r"at\.pt"):
+        with_learned_words(host, tmp_path, "look at it", "")
 
 
 def test_an_embedding_of_another_width_is_refused(tmp_path, host):
