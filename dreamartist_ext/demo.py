@@ -162,7 +162,8 @@ In {config.steps} steps it learned <b>{NAME}</b> (what the picture shows) togeth
 <p>Each row draws the same prompts with the same random seeds. Look for two things: is it the thing in the picture,
 and does the rest of the prompt, here the colour of the background, still come true?</p>
 <table><tr><th></th>{head}</tr>{body}</table>
-<p>Files: <code>embeddings/{NAME}.pt</code> and <code>embeddings/{negative_name(NAME)}.pt</code>, in the format that the WebUI loads.
+<p>Files: <code>embeddings/{NAME}.pt</code> and <code>embeddings/{negative_name(NAME)}.pt</code>, in the format that the
+WebUI loads.
 Settings: <code>{html.escape(config.to_json())}</code></p>
 </html>
 """
