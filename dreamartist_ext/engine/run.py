@@ -72,7 +72,7 @@ def run_to_files(
     training: Training, files: RunFiles, provenance: Mapping[str, str] | None = None
 ) -> Generator[StepReport, None, None]:
     """Pass on the reports of `training.run()`, with a snapshot every `save_every` steps, one when it ends early by
-    an error of ours or by closing this generator, and both embeddings at the end.
+    an error or by closing this generator, and both embeddings at the end.
 
     Raises FileError when a file cannot be written; the one before it is then still whole.
     """
@@ -88,17 +88,13 @@ def run_to_files(
                     _save(training, files)
                     saved = report.step
                 yield report
-    except (DreamArtistError, GeneratorExit):
+    except (DreamArtistError, GeneratorExit, RuntimeError, MemoryError) as error:
         if training.step > saved and training.is_sound():
             save_snapshot(training.snapshot(), files.snapshot)
+        if _is_out_of_memory(error):
+            advice = "a smaller batch_size, width or height needs less"
+            raise TrainingError(f"out of memory at step {training.step + 1}; {advice}.") from error
         raise
-    except (RuntimeError, MemoryError) as error:
-        if training.step > saved and training.is_sound():
-            save_snapshot(training.snapshot(), files.snapshot)
-        if not _is_out_of_memory(error):
-            raise
-        advice = "a smaller batch_size, width or height needs less"
-        raise TrainingError(f"out of memory at step {training.step + 1}; {advice}.") from error
     if training.step > saved:
         save_snapshot(training.snapshot(), files.snapshot)
     files.forget_others(save_pair(training.pair.detached(), files.out))

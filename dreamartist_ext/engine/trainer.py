@@ -118,6 +118,7 @@ class Training:
             while self.step < self.config.steps:
                 started = time.perf_counter()
                 rate = self._set_rates(self.step + 1)
+                self.optimizer.zero_grad(set_to_none=True)  # also what a step that failed left behind
                 loss = self._backward(latents, masks)
                 self._check_reached()
                 if self.step % FINITE_CHECK_EVERY == 0 and not torch.isfinite(loss):
@@ -125,7 +126,6 @@ class Training:
                         f"the loss is no longer a finite number at step {self.step + 1}; try a lower learning_rate."
                     )
                 self.optimizer.step()
-                self.optimizer.zero_grad(set_to_none=True)
                 self.step += 1
                 self.pair.step = self.step
                 yield StepReport(self.step, self.config.steps, loss, rate, time.perf_counter() - started)

@@ -222,6 +222,26 @@ def test_the_host_is_put_back_whichever_way_it_ends(ending):
     assert host.embeddings == {}
 
 
+def test_a_step_that_fails_between_two_passes_leaves_no_trace():
+    settings = config(batch_size=1, accumulation=3)
+    training, calls = Training(FakeHost(), settings, [picture()]), []
+    true_predict = training.host.predict
+
+    def fails_once(*arguments):
+        calls.append(arguments)
+        if len(calls) == 5:
+            raise RuntimeError("out of memory")
+        return true_predict(*arguments)
+
+    training.host.predict = fails_once
+    with pytest.raises(RuntimeError, match="out of memory"):
+        list(training.run())
+    assert training.step == 1
+    list(training.run())
+    for word, vectors in vectors_after(settings).items():
+        assert torch.equal(training.pair.named()[word]["clip"], vectors)
+
+
 def test_a_loss_that_is_not_finite_ends_the_training_and_keeps_the_vectors():
     host = FakeHost()
     training = Training(host, config(), [picture()])
