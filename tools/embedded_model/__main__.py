@@ -18,7 +18,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("build/embedded-model"))
     parser.add_argument("--icons", type=Path, help="render: folder of the @iconify-json packages")
     parser.add_argument("--minutes", type=float, default=60, help="vae, decoder, unet: how long to train")
-    parser.add_argument("--init", type=Path, help="vae: weights to start from instead of the identity")
+    parser.add_argument("--init", type=Path, help="vae: weights to start from; unet: exported model")
     parser.add_argument("--merges", type=Path, help="tokenizer: CLIP's bpe_simple_vocab_16e6.txt.gz")
     parser.add_argument("--snapshot", default="unet.pt", help="unet: file in the work folder, continued if it exists")
     parser.add_argument("--batch", type=int, default=32)
@@ -51,7 +51,8 @@ def run(arguments: argparse.Namespace) -> None:
         latents.cache(work)
     elif arguments.stage == "unet":
         shape = {"widths": tuple(arguments.widths), "attention": tuple(arguments.attention)}
-        unet.train(work, work / arguments.snapshot, minutes, arguments.batch, arguments.lr, **shape)
+        snapshot, init = work / arguments.snapshot, arguments.init
+        unet.train(work, snapshot, minutes, arguments.batch, arguments.lr, init=init, **shape)
     elif arguments.stage == "export":
         export.export(work, arguments.out)
     elif arguments.stage == "references":

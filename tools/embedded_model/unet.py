@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from safetensors.torch import load_file
-from transformers import CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTokenizer
 
 from . import drawings
 from .shapes import TIMESTEPS, TOKENS, alphas_cumprod, make_text_encoder, make_unet
@@ -56,15 +57,19 @@ def train(
     widths: tuple[int, ...] = (96, 192),
     attention: tuple[int, ...] = (1,),
     seed: int = 0,
+    init: Path | None = None,
 ) -> None:
     """Train for `minutes` with a rate that falls to `final_share` of its peak; an existing snapshot is
-    continued, weights, moving averages and optimizer state alike."""
+    continued, weights, moving averages and optimizer state alike. `init` is an exported model to start from."""
     data = Captioned(folder, seed)
     torch.manual_seed(seed)
     unet = make_unet(widths, attention).to(memory_format=torch.channels_last)
     unet.set_attn_processor(AttnProcessor())  # on a CPU faster to train than the fused kind
     text = make_text_encoder(len(data.tokenizer), data.tokenizer.bos_token_id, data.tokenizer.eos_token_id)
     text.set_attn_implementation("eager")  # as above
+    if init is not None and not snapshot.exists():
+        unet.load_state_dict(UNet2DConditionModel.from_pretrained(init, subfolder="unet").float().state_dict())
+        text.load_state_dict(CLIPTextModel.from_pretrained(init, subfolder="text_encoder").float().state_dict())
     parameters = [*unet.parameters(), *text.parameters()]
     ema = [p.detach().clone() for p in parameters]
     optimizer = torch.optim.AdamW(parameters, lr=peak_lr, betas=(0.9, 0.98), weight_decay=1e-3, fused=True)
