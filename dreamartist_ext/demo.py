@@ -26,7 +26,7 @@ from .hosts.diffusers import DiffusersHost, to_image
 from .hosts.generation import LearnedPrompt, draw, picture_bytes
 from .hosts.model_files import load_host, quiet_libraries, training_defaults
 
-SAMPLE = Path(__file__).parent / "assets" / "samples" / "hedgehog.png"
+SAMPLE = Path(__file__).parent / "assets" / "samples" / "pineapple.png"
 NAME = "mything"
 GUIDANCE, DRAWING_STEPS = 5.0, 25
 PROMPTS = ("a {}", "a {} on a blue background", "a {} on a yellow background", "a {} on a red background")
