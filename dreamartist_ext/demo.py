@@ -94,18 +94,13 @@ def _draw_rows(host: DiffusersHost, pair: EmbeddingPair, plain: EmbeddingPair) -
     rows = []
     with tqdm(total=len(ways) * count * DRAWING_STEPS, desc="drawing", unit="step", dynamic_ncols=True) as bar:
         for title, meaning, learned, negative in ways:
-            embeddings = {word: host_vectors(host, half) for word, half in learned.named().items()}
             pictures: list[Image.Image] = []
             for number, prompt in enumerate(PROMPTS):
-                words = LearnedPrompt(prompt.format(learned.name), negative, embeddings)
+                words = LearnedPrompt(prompt.format(learned.name), negative, learned.named())
                 seeds = range(SEEDS_FOR_FIRST_PROMPT) if number == 0 else range(number, number + 1)
                 pictures += draw(host, words, seeds, DRAWING_STEPS, GUIDANCE, on_step=bar.update)
             rows.append(Row(title, meaning, pictures))
     return rows
-
-
-def host_vectors(host: DiffusersHost, vectors: dict) -> dict:
-    return {key: v.to(host.device) for key, v in vectors.items()}
 
 
 def column_titles() -> list[str]:

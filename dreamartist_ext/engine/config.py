@@ -163,8 +163,12 @@ def _convert(item: Field, value: Any) -> Any:
         try:
             return kind(value)
         except (ValueError, OverflowError):
-            pass
-    raise SettingError(f"{item.name} must be {_KINDS[kind]}, got {_shown(value)}.")
+            raise _wrong_kind(item, value) from None
+    raise _wrong_kind(item, value)
+
+
+def _wrong_kind(item: Field, value: Any) -> SettingError:
+    return SettingError(f"{item.name} must be {_KINDS[field_type(item)]}, got {_shown(value)}.")
 
 
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
@@ -174,7 +178,7 @@ def _check(item: Field, value: Any) -> None:
     kind = field_type(item)
     plain = isinstance(value, (int, float)) and not isinstance(value, bool) if kind is float else type(value) is kind
     if not plain:
-        raise SettingError(f"{item.name} must be {_KINDS[kind]}, got {_shown(value)}.")
+        raise _wrong_kind(item, value)
     if kind is str and not value.isprintable():
         raise SettingError(f"{item.name} must be one line of plain text, got {_shown(value)}.")
     if kind in (int, float):

@@ -37,7 +37,8 @@ def with_learned_words(host: DiffusersHost, folder: Path, prompt: str, negative_
         _check_width(host, pair)
         pairs[name] = pair
     embeddings = {word: vectors for pair in pairs.values() for word, vectors in pair.named().items()}
-    used, typed = words_in(host, prompt, embeddings), words_in(host, negative_prompt, embeddings)
+    counts = {word: len(vectors[ENCODER]) for word, vectors in embeddings.items()}
+    used, typed = words_in(host, prompt, counts), words_in(host, negative_prompt, counts)
     added = [
         negative_name(word)
         for word in used
@@ -50,8 +51,7 @@ def with_learned_words(host: DiffusersHost, folder: Path, prompt: str, negative_
 def _mentioned(host: DiffusersHost, folder: Path, text: str) -> list[str]:
     """Names in the folder that the tokenizer finds in the text: the only files worth opening."""
     names = {path.stem for path in embedding_files(folder) if path.stem.lower() in text.lower()}
-    words = words_for(dict.fromkeys(sorted(names), 1), host.token_ids)
-    return list(dict.fromkeys(name for chunk in chunks_of(host.token_ids(text), words) for _, name in chunk.places))
+    return words_in(host, text, dict.fromkeys(sorted(names), 1))  # how many vectors they have is not known yet
 
 
 def _check_width(host: DiffusersHost, pair: EmbeddingPair) -> None:
@@ -63,9 +63,9 @@ def _check_width(host: DiffusersHost, pair: EmbeddingPair) -> None:
         )
 
 
-def words_in(host: DiffusersHost, text: str, embeddings: dict[str, Vectors]) -> list[str]:
-    """The learned words that the tokenizer finds in the text, in order, each once."""
-    words = words_for({name: len(vectors[ENCODER]) for name, vectors in embeddings.items()}, host.token_ids)
+def words_in(host: DiffusersHost, text: str, counts: dict[str, int]) -> list[str]:
+    """Of the words with these numbers of vectors, those that the tokenizer finds in the text, in order, each once."""
+    words = words_for(counts, host.token_ids)
     places = [place for chunk in chunks_of(host.token_ids(text), words) for place in chunk.places]
     return list(dict.fromkeys(name for _, name in places))
 
