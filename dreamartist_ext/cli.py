@@ -78,6 +78,7 @@ def train(
     from .engine.storage import load_snapshot
     from .engine.trainer import Training
     from .hosts.model_files import load_host, quiet_libraries, training_defaults
+    from .hosts.only_one import only_one
 
     files = RunFiles(out, TrainConfig.from_mapping(given).name)
     files.check(resume, overwrite)
@@ -103,23 +104,6 @@ def check_pictures(pictures: tuple[Path, ...]) -> None:
 
     for path in pictures:
         load_picture(path)
-
-
-@contextmanager
-def only_one(files: Any) -> Iterator[None]:
-    """Refuse a second training of the same name in the same folder; the system forgets the lock of a dead process."""
-    from filelock import FileLock, Timeout
-
-    files.folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(files.folder / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise SettingError(f"{files.name} is being trained already, by another process.") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _train_with_progress(training: Any, files: Any, provenance: dict[str, str]) -> None:

@@ -130,8 +130,23 @@ class TrainConfig:
     def negative_templates(self) -> tuple[str, ...]:
         return _split(self.negative_template)
 
+    def to_mapping(self) -> dict[str, Any]:
+        """Values by field name, as `from_mapping` takes them."""
+        return asdict(self)
+
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> TrainConfig:
+        """What `to_json` wrote; raises SettingError for anything else."""
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise SettingError("the settings of this training are damaged.") from error
+        if not isinstance(values, dict):
+            raise SettingError("the settings of this training are damaged.")
+        return cls.from_mapping(values)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> TrainConfig:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from .embedding import negative_name
+from .check_loss import CheckLoss
+from .embedding import EmbeddingPair, negative_name
 from .errors import DreamArtistError, SettingError, TrainingError
 from .storage import (
     embedding_files,
     find_embedding,
+    load_pair,
     load_snapshot,
     remove_abandoned,
     save_pair,
     save_snapshot,
     write_atomically,
 )
-from .trainer import StepReport, Training
+from .trainer import Check, Snapshot, StepReport, Training, pair_of
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,32 @@ class RunFiles:
         write_atomically(probe, b"")
         probe.unlink(missing_ok=True)
 
+    def step_stem(self, step: int) -> str:
+        """The name, without its ending, of the files that hold the pair as it was at a step."""
+        return f"{self.name}-{step:06d}"
+
+    def kept_steps(self) -> list[int]:
+        """The steps at which the pair is on disk, to choose from."""
+        found = [re.fullmatch(re.escape(self.name) + r"-(\d{6,})", path.stem) for path in embedding_files(self.folder)]
+        return sorted({int(match[1]) for match in found if match})
+
+    def best_step(self, checks: Sequence[Check]) -> int | None:
+        """Of the steps on disk, the one with the least check loss."""
+        losses = {check.step: check.loss for check in checks}
+        return min((step for step in self.kept_steps() if step in losses), key=losses.__getitem__, default=None)
+
+    def use_step(self, step: int) -> EmbeddingPair:
+        """Make the pair of a step on disk the one in the embeddings folder; raises FileError."""
+        pair = load_pair(self.folder, self.step_stem(step))
+        pair.name = self.name
+        self.forget_others(save_pair(pair, self.out))
+        return pair
+
+    def save_step(self, snapshot: Snapshot) -> int:
+        """Put the pair of a snapshot among the steps to choose from; returns its step."""
+        save_pair(pair_of(snapshot, self.name), self.folder, stem=self.step_stem(snapshot.step))
+        return snapshot.step
+
     def forget_steps(self) -> None:
         """Remove the snapshot and the steps of an earlier training of this name."""
         for path in (self.snapshot, *self.folder.glob(f"{self.name}-*.pt")):
@@ -79,12 +108,16 @@ def run_to_files(
     config = training.config
     training.pair.provenance = {"settings": config.to_json(), **(provenance or {})}
     saved = training.step
+    check = CheckLoss(training)
     try:
         with closing(training.run()) as reports:
             for report in reports:
                 if report.step == 1:
                     files.forget_steps()
-                if config.save_every and report.step % config.save_every == 0:
+                due = bool(config.save_every) and report.step % config.save_every == 0
+                if due or report.step == config.steps:
+                    training.checks.append(check())
+                if due:
                     _save(training, files)
                     saved = report.step
                 yield report
@@ -111,4 +144,4 @@ def _save(training: Training, files: RunFiles) -> None:
     """The snapshot to resume from, and the pair as it is now, to compare with others."""
     snapshot = training.snapshot()  # refuses vectors that are not finite
     save_snapshot(snapshot, files.snapshot)
-    save_pair(training.pair.detached(), files.folder, stem=f"{files.name}-{training.step:06d}")
+    save_pair(training.pair.detached(), files.folder, stem=files.step_stem(training.step))

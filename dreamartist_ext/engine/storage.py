@@ -12,7 +12,7 @@ import secrets
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -23,7 +23,7 @@ from torch import Tensor
 from .embedding import NEGATIVE_SUFFIX, EmbeddingPair, check_vectors, negative_name
 from .errors import FileError
 from .host import Vectors
-from .trainer import Snapshot
+from .trainer import Check, Snapshot
 
 EMBEDDING_SUFFIXES = (".pt", ".safetensors")
 MAX_EMBEDDING_BYTES = 64 * 2**20
@@ -252,6 +252,7 @@ def save_snapshot(snapshot: Snapshot, path: Path) -> None:
         "step": str(snapshot.step),
         "fingerprint": snapshot.fingerprint,
         "model": snapshot.model,
+        "checks": json.dumps([asdict(check) for check in snapshot.checks]),
     }
     tensors = {name: tensor.contiguous() for name, tensor in snapshot.tensors.items()}
     write_atomically(path, _same_bytes_every_time(safetensors_bytes(tensors, header)))
@@ -267,8 +268,9 @@ def load_snapshot(path: Path) -> Snapshot:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
         if not isinstance(json.loads(header["config"]), dict):
             raise FileError(f"the snapshot {path.name} is damaged.")
-        return Snapshot(tensors, header["config"], int(header["step"]), header["fingerprint"], header["model"])
+        checks = tuple(Check(**check) for check in json.loads(header.get("checks", "[]")))
+        return Snapshot(tensors, header["config"], int(header["step"]), header["fingerprint"], header["model"], checks)
     except FileNotFoundError as error:
         raise FileError(f"there is no snapshot {path} to go on from.") from error
-    except (SafetensorError, KeyError, ValueError, RuntimeError, RecursionError, OSError) as error:
+    except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError, RecursionError, OSError) as error:
         raise FileError(f"the snapshot {path.name} is damaged.") from error

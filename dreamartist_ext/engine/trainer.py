@@ -37,6 +37,15 @@ class StepReport:
 
 
 @dataclass(frozen=True)
+class Check:
+    """The mean noise loss on fixed noises: of the pair at a step, and of the empty prompt, which it should beat."""
+
+    step: int
+    loss: float
+    baseline: float
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """All that a later run needs to go on as if it had never stopped."""
 
@@ -45,9 +54,20 @@ class Snapshot:
     step: int
     fingerprint: str  # of the pictures
     model: str  # the host's identity
+    checks: tuple[Check, ...] = ()
 
     # Noise, timesteps, templates and the order of the pictures are functions of the seed and the step
     # (see `Draws`), so there is no generator's state to keep.
+
+
+def pair_of(snapshot: Snapshot, name: str) -> EmbeddingPair:
+    """The pair that a snapshot holds, without its optimizer."""
+
+    def half(prefix: str) -> Vectors:
+        split = ((key.split("."), tensor) for key, tensor in snapshot.tensors.items())
+        return {words[1]: tensor for words, tensor in split if words[0] == prefix and len(words) == 2}
+
+    return EmbeddingPair(name, half("positive"), half("negative") or None, snapshot.step, {"settings": snapshot.config})
 
 
 class Draws:
@@ -103,6 +123,8 @@ class Training:
         self.guidance = Guidance.parse(config.guidance)
         self.pair = initial_pair(host, config)
         self.step = 0
+        self.checks: list[Check] = []
+        self._encoded: tuple[Tensor, Tensor | None] | None = None
         halves: list[Vectors] = [half for half in (self.pair.positive, self.pair.negative) if half is not None]
         self.optimizer = torch.optim.AdamW(
             [{"params": [v.requires_grad_(True) for v in half.values()]} for half in halves],
@@ -114,7 +136,7 @@ class Training:
     def run(self) -> Generator[StepReport, None, None]:
         """Train inside a host session; closing the generator at any step puts the model back as it was."""
         with self.host.session(), self.host.bind(self.pair.named()):
-            latents, masks = self._encode_pictures()
+            latents, masks = self.encoded()
             while self.step < self.config.steps:
                 started = time.perf_counter()
                 rate = self._set_rates(self.step + 1)
@@ -137,6 +159,12 @@ class Training:
                 raise SettingError(
                     f'the word "{word}" is not found in its own prompts; choose another name or template.'
                 )
+
+    def encoded(self) -> tuple[Tensor, Tensor | None]:
+        """`_encode_pictures`, done once; call it inside a host session."""
+        if self._encoded is None:
+            self._encoded = self._encode_pictures()
+        return self._encoded
 
     def _encode_pictures(self) -> tuple[Tensor, Tensor | None]:
         """Latents (N, 4, h, w), once, and mask weights (N, 1, h, w) if any picture has a mask."""
@@ -213,7 +241,8 @@ class Training:
             raise TrainingError(
                 f"the vectors are no longer finite at step {self.step}; the snapshot before it is kept."
             )
-        return Snapshot(copies, self.config.to_json(), self.step, fingerprint(self.pictures), self.host.identity())
+        about = self.config.to_json(), self.step, fingerprint(self.pictures), self.host.identity()
+        return Snapshot(copies, *about, tuple(self.checks))
 
     @torch.no_grad()
     def restore(self, snapshot: Snapshot) -> None:
@@ -231,6 +260,7 @@ class Training:
                         m: t.clone() if m == "step" else t.to(vectors) for m, t in state.items() if t is not None
                     }
         self.step = self.pair.step = snapshot.step
+        self.checks = list(snapshot.checks)
 
     def _check_complete(self, snapshot: Snapshot) -> None:
         for prefix, half in (("positive", self.pair.positive), ("negative", self.pair.negative)):

@@ -19,6 +19,8 @@ from ..engine.errors import ModelError, SettingError
 from ..engine.guidance import combine
 from ..engine.host import Vectors
 from ..engine.noise import NoiseSchedule, PredictionType
+from ..engine.preview import to_image
+from .frozen import frozen
 from .prompt_tokens import Chunk, chunks_of, padded, words_for
 
 ENCODER = "clip"  # the one text encoder of SD 1 and SD 2
@@ -60,6 +62,10 @@ class DiffusersHost:
         self._bound: dict[str, Vectors] = {}
         self._identity = ""
 
+    @property
+    def name(self) -> str:
+        return self.parts.name
+
     def identity(self) -> str:
         """Device, precision and a digest of the sum of every tensor."""
         if not self._identity:
@@ -78,22 +84,9 @@ class DiffusersHost:
         """Pixels per latent, along one side."""
         return 2 ** (len(self.parts.vae.config.block_out_channels) - 1)
 
-    @contextmanager
-    def session(self) -> Iterator[None]:
+    def session(self) -> AbstractContextManager[None]:
         """Frozen parameters and evaluation mode inside; every flag as before afterwards."""
-        modes = [(m, m.training) for module in self._modules() for m in module.modules()]
-        flags = [(p, p.requires_grad) for module in self._modules() for p in module.parameters()]
-        try:
-            for module, _ in modes:
-                module.training = False
-            for parameter, _ in flags:
-                parameter.requires_grad_(False)
-            yield
-        finally:
-            for module, training in modes:
-                module.training = training
-            for parameter, required in flags:
-                parameter.requires_grad_(required)
+        return frozen(self._modules())
 
     def _autocast(self) -> AbstractContextManager[Any]:
         if self.precision is torch.float32:
@@ -214,9 +207,3 @@ class DiffusersHost:
                 on_step(len(latents))
             pixels = torch.cat([self.decode_latents(part) for part in latents.split(4)])
         return [to_image(picture) for picture in pixels]
-
-
-def to_image(pixels: Tensor) -> Image.Image:
-    """(3, H, W), about [-1, 1] -> an 8-bit RGB picture."""
-    array = ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    return Image.fromarray(rearrange(array, "c h w -> h w c").cpu().numpy())

@@ -1,0 +1,26 @@
+"""One training of a name at a time, whoever starts it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from filelock import FileLock, Timeout
+
+from ..engine.errors import SettingError
+from ..engine.run import RunFiles
+
+
+@contextmanager
+def only_one(files: RunFiles) -> Iterator[None]:
+    """Refuse a second training of the same name in the same folder; the system forgets the lock of a dead process."""
+    files.folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(files.folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise SettingError(f"{files.name} is being trained already, by another process.") from None
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,350 @@
+"""One training as the page and the API see it: asked for, waiting, under way, over; and what can be done about it."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from .. import __version__
+from ..engine import preview
+from ..engine.config import TrainConfig
+from ..engine.data import find_mask, load_picture, load_pictures
+from ..engine.embedding import check_name, negative_name
+from ..engine.errors import DreamArtistError, SettingError
+from ..engine.run import RunFiles, run_to_files
+from ..engine.storage import load_snapshot
+from ..engine.trainer import Check, Training
+from ..hosts.only_one import only_one
+from .workplace import Workplace
+
+logger = logging.getLogger(__name__)
+
+PREVIEW_STEPS = 20
+PREVIEW_GUIDANCE = 5.0
+PREVIEW_SEEDS = (1, 2, 3)
+RECENT_STEPS = 20  # for the time left
+
+
+class Status(str, Enum):
+    """The words that the page and the API use."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    DONE = "done"
+    FAILED = "failed"
+    DISCARDED = "discarded"
+
+
+OVER = frozenset([Status.PAUSED, Status.STOPPED, Status.DONE, Status.FAILED, Status.DISCARDED])
+
+
+class Ask(str, Enum):
+    """What a user can ask of a training under way."""
+
+    STOP = "stop"
+    PAUSE = "pause"
+    DISCARD = "discard"
+
+
+@dataclass(frozen=True)
+class PreviewRow:
+    """PNG files of the same seeds at one step: of the pair, and of the positive alone."""
+
+    step: int
+    pair: tuple[bytes, ...]
+    positive_only: tuple[bytes, ...]
+
+
+@dataclass
+class Job:
+    """Written by the thread that trains, read by every other; fields are replaced whole, never changed in place."""
+
+    config: TrainConfig
+    files: RunFiles
+    previews_wanted: bool = True
+    task: str = field(default_factory=lambda: f"task(dreamartist-{secrets.token_hex(4)})")
+    status: Status = Status.WAITING
+    step: int = 0
+    asked: Ask | None = None
+    seconds_per_step: float = 0.0
+    losses: tuple[tuple[int, float], ...] = ()
+    checks: tuple[Check, ...] = ()
+    previews: tuple[PreviewRow, ...] = ()
+    best_step: int | None = None
+    used_step: int | None = None
+    message: str = ""
+    peak_memory: int = 0  # bytes on the GPU, 0 where there is none
+    created: float = field(default_factory=time.time)
+    _recent: list[float] = field(default_factory=list, repr=False)
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    @property
+    def is_over(self) -> bool:
+        return self.status in OVER
+
+    @property
+    def seconds_left(self) -> float:
+        return self.seconds_per_step * (self.config.steps - self.step)
+
+    def ask(self, what: Ask) -> None:
+        """Takes effect after the step under way; a training that waits is over at once."""
+        if self.is_over:
+            raise SettingError(f"the training of {self.name} is over: {self.status.value}.")
+        self.asked = what
+
+    def noted(self, step: int, seconds: float) -> None:
+        self.step = step
+        self._recent = [*self._recent[-RECENT_STEPS + 1 :], seconds]
+        self.seconds_per_step = sorted(self._recent)[len(self._recent) // 2]
+        if torch.cuda.is_available():
+            self.peak_memory = torch.cuda.max_memory_allocated()
+
+
+class Desk:
+    """All trainings of this page: at most one at a time. Everything a button or a route does goes through here."""
+
+    def __init__(self, workplace: Workplace) -> None:
+        self.workplace = workplace
+        self.job: Job | None = None
+        self._lock = threading.Lock()
+
+    def files(self, name: str) -> RunFiles:
+        return RunFiles(self.workplace.embeddings, name)
+
+    def check_word(self, name: str) -> str:
+        """Why this name cannot be used, in one sentence, or nothing."""
+        try:
+            check_name(name)
+            self.files(name).check(resume=False, overwrite=False)
+        except DreamArtistError as error:
+            return str(error)
+        return self.workplace.clash(name) or self.workplace.clash(negative_name(name))
+
+    def prepare(self, values: Mapping[str, Any], pictures: Sequence[Path], overwrite: bool = False) -> Job:
+        """Check everything that can be checked without the model, and keep the pictures for a later continuation.
+
+        Raises SettingError, PictureError or FileError; nothing is changed then.
+        """
+        config = TrainConfig.from_mapping({**self.workplace.defaults, **values})
+        files = self.files(config.name)
+        files.check(resume=False, overwrite=overwrite)
+        if clash := self.workplace.clash(config.name):
+            raise SettingError(clash)
+        if not pictures:
+            raise SettingError("there is no picture to learn from; drop one first.")
+        for path in pictures:
+            load_picture(path)
+        job = self._take(Job(config, files))
+        keep_pictures(files, pictures)
+        return job
+
+    def prepare_continuation(self, name: str, steps: int | None = None) -> Job:
+        """A job that goes on from the snapshot of an earlier one; raises FileError or SettingError."""
+        files = self.files(name)
+        files.check(resume=True, overwrite=False)
+        snapshot = load_snapshot(files.snapshot)
+        config = TrainConfig.from_json(snapshot.config)
+        if steps is not None:
+            config = TrainConfig.from_mapping({**config.to_mapping(), "steps": steps})
+        return self._take(Job(config, files, step=snapshot.step, checks=snapshot.checks))
+
+    def unfinished(self) -> list[tuple[str, int, int]]:
+        """(name, step, steps) of trainings that stopped before their end, newest first."""
+        folder = self.files("x").folder.parent
+        found = []
+        for path in sorted(folder.glob("*/snapshot.safetensors"), key=lambda p: p.stat().st_mtime, reverse=True):
+            try:
+                snapshot = load_snapshot(path)
+                steps = TrainConfig.from_json(snapshot.config).steps
+            except DreamArtistError:
+                continue
+            if snapshot.step < steps and kept_pictures(self.files(path.parent.name)):
+                found.append((path.parent.name, snapshot.step, steps))
+        return found
+
+    def _take(self, job: Job) -> Job:
+        with self._lock:
+            if self.job is not None and not self.job.is_over:
+                raise SettingError(f"{self.job.name} is being trained; stop it first, or wait.")
+            self.job = job
+        return job
+
+    def run(self, job: Job) -> Job:
+        """Train until the end, or until asked otherwise. Never raises: what went wrong is in the job."""
+        try:
+            with self.workplace.gpu(job.task):
+                if job.asked is None:
+                    self._train(job)
+        except DreamArtistError as error:
+            job.message, job.status = sentence(error), Status.FAILED
+        except Exception as error:
+            logger.exception("training %s failed", job.name)
+            job.message, job.status = f"Training failed: {type(error).__name__}: {error}", Status.FAILED
+        if job.status is Status.FAILED and job.step:
+            job.message += f" {job.name} is kept as it was at step {job.step}."
+        elif not job.is_over:
+            self._settle(job)
+        return job
+
+    def _train(self, job: Job) -> None:
+        host = self.workplace.host()
+        config, files = job.config, job.files
+        resumed = job.step > 0
+        size = host.picture_size
+        captioned = "[filewords]" in config.template + config.negative_template
+        pictures = load_pictures(
+            kept_pictures(files), config.width or size, config.height or size, config.use_mask, captioned
+        )
+        training = Training(host, config, pictures)
+        if resumed:
+            training.restore(load_snapshot(files.snapshot))
+        job.status = Status.RUNNING
+        provenance = {"model": host.name, "version": __version__}
+        with only_one(files), closing(run_to_files(training, files, provenance)) as reports:
+            for report in reports:
+                job.noted(report.step, report.seconds)
+                self._note(job, training, report.loss)
+                self.workplace.show(report.step, report.steps, f"DreamArtist: {job.name}")
+                if self.workplace.interrupted() and job.asked is None:
+                    job.asked = Ask.STOP
+                if job.asked is not None and report.step < report.steps:
+                    break
+        job.checks, job.best_step = tuple(training.checks), files.best_step(training.checks)
+
+    def _note(self, job: Job, training: Training, loss: torch.Tensor) -> None:
+        config = job.config
+        every = max(1, config.steps // 200)
+        if job.step % every == 0:
+            job.losses = (*job.losses, (job.step, float(loss)))  # waits for the GPU
+        if len(training.checks) != len(job.checks):
+            job.checks, job.best_step = tuple(training.checks), job.files.best_step(training.checks)
+            if job.previews_wanted and job.asked is None:
+                job.previews = (*job.previews, draw_row(training))
+
+    def _settle(self, job: Job) -> None:
+        """After the training thread has let go: what the user asked for decides what stays."""
+        if job.asked is Ask.DISCARD:
+            self.discard(job.name)
+            job.status, job.message = Status.DISCARDED, f"{job.name} was discarded."
+        elif job.asked is Ask.PAUSE:
+            job.status, job.message = Status.PAUSED, f"{job.name} is paused at step {job.step} of {job.config.steps}."
+        elif job.asked is Ask.STOP and job.step < job.config.steps:
+            self._keep(job)
+        else:
+            job.status, job.used_step = Status.DONE, job.step
+            job.message = f"{job.name} is learned: type {job.name} in a prompt."
+            self.workplace.learned()
+
+    def _keep(self, job: Job) -> None:
+        """The best pair on disk, or the last one when none was saved before."""
+        job.status = Status.STOPPED
+        if not job.step:
+            job.message = f"{job.name} was stopped before its first step."
+            return
+        best = job.best_step
+        if best is None:
+            best = save_snapshot_as_step(job.files)
+        job.files.use_step(best)
+        job.used_step = best
+        job.message = f"Stopped at step {job.step} of {job.config.steps}; {job.name} is kept as it was at step {best}."
+        self.workplace.learned()
+
+    def use_step(self, name: str, step: int) -> None:
+        """Make an earlier state of the pair the one that prompts use; raises FileError."""
+        self.files(name).use_step(step)
+        if self.job is not None and self.job.name == name:
+            self.job.used_step = step
+        self.workplace.learned()
+
+    def discard(self, name: str) -> None:
+        """Forget a training that is not finished; an embedding of that name from before stays as it was."""
+        check_name(name)
+        files = self.files(name)
+        files.forget_steps()
+        shutil.rmtree(files.folder, ignore_errors=True)
+
+
+def sentence(error: BaseException) -> str:
+    """An error as the page shows it: beginning with a capital."""
+    text = str(error)
+    return text[:1].upper() + text[1:]
+
+
+def keep_pictures(files: RunFiles, pictures: Sequence[Path]) -> None:
+    """Copy pictures, masks and captions beside the snapshots, so that a later continuation finds them."""
+    folder = files.folder / "pictures"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for number, path in enumerate(pictures, start=1):
+        stem = f"{number:03d}-{re.sub('[^A-Za-z0-9_-]+', '_', path.stem)[:40]}"
+        shutil.copyfile(path, folder / f"{stem}{path.suffix}")
+        mask, caption = find_mask(path), path.with_suffix(".txt")
+        if mask:
+            shutil.copyfile(mask, folder / f"{stem}_att{mask.suffix}")
+        if caption.is_file():
+            shutil.copyfile(caption, folder / f"{stem}.txt")
+
+
+def kept_pictures(files: RunFiles) -> list[Path]:
+    """In the order in which they were given, without masks and captions."""
+    folder = files.folder / "pictures"
+    found = [p for p in sorted(folder.glob("*")) if p.suffix != ".txt"] if folder.is_dir() else []
+    masks = {find_mask(path) for path in found}
+    return [path for path in found if path not in masks]
+
+
+def save_snapshot_as_step(files: RunFiles) -> int:
+    """The step of the snapshot, whose pair is then on disk like those of other steps."""
+    return files.save_step(load_snapshot(files.snapshot))
+
+
+def draw_row(training: Training) -> PreviewRow:
+    """Pictures of the training as it is; call it where the training's session is open."""
+    latents, _ = training.encoded()
+    name = training.config.name
+    prompts = [name] * len(PREVIEW_SEEDS)
+    rows = []
+    for negative in ([negative_name(name)] if training.pair.negative else []) + [""]:
+        pictures = preview.draw(
+            training.host,
+            prompts,
+            [negative] * len(prompts),
+            PREVIEW_SEEDS,
+            (latents.shape[1], latents.shape[2], latents.shape[3]),
+            PREVIEW_STEPS,
+            PREVIEW_GUIDANCE,
+        )
+        rows.append(tuple(png_bytes(picture) for picture in pictures))
+    return PreviewRow(training.step, rows[0], rows[-1])
+
+
+def png_bytes(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def in_background(desk: Desk, job: Job) -> threading.Thread:
+    """Run a job in a thread of its own."""
+    thread = threading.Thread(target=desk.run, args=(job,), name=f"dreamartist {job.name}", daemon=True)
+    thread.start()
+    return thread

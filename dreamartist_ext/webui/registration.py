@@ -1,0 +1,19 @@
+"""What `scripts/dreamartist.py` hands to the WebUI."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from .jobs import Desk
+from .workplace import WebUIWorkplace
+
+
+@lru_cache(maxsize=1)
+def desk() -> Desk:
+    """One for the life of the process: a training goes on while the page is built again."""
+    return Desk(WebUIWorkplace())
+
+
+def tab() -> list[tuple[Any, str, str]]:
+    return []

@@ -1,0 +1,125 @@
+"""Where a training happens: inside the WebUI, or in `dreamartist serve`. The tab and the API know no more than this."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..engine.host import DiffusionHost
+
+
+class TrainingHost(DiffusionHost, Protocol):
+    """A host that also says which model it has, and the side in pixels of the pictures that this was made for."""
+
+    picture_size: int
+
+    @property
+    def name(self) -> str:
+        """The model's."""
+
+
+class Workplace(Protocol):
+    """What the page needs from where it stands."""
+
+    embeddings: Path
+    defaults: dict[str, Any]  # settings of TrainConfig that suit the model here
+
+    def gpu(self, task: str) -> AbstractContextManager[None]:
+        """Wait for the model's turn; nobody else uses it inside. `task` is the page's own id for what waits, or ""."""
+
+    def host(self) -> TrainingHost:
+        """The loaded model; raises ModelError when it cannot be trained. Call it inside `gpu`."""
+
+    def model_name(self) -> str:
+        """For display, without loading anything."""
+
+    def interrupted(self) -> bool:
+        """Whether the user pressed the page's own Interrupt or Skip."""
+
+    def show(self, step: int, steps: int, text: str) -> None:
+        """Tell the surrounding page how far it is."""
+
+    def learned(self) -> None:
+        """The embeddings folder has changed."""
+
+    def clash(self, name: str) -> str:
+        """Why a prompt would not find this word, or nothing; without loading anything."""
+
+
+class WebUIWorkplace:
+    """Inside AUTOMATIC1111; the WebUI's modules are imported on use."""
+
+    def __init__(self) -> None:
+        self.defaults: dict[str, Any] = {}
+
+    @property
+    def embeddings(self) -> Path:
+        from modules import shared
+
+        return Path(shared.cmd_opts.embeddings_dir)
+
+    @contextmanager
+    def gpu(self, task: str) -> Iterator[None]:
+        """In the WebUI's own queue: pictures asked for meanwhile wait, and its progress knows the task."""
+        from modules import call_queue, progress, shared
+
+        progress.add_task_to_queue(task)
+        try:
+            with call_queue.queue_lock:
+                shared.state.begin(job=task)
+                progress.start_task(task)
+                try:
+                    yield
+                finally:
+                    progress.finish_task(task)
+                    shared.state.end()
+                    # as the WebUI's own wrapper does: the next picture must not be interrupted by this one's click
+                    shared.state.skipped = shared.state.interrupted = shared.state.stopping_generation = False
+                    shared.state.job, shared.state.job_count = "", 0
+        finally:
+            progress.pending_tasks.pop(task, None)
+
+    def host(self) -> TrainingHost:
+        from ..hosts.a1111 import WebUIHost
+
+        return WebUIHost()
+
+    def model_name(self) -> str:
+        from modules import sd_models
+
+        model = sd_models.model_data.sd_model
+        return str(model.sd_checkpoint_info.name_for_extra) if model is not None else ""
+
+    def interrupted(self) -> bool:
+        from modules import shared
+
+        state = shared.state
+        return bool(state.interrupted or state.skipped or state.stopping_generation)
+
+    def show(self, step: int, steps: int, text: str) -> None:
+        from modules import shared
+
+        shared.state.job_count, shared.state.job_no = 1, 0
+        shared.state.sampling_steps, shared.state.sampling_step = steps, step
+        shared.state.textinfo = text
+
+    def learned(self) -> None:
+        from ..hosts.a1111 import reload_embeddings
+
+        reload_embeddings()
+
+    def clash(self, name: str) -> str:
+        """By the look-up that prompts go through: its tokens must not be those of another embedding."""
+        from modules import sd_hijack, sd_models
+
+        model = sd_models.model_data.sd_model
+        encoder = getattr(model, "cond_stage_model", None)
+        if encoder is None or not hasattr(encoder, "tokenize"):
+            return ""
+        tokens = encoder.tokenize([name])[0]
+        found, length = sd_hijack.model_hijack.embedding_db.find_embedding_at_position(tokens, 0)
+        if found is None or found.name.lower() == name.lower() or length < len(tokens):
+            return ""
+        return f'prompts would take "{name}" for the embedding "{found.name}"; choose another name.'

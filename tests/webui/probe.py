@@ -1,0 +1,130 @@
+"""A test's eyes inside the WebUI's process: an extension of its own, never shipped to users.
+
+Every function here can be called through POST /dreamartist-test/NAME with its arguments as JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import traceback
+from pathlib import Path
+
+import fastapi
+import torch
+from modules import script_callbacks, sd_models, shared
+
+
+def ready():
+    model = sd_models.model_data.sd_model
+    assert model is not None
+    return model.sd_checkpoint_info.name
+
+
+def _trained(values, stop_after=0, fail_at=0):
+    from modules import call_queue
+
+    from dreamartist_ext.engine.config import TrainConfig
+    from dreamartist_ext.engine.data import load_pictures
+    from dreamartist_ext.engine.trainer import Training
+    from dreamartist_ext.hosts.a1111 import WebUIHost
+
+    with call_queue.queue_lock:
+        host = WebUIHost()
+        config = TrainConfig.from_mapping(values["settings"])
+        size = host.picture_size
+        training = Training(host, config, load_pictures([Path(values["picture"])], size, size))
+        losses = []
+        if fail_at:
+            real, calls = host.predict, []
+
+            def failing(*arguments):
+                calls.append(1)
+                if len(calls) > fail_at:
+                    raise RuntimeError("thrown inside a step")
+                return real(*arguments)
+
+            host.predict = failing
+        run = training.run()
+        try:
+            for report in run:
+                losses.append(float(report.loss))
+                if stop_after and report.step >= stop_after:
+                    break
+        except RuntimeError as error:
+            if "thrown inside a step" not in str(error):
+                raise
+        finally:
+            run.close()
+    return training, losses
+
+
+def train(**values):
+    training, losses = _trained(values, values.get("stop_after", 0), values.get("fail_at", 0))
+    pair = training.pair.detached()
+    return {
+        "losses": losses,
+        "positive": pair.positive["clip"].tolist(),
+        "negative": pair.negative["clip"].tolist() if pair.negative else None,
+    }
+
+
+def state():
+    """Whatever a training could leave behind, as a digest and as counts."""
+    import ldm.modules.attention
+    from modules import lowvram, sd_hijack
+
+    model = sd_models.model_data.sd_model
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    modules = list(model.modules())
+    database = sd_hijack.model_hijack.embedding_db
+    return {
+        "weights": digest.hexdigest(),
+        "gradients": sum(p.grad is not None for p in model.parameters()),
+        "requires_grad": [p.requires_grad for p in model.parameters()].count(True),
+        "training": sum(m.training for m in modules),
+        "hooks": [len(m._forward_pre_hooks) for m in modules],
+        "attention": id(ldm.modules.attention.CrossAttention.forward),
+        "random": hashlib.sha256(torch.get_rng_state().numpy().tobytes()).hexdigest(),
+        "embeddings": sorted(database.word_embeddings),
+        "lookup": sum(len(found) for found in database.ids_lookup.values()),
+        "emphasis": shared.opts.emphasis,
+        "lowvram": lowvram.module_in_gpu is None,
+        "devices": sorted({str(p.device) for p in model.parameters()}),
+    }
+
+
+def vectors(name):
+    """What the WebUI has loaded under a word."""
+    from modules import sd_hijack
+
+    embedding = sd_hijack.model_hijack.embedding_db.word_embeddings.get(name)
+    return None if embedding is None else embedding.vec.tolist()
+
+
+def reload_embeddings():
+    from modules import sd_hijack
+
+    sd_hijack.model_hijack.embedding_db.load_textual_inversion_embeddings(force_reload=True)
+    return sorted(sd_hijack.model_hijack.embedding_db.word_embeddings)
+
+
+def options(**values):
+    for key, value in values.items():
+        shared.opts.set(key, value)
+    return True
+
+
+def _mount(_demo, app):
+    async def call(function: str, request: fastapi.Request):
+        values = await request.json()
+        try:
+            return {"result": await fastapi.concurrency.run_in_threadpool(lambda: globals()[function](**values))}
+        except Exception:
+            return {"error": traceback.format_exc()}
+
+    app.add_api_route("/dreamartist-test/{function}", call, methods=["POST"])
+
+
+script_callbacks.on_app_started(_mount)

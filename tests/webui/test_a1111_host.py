@@ -1,0 +1,82 @@
+"""The engine on the WebUI's own model: the same training as standalone, and nothing left behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from dreamartist_ext.engine.config import TrainConfig
+from dreamartist_ext.engine.data import load_pictures
+from dreamartist_ext.engine.trainer import Training
+from dreamartist_ext.hosts.model_files import load_host
+
+pytestmark = pytest.mark.webui
+
+PICTURE = Path(__file__).parents[2] / "dreamartist_ext" / "assets" / "samples" / "pineapple.png"
+SETTINGS = {"name": "zyx", "initialization_text": "emoji", "template": "a [name]|an emoji of a [name], big"}
+STATE_OF_A_PICTURE = ("random",)  # what a picture itself changes
+
+
+def left(before, after):
+    return {key for key in before if before[key] != after[key]}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"steps": 50},
+        {"steps": 8, "use_negative": False},
+        {"steps": 8, "batch_size": 2, "accumulation": 2, "guidance": "1.5-5:cos", "min_snr": 5.0},
+        {"steps": 4, "vectors": 40, "template": "[name] " + "a long prompt of many words " * 9},
+    ],
+    ids=["50 steps", "plain", "batch", "two chunks"],
+)
+def test_loss_curve_and_vectors_are_those_of_the_standalone_host(webui, options):
+    settings = SETTINGS | options
+    here = Training(
+        load_host(None, "cpu", "fp32"), TrainConfig.from_mapping(settings), load_pictures([PICTURE], 128, 128)
+    )
+    losses = [float(report.loss) for report in here.run()]
+    there = webui.probe("train", settings=settings, picture=str(PICTURE))
+    relative = [abs(a - b) / a for a, b in zip(losses, there["losses"], strict=True)]
+    print(f"{options}: largest relative difference of the loss {max(relative):.2e}")
+    assert len(there["losses"]) == options["steps"]
+    assert max(relative) < 1e-3
+    for half, other in zip(here.pair.named().values(), (there["positive"], there["negative"]), strict=False):
+        vectors = half["clip"].detach()
+        print(f"largest difference of a vector {float((vectors - torch.tensor(other)).abs().max()):.2e}")
+        # AdamW moves each number by the sign of its gradient first, so that rounding shows where that is nearly zero
+        assert torch.allclose(vectors, torch.tensor(other), atol=2e-3)
+        assert float((vectors - torch.tensor(other)).abs().mean()) < 1e-4
+
+
+@pytest.mark.parametrize(
+    "way", [{}, {"stop_after": 2}, {"fail_at": 3}], ids=["done", "stopped", "an error inside a step"]
+)
+def test_a_picture_is_the_same_to_the_bit_before_and_after(webui, way):
+    first, _ = webui.picture("a noto emoji of a lion", "blurry")
+    before = webui.probe("state")
+    result = webui.probe("train", settings=SETTINGS | {"steps": 4}, picture=str(PICTURE), **way)
+    assert len(result["losses"]) == {"stop_after": 2, "fail_at": 3}.get(next(iter(way), ""), 4)
+    assert left(before, webui.probe("state")) == set()
+    assert webui.probe("state")["gradients"] == 0
+    again, _ = webui.picture("a noto emoji of a lion", "blurry")
+    assert again == first
+
+
+def test_a_training_survives_the_webui_reading_its_folder_again(webui):
+    """Someone refreshes the embeddings in another tab: the live vectors must stay in place."""
+    import threading
+
+    result = {}
+    thread = threading.Thread(
+        target=lambda: result.update(webui.probe("train", settings=SETTINGS | {"steps": 12}, picture=str(PICTURE)))
+    )
+    thread.start()
+    while thread.is_alive():
+        webui.probe("reload_embeddings")
+    undisturbed = webui.probe("train", settings=SETTINGS | {"steps": 12}, picture=str(PICTURE))
+    assert result["losses"] == undisturbed["losses"]
+    assert "zyx" not in webui.probe("reload_embeddings")
