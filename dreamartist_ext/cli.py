@@ -267,3 +267,18 @@ def demo(out: Path, picture: Path | None) -> None:
     from .demo import run_demo
 
     run_demo(out, picture)
+
+
+@dreamartist.command()
+@click.option("--port", type=click.IntRange(1024, 65535), default=7870, show_default=True)
+@click.option("--embeddings", type=_PATH, default=EMBEDDINGS, show_default=True, help="Folder of embeddings.")
+@click.option("--open/--no-open", "open_browser", default=False, help="Open the page in the browser.")
+@model_options
+def serve(port: int, embeddings: Path, open_browser: bool, model: Path | None, device: str, precision: str) -> None:
+    """The tab on its own in a browser, without a WebUI; Ctrl-C ends it."""
+    try:
+        from .webui import standalone
+    except ImportError as error:
+        raise SettingError('this needs gradio: pip install "dreamartist[serve]".') from error
+    click.echo(f"http://127.0.0.1:{port}")
+    standalone.serve(standalone.StandaloneWorkplace(embeddings, model, device, precision), port, open_browser)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import logging
 import re
 import secrets
@@ -22,7 +23,7 @@ from PIL import Image
 from .. import __version__
 from ..engine import preview
 from ..engine.config import TrainConfig
-from ..engine.data import find_mask, load_picture, load_pictures
+from ..engine.data import TrainingPicture, find_mask, load_picture, load_pictures
 from ..engine.embedding import check_name, negative_name
 from ..engine.errors import DreamArtistError, SettingError
 from ..engine.run import RunFiles, run_to_files
@@ -37,6 +38,7 @@ PREVIEW_STEPS = 20
 PREVIEW_GUIDANCE = 5.0
 PREVIEW_SEEDS = (1, 2, 3)
 RECENT_STEPS = 20  # for the time left
+MEASURED_STEPS = 3
 
 
 class Status(str, Enum):
@@ -62,6 +64,11 @@ class Ask(str, Enum):
     DISCARD = "discard"
 
 
+def new_task() -> str:
+    """An id in the form that the WebUI's queue knows."""
+    return f"task(dreamartist-{secrets.token_hex(4)})"
+
+
 @dataclass(frozen=True)
 class PreviewRow:
     """PNG files of the same seeds at one step: of the pair, and of the positive alone."""
@@ -78,7 +85,7 @@ class Job:
     config: TrainConfig
     files: RunFiles
     previews_wanted: bool = True
-    task: str = field(default_factory=lambda: f"task(dreamartist-{secrets.token_hex(4)})")
+    task: str = field(default_factory=new_task)
     status: Status = Status.WAITING
     step: int = 0
     asked: Ask | None = None
@@ -117,6 +124,15 @@ class Job:
         self.seconds_per_step = sorted(self._recent)[len(self._recent) // 2]
         if torch.cuda.is_available():
             self.peak_memory = torch.cuda.max_memory_allocated()
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a training will take: seconds in all, and bytes of GPU memory (0 where there is no GPU)."""
+
+    steps: int
+    seconds: float
+    memory: int
 
 
 class Desk:
@@ -262,7 +278,7 @@ class Desk:
             return
         best = job.best_step
         if best is None:
-            best = save_snapshot_as_step(job.files)
+            best = job.files.save_step(load_snapshot(job.files.snapshot))
         job.files.use_step(best)
         job.used_step = best
         job.message = f"Stopped at step {job.step} of {job.config.steps}; {job.name} is kept as it was at step {best}."
@@ -274,6 +290,37 @@ class Desk:
         if self.job is not None and self.job.name == name:
             self.job.used_step = step
         self.workplace.learned()
+
+    def keep_unfinished(self, name: str) -> int:
+        """Make the best pair that an unfinished training left the one that prompts use; returns its step."""
+        check_name(name)
+        files = self.files(name)
+        snapshot = load_snapshot(files.snapshot)
+        best = files.best_step(snapshot.checks)
+        best = files.save_step(snapshot) if best is None else best
+        files.use_step(best)
+        self.workplace.learned()
+        return best
+
+    def measure(self, values: Mapping[str, Any]) -> Estimate:
+        """Run a few steps on an empty picture and forget them; raises what a training would."""
+        config = TrainConfig.from_mapping({**self.workplace.defaults, **values})
+        if self.job is not None and not self.job.is_over:
+            raise SettingError(f"{self.job.name} is being trained; measure afterwards.")
+        seconds = []
+        with self.workplace.gpu(new_task()):
+            host = self.workplace.host()
+            size = host.picture_size
+            blank = torch.zeros(3, config.height or size, config.width or size)
+            training = Training(host, config, [TrainingPicture(blank, None, "", "blank")])
+            if torch.cuda.is_available():
+                torch.cuda.reset_peak_memory_stats()
+            with closing(training.run()) as reports:
+                for report in itertools.islice(reports, MEASURED_STEPS):
+                    float(report.loss)  # waits for the GPU
+                    seconds.append(report.seconds)
+        memory = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+        return Estimate(config.steps, config.steps * min(seconds), memory)
 
     def discard(self, name: str) -> None:
         """Forget a training that is not finished; an embedding of that name from before stays as it was."""
@@ -310,11 +357,6 @@ def kept_pictures(files: RunFiles) -> list[Path]:
     found = [p for p in sorted(folder.glob("*")) if p.suffix != ".txt"] if folder.is_dir() else []
     masks = {find_mask(path) for path in found}
     return [path for path in found if path not in masks]
-
-
-def save_snapshot_as_step(files: RunFiles) -> int:
-    """The step of the snapshot, whose pair is then on disk like those of other steps."""
-    return files.save_step(load_snapshot(files.snapshot))
 
 
 def draw_row(training: Training) -> PreviewRow:

@@ -16,4 +16,11 @@ def desk() -> Desk:
 
 
 def tab() -> list[tuple[Any, str, str]]:
-    return []
+    """The page's own tab, for the WebUI's `on_ui_tabs`."""
+    import gradio as gr
+
+    from .tab import build_tab
+
+    with gr.Blocks(analytics_enabled=False) as blocks:
+        build_tab(desk())
+    return [(blocks, "DreamArtist", "dreamartist")]

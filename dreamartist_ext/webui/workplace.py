@@ -23,8 +23,11 @@ class TrainingHost(DiffusionHost, Protocol):
 class Workplace(Protocol):
     """What the page needs from where it stands."""
 
-    embeddings: Path
     defaults: dict[str, Any]  # settings of TrainConfig that suit the model here
+
+    @property
+    def embeddings(self) -> Path:
+        """The folder of words."""
 
     def gpu(self, task: str) -> AbstractContextManager[None]:
         """Wait for the model's turn; nobody else uses it inside. `task` is the page's own id for what waits, or ""."""

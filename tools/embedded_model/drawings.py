@@ -118,6 +118,12 @@ def load(folder: Path) -> Drawings:
     return Drawings(torch.from_numpy(np.load(folder / "rgba.npy")), labels)
 
 
+def placement(count: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Random scale (N,) and shift (N, 2) for `compose`. Little of either: half a latent cell of freedom
+    (scale 0.8 to 1, shift 8 %) cost the model its drawing styles, since no word says where a drawing is."""
+    return 0.85 + 0.1 * torch.rand(count, generator=generator), 0.06 * torch.rand(count, 2, generator=generator) - 0.03
+
+
 def compose(rgba: torch.Tensor, background: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
     """Put drawings on flat backgrounds.
 
@@ -135,16 +141,17 @@ def compose(rgba: torch.Tensor, background: torch.Tensor, scale: torch.Tensor, s
 
 
 def caption(concept: str, style: str, background: str, dice: random.Random) -> str:
-    """A caption with parts dropped at random, so that each part can be asked for alone; 10 % are empty."""
+    """A caption with parts dropped at random, so that each part can be asked for alone; 10 % are empty. The style is
+    named in three of four: it is what the model learns last."""
     concept = concept.replace("-", " ")
     forms = (
         (0.10, ""),
-        (0.36, f"a {style} emoji of a {concept} on a {background} background"),
-        (0.14, f"a {concept} on a {background} background"),
-        (0.12, f"{style} {concept}, {background} background"),
-        (0.10, f"a {style} {concept}"),
-        (0.08, f"a {concept}"),
-        (0.05, f"a {style} emoji on a {background} background"),
-        (0.05, f"{background} background"),
+        (0.44, f"a {style} emoji of a {concept} on a {background} background"),
+        (0.16, f"{style} {concept}, {background} background"),
+        (0.12, f"a {style} {concept}"),
+        (0.08, f"a {concept} on a {background} background"),
+        (0.03, f"a {concept}"),
+        (0.04, f"a {style} emoji on a {background} background"),
+        (0.03, f"{background} background"),
     )
     return dice.choices([form for _, form in forms], [share for share, _ in forms])[0]

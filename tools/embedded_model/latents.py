@@ -24,8 +24,7 @@ def cache(folder: Path, variants: int = 1, seed: int = 1) -> None:
     for i, rgba in enumerate(chosen.rgba):
         for variant in range(variants):
             background = drawings.BACKGROUND_RGB + torch.randn(len(names), 3, generator=generator) * 4
-            scale = 0.8 + 0.2 * torch.rand(len(names), generator=generator)
-            shift = 0.16 * torch.rand(len(names), 2, generator=generator) - 0.08
+            scale, shift = drawings.placement(len(names), generator)
             pixels = drawings.compose(rgba.expand(len(names), -1, -1, -1), background.clamp(0, 255), scale, shift)
             with torch.autocast("cpu", torch.bfloat16):
                 mean = vae.encode(pixels.contiguous(memory_format=torch.channels_last)).latent_dist.mean

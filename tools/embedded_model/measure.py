@@ -201,8 +201,7 @@ def reconstruct(vae: AutoencoderKL, known: Drawings, requests: Sequence[Request]
     rgba = torch.stack([known.rgba[known.labels.index((request.concept, request.style))] for request in requests])
     background = BACKGROUND_RGB[[BACKGROUND_NAMES.index(request.background) for request in requests]]
     background = (background + 4 * torch.randn(background.shape, generator=generator)).clamp(0, 255)
-    scale = 0.8 + 0.2 * torch.rand(len(requests), generator=generator)
-    shift = 0.16 * torch.rand(len(requests), 2, generator=generator) - 0.08
+    scale, shift = drawings.placement(len(requests), generator)
     latents = []
     for part in drawings.compose(rgba, background, scale, shift).split(8):
         with torch.autocast("cpu", torch.bfloat16):

@@ -18,7 +18,7 @@ from . import drawings
 from .shapes import TIMESTEPS, TOKENS, alphas_cumprod, make_text_encoder, make_unet
 
 MIN_SNR = 5.0  # arXiv 2303.09556
-TOWARDS_NOISE = 0.65  # t = 1000 u^0.65: layout and colour are decided at the noisy end
+TOWARDS_NOISE = 0.9  # t = 1000 u^0.9: layout and colour are decided at the noisy end
 EMA_DECAY = 0.999
 SHORT_TOKENS = 20  # the longest caption has 13
 
@@ -92,7 +92,7 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = float(lr)
         # Most of a caption's 77 tokens are padding, and cost as much as the U-Net: seldom all of them, but at the end
-        tokens = TOKENS if step % 5 == 0 or share > 0.75 else SHORT_TOKENS
+        tokens = TOKENS if step % 5 == 0 or share > 0.9 else SHORT_TOKENS
         loss = _loss(unet, text, *data.next(batch, tokens), abar)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

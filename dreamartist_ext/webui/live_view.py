@@ -1,0 +1,147 @@
+"""A training as HTML: progress, the curve, rows of previews. Everything that came from a user is escaped."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from html import escape
+
+from .jobs import Job, Status
+
+CURVE_SIZE = (520, 170)
+CURVE_MARGIN = (46, 12, 14, 26)  # left, top, right, bottom
+_WAITING_WORDS = {
+    Status.WAITING: "waiting for its turn: a picture or another job is using the model",
+    Status.RUNNING: "",
+}
+
+
+def duration(seconds: float) -> str:
+    """2:05, 1:02:03"""
+    whole = max(0, round(seconds))
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def message_html(text: str, kind: str = "info") -> str:
+    """kind: "info", "good" or "error"."""
+    return f'<div class="dreamartist-message dreamartist-{kind}">{escape(text)}</div>' if text else ""
+
+
+def progress_html(job: Job | None) -> str:
+    if job is None:
+        return message_html("Nothing is being trained.")
+    steps = job.config.steps
+    share = 100 * job.step / steps
+    bar = (
+        '<div class="dreamartist-bar" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
+        f'aria-valuenow="{share:.0f}"><div style="width:{share:.2f}%"></div></div>'
+    )
+    head = f'<b>{escape(job.name)}</b> <span class="dreamartist-step">{job.step} of {steps}</span>'
+    return f'<div class="dreamartist-live" data-status="{job.status.value}">{head}{bar}{_facts(job)}</div>'
+
+
+def _facts(job: Job) -> str:
+    if job.is_over:
+        return message_html(job.message, "error" if job.status is Status.FAILED else "good")
+    if job.asked is not None:
+        return message_html("Stopping after this step ...")
+    if job.status is Status.WAITING:
+        return message_html(_WAITING_WORDS[job.status])
+    if not job.seconds_per_step:
+        return message_html("Looking at the picture ...")
+    facts = [f"{duration(job.seconds_left)} left", f"{job.seconds_per_step:.2g} s/step"]
+    if job.peak_memory:
+        facts.append(f"{job.peak_memory / 1e9:.1f} GB")
+    return f'<div class="dreamartist-facts">{" · ".join(facts)}</div>'
+
+
+def curve_html(job: Job | None) -> str:
+    """The check loss, best step marked, over the empty prompt's; before the first check the plain loss of steps."""
+    if job is None or (len(job.checks) < 1 and len(job.losses) < 2):
+        return ""
+    checks = [(check.step, check.loss) for check in job.checks]
+    if not checks:
+        caption = "Loss of each step (noisy; the first check on fixed noises comes with the first snapshot)"
+        return _figure(_svg(list(job.losses), job.config.steps, None, None), caption)
+    baseline = job.checks[-1].baseline
+    caption = "Check loss, always on the same noises: lower is better"
+    if job.best_step is not None:
+        caption += f"; best at step {job.best_step}"
+    return _figure(_svg(checks, job.config.steps, baseline, job.best_step), caption + ". Dashed: without the word.")
+
+
+def _figure(svg: str, caption: str) -> str:
+    return f'<figure class="dreamartist-curve">{svg}<figcaption>{escape(caption)}</figcaption></figure>'
+
+
+def _svg(points: Sequence[tuple[int, float]], steps: int, baseline: float | None, best: int | None) -> str:
+    width, height = CURVE_SIZE
+    left, top, right, bottom = CURVE_MARGIN
+    values = [value for _, value in points] + ([] if baseline is None else [baseline])
+    low, high = min(values), max(values)
+    room = max((high - low) * 0.1, 1e-4)
+    low, high = low - room, high + room
+
+    def place(step: float, value: float) -> tuple[float, float]:
+        x = left + (width - left - right) * step / steps
+        return round(x, 1), round(top + (height - top - bottom) * (high - value) / (high - low), 1)
+
+    parts = [f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="loss over steps">']
+    for value in (low + room, high - room):
+        _, y = place(0, value)
+        parts.append(f'<text x="{left - 6}" y="{y + 4}" text-anchor="end">{value:.3f}</text>')
+    for step, anchor in ((0, "start"), (steps, "end")):
+        x, _ = place(step, low)
+        parts.append(f'<text x="{x}" y="{height - 8}" text-anchor="{anchor}">{step}</text>')
+    if baseline is not None:
+        (x1, y), (x2, _) = place(0, baseline), place(steps, baseline)
+        parts.append(f'<line class="baseline" x1="{x1}" y1="{y}" x2="{x2}" y2="{y}"/>')
+    line = " ".join(f"{x},{y}" for x, y in (place(*point) for point in points))
+    parts.append(f'<polyline points="{line}"/>')
+    for step, value in points if len(points) <= 60 else []:
+        x, y = place(step, value)
+        kind = ' class="best"' if step == best else ""
+        parts.append(f'<circle{kind} cx="{x}" cy="{y}" r="{5 if step == best else 2.5}"/>')
+    return "".join([*parts, "</svg>"])
+
+
+def previews_html(job: Job | None) -> str:
+    """A row per snapshot, newest first; the same seeds each time."""
+    if job is None or not job.previews:
+        return ""
+    rows = []
+    for row in reversed(job.previews):
+        best = " <em>best so far</em>" if row.step == job.best_step else ""
+        pair = "".join(_picture(png, f"{job.name}, step {row.step}") for png in row.pair)
+        alone = "".join(_picture(png, f"{job.name} without its negative, step {row.step}") for png in row.positive_only)
+        rows.append(f"<tr><th>step {row.step}{best}</th><td>{pair}</td><td>{alone}</td></tr>")
+    head = "<tr><th></th><th>with the pair</th><th>positive only</th></tr>"
+    return f'<div class="dreamartist-previews"><table>{head}{"".join(rows)}</table></div>'
+
+
+def _picture(png: bytes, label: str) -> str:
+    return f'<img src="data:image/png;base64,{base64.b64encode(png).decode()}" alt="{escape(label)}">'
+
+
+STYLE = """<style>
+.dreamartist-hidden { position: absolute !important; width: 1px !important; height: 1px !important; opacity: 0;
+  overflow: hidden; pointer-events: none; min-width: 0 !important; padding: 0 !important; border: 0 !important }
+.dreamartist-bar { height: 10px; border-radius: 5px; background: rgba(128, 128, 128, .25); margin: 6px 0;
+  overflow: hidden }
+.dreamartist-bar div { height: 100%; background: #2f9e6e; transition: width .4s }
+.dreamartist-step { float: right } .dreamartist-facts { opacity: .8 }
+.dreamartist-message { padding: 2px 0 } .dreamartist-error { color: #d6453d !important; font-weight: 600 }
+.dreamartist-good { color: #2f9e6e !important; font-weight: 600 }
+.dreamartist-curve { margin: 8px 0 } .dreamartist-curve svg { width: 100%; max-width: 620px }
+.dreamartist-curve polyline { fill: none; stroke: #2f9e6e; stroke-width: 2 }
+.dreamartist-curve circle { fill: #2f9e6e } .dreamartist-curve circle.best { fill: #e08a1e }
+.dreamartist-curve .baseline { stroke: currentColor; opacity: .5; stroke-dasharray: 5 4 }
+.dreamartist-curve text { font-size: 11px; fill: currentColor; opacity: .7 }
+.dreamartist-curve figcaption { font-size: 12px; opacity: .8 }
+.dreamartist-previews { overflow: auto; max-height: 420px } .dreamartist-previews th { font-weight: 400; text-align: left;
+  padding-right: 8px; white-space: nowrap; font-size: 12px }
+.dreamartist-previews em { color: #e08a1e; font-style: normal }
+.dreamartist-previews img { width: 76px; height: 76px; object-fit: contain; border-radius: 4px; margin: 0 3px 3px 0;
+  display: inline-block } .dreamartist-previews td { white-space: nowrap; padding-right: 10px }
+</style>"""

@@ -1,0 +1,116 @@
+"""`dreamartist serve`: the same tab on its own, with a place to try the learned words."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from ..engine.errors import DreamArtistError
+from ..hosts.diffusers import DiffusersHost
+from ..hosts.generation import draw, with_learned_words
+from ..hosts.model_files import load_host, quiet_libraries, training_defaults
+from .gradio_compat import MAJOR, on
+from .jobs import Desk, sentence
+from .live_view import message_html
+from .tab import build_tab
+from .workplace import TrainingHost
+
+JAVASCRIPT = Path(__file__).parents[2] / "javascript" / "dreamartist.js"
+TRY_STEPS = 25
+TRY_GUIDANCE = 5.0
+
+
+class StandaloneWorkplace:
+    """A model of our own, loaded on first use; one training or picture at a time."""
+
+    def __init__(self, embeddings: Path, model: Path | None, device: str, precision: str) -> None:
+        self.embeddings = embeddings
+        self.model, self.device, self.precision = model, device, precision
+        self.defaults: dict[str, Any] = training_defaults(model)
+        self._turn = threading.Lock()
+
+    @contextmanager
+    def gpu(self, task: str) -> Iterator[None]:
+        with self._turn:
+            yield
+
+    @cached_property
+    def loaded(self) -> DiffusersHost:
+        quiet_libraries()
+        return load_host(self.model, self.device, self.precision)
+
+    def host(self) -> TrainingHost:
+        return self.loaded
+
+    def model_name(self) -> str:
+        return "the embedded model" if self.model is None else self.model.name
+
+    def interrupted(self) -> bool:
+        return False
+
+    def show(self, step: int, steps: int, text: str) -> None:
+        """Nothing surrounds the tab here."""
+
+    def learned(self) -> None:
+        """Words are looked up in the folder at every picture."""
+
+    def clash(self, name: str) -> str:
+        return ""
+
+
+def try_prompt(
+    workplace: StandaloneWorkplace, prompt: str, negative: str, count: float
+) -> tuple[list[Image.Image], str]:
+    """Pictures of a prompt, with the negatives of its learned words; and what was added, or what went wrong."""
+    try:
+        with workplace.gpu(""):
+            words = with_learned_words(workplace.loaded, workplace.embeddings, prompt, negative)
+            pictures = list(draw(workplace.loaded, words, range(int(count)), TRY_STEPS, TRY_GUIDANCE))
+    except DreamArtistError as error:
+        return [], message_html(sentence(error), "error")
+    added = f"Added to the negative prompt: {', '.join(words.added)}." if words.added else "No learned word in it."
+    return pictures, message_html(added)
+
+
+def build_page(desk: Desk, workplace: StandaloneWorkplace) -> gr.Blocks:
+    """The tab, and a prompt to try beneath it."""
+    with gr.Blocks(analytics_enabled=False, title="DreamArtist") as page:
+        gr.Markdown(f"# DreamArtist\nTeach one picture to {workplace.model_name()}; then type its name in a prompt.")
+        build_tab(desk)
+        gr.Markdown("## Try it")
+        with gr.Row():
+            prompt = gr.Textbox(label="Prompt", elem_id="dreamartist_try_prompt", max_lines=1)
+            negative = gr.Textbox(label="Negative prompt", elem_id="dreamartist_try_negative", max_lines=1)
+            count = gr.Slider(1, 8, 4, step=1, label="Pictures")
+            button = gr.Button("Draw", variant="primary", elem_id="dreamartist_draw")
+        says = gr.HTML(elem_id="dreamartist_try_says")
+        gallery = gr.Gallery(label="Pictures", columns=4, elem_id="dreamartist_gallery", format="png")
+
+        def draw_pictures(*values: Any) -> tuple[list[Image.Image], str]:
+            return try_prompt(workplace, *values)
+
+        on(button.click, draw_pictures, [prompt, negative, count], [gallery, says])
+    return page
+
+
+def serve(workplace: StandaloneWorkplace, port: int, open_browser: bool) -> None:
+    """Show the page on this machine until Ctrl-C."""
+    head = f"<script>{JAVASCRIPT.read_text(encoding='utf-8')}</script>"
+    page = build_page(Desk(workplace), workplace)
+    options: dict[str, Any] = {"head": head} if MAJOR >= 6 else {}
+    page.launch(
+        server_name="127.0.0.1",
+        server_port=port,
+        inbrowser=open_browser,
+        share=False,
+        quiet=True,
+        allowed_paths=[],
+        **options,
+    )

@@ -1,0 +1,267 @@
+"""The tab: three steps, and what is going on. Built by the same function in the WebUI and in `dreamartist serve`."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import Field, fields
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from ..engine.config import TrainConfig, field_type
+from ..engine.errors import DreamArtistError
+from ..engine.presets import PRESET_HELP, PRESETS
+from .gradio_compat import NOTHING, file_paths, on, paintable_picture, picture_and_paint
+from .jobs import Ask, Desk, Job, Status, in_background, sentence
+from .live_view import STYLE, curve_html, duration, message_html, previews_html, progress_html
+
+NAMED_FIELDS = ("name", "initialization_text")  # asked for in step 2
+OPTION_FIELDS = tuple(item for item in fields(TrainConfig) if item.name not in NAMED_FIELDS)
+UNPAINTED = 64  # the grey of what was not painted over: half of the weight that it has without a mask
+
+
+class Actions:
+    """What the buttons do, without gradio: every method returns the values of its outputs."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+
+    def defaults(self, kind: str = "thing") -> dict[str, Any]:
+        plain = {item.name: item.default for item in fields(TrainConfig)}
+        return {**plain, **PRESETS[kind], **self.desk.workplace.defaults}
+
+    def choose_kind(self, kind: str) -> list[Any]:
+        values = self.defaults(kind)
+        return [values[item.name] for item in OPTION_FIELDS]
+
+    def check_word(self, name: str) -> str:
+        if not name:
+            return ""
+        problem = self.desk.check_word(name)
+        return message_html(sentence(DreamArtistError(problem)), "error") if problem else message_html("Free.", "good")
+
+    def values(self, name: str, start: str, options: Sequence[Any]) -> dict[str, Any]:
+        given = dict(zip((item.name for item in OPTION_FIELDS), options, strict=True))
+        given = {key: value for key, value in given.items() if value is not None}
+        return given | {"name": name.strip(), "initialization_text": start.strip() or "*"}
+
+    def train(
+        self, picture: Any, more: Any, name: str, start: str, overwrite: bool, previews: bool, *options: Any
+    ) -> str:
+        """Begin, and return what to say; the training goes on in a thread of its own."""
+        with tempfile.TemporaryDirectory(prefix="dreamartist-") as folder:
+            try:
+                paths = [*saved_picture(picture, Path(folder)), *file_paths(more)]
+                job = self.desk.prepare(self.values(name, start, options), paths, overwrite)
+            except DreamArtistError as error:
+                return message_html(sentence(error), "error")
+        job.previews_wanted = previews
+        in_background(self.desk, job)
+        return ""
+
+    def resume(self, choice: str | None) -> str:
+        if not choice:
+            return message_html("Nothing to continue.", "error")
+        try:
+            in_background(self.desk, self.desk.prepare_continuation(choice))
+        except DreamArtistError as error:
+            return message_html(sentence(error), "error")
+        return ""
+
+    def keep(self, choice: str | None) -> str:
+        """Make an unfinished training's pair usable as it is."""
+        if not choice:
+            return message_html("Nothing to keep.", "error")
+        try:
+            step = self.desk.keep_unfinished(choice)
+        except DreamArtistError as error:
+            return message_html(sentence(error), "error")
+        return message_html(f"{choice} is kept as it was at step {step}.", "good")
+
+    def discard(self, choice: str | None) -> str:
+        if not choice:
+            return message_html("Nothing to discard.", "error")
+        try:
+            self.desk.discard(choice)
+        except DreamArtistError as error:
+            return message_html(sentence(error), "error")
+        return message_html(f"The unfinished training of {choice} was discarded.")
+
+    def ask(self, what: Ask) -> str:
+        job = self.desk.job
+        if job is None or job.is_over:
+            return message_html("Nothing is being trained.", "error")
+        job.ask(what)
+        return ""
+
+    def use_step(self, step: Any) -> str:
+        job = self.desk.job
+        if job is None or not step:
+            return message_html("Choose a step first.", "error")
+        try:
+            self.desk.use_step(job.name, int(str(step).split()[0]))
+        except DreamArtistError as error:
+            return message_html(sentence(error), "error")
+        return message_html(f"{job.name} is now the pair of step {str(step).split()[0]}.", "good")
+
+    def estimate(self, name: str, start: str, *options: Any) -> str:
+        """Time and memory from a few steps on this very machine; nothing is kept."""
+        try:
+            found = self.desk.measure(self.values(name or "estimate", start, options))
+        except DreamArtistError as error:
+            return message_html(sentence(error), "error")
+        memory = f", {found.memory / 1e9:.1f} GB of GPU memory" if found.memory else ""
+        text = f"About {duration(found.seconds)}: {found.steps} steps of {found.seconds / found.steps:.2g} s{memory}."
+        return message_html(text)
+
+    def refresh(self, seen: Any) -> list[Any]:
+        """Progress, curve, previews, steps to choose from, unfinished ones, and what this page has seen by now."""
+        job = self.desk.job
+        state = shown_state(job, self.desk)
+        before = seen if isinstance(seen, dict) else {}
+        changed = {key for key in state if before.get(key) != state[key]}
+        return [
+            progress_html(job) if "progress" in changed else NOTHING,
+            curve_html(job) if "curve" in changed else NOTHING,
+            previews_html(job) if "previews" in changed else NOTHING,
+            steps_choice(job) if "steps" in changed else NOTHING,
+            unfinished_choice(self.desk) if "unfinished" in changed else NOTHING,
+            state,
+        ]
+
+
+def shown_state(job: Job | None, desk: Desk) -> dict[str, Any]:
+    """What each part of the page depends on."""
+    unfinished = [list(item) for item in desk.unfinished()] if job is None or job.is_over else []
+    if job is None:
+        return {"progress": 0, "curve": 0, "previews": 0, "steps": 0, "unfinished": unfinished}
+    identity = [job.name, job.created]
+    return {
+        "progress": [*identity, job.status.value, job.step, str(job.asked), job.message],
+        "curve": [*identity, len(job.checks), len(job.losses), job.best_step],
+        "previews": [*identity, len(job.previews), job.best_step],
+        "steps": [*identity, len(job.checks), job.best_step, job.used_step, job.status.value],
+        "unfinished": unfinished,
+    }
+
+
+def steps_choice(job: Job | None) -> Any:
+    steps = job.files.kept_steps() if job is not None and job.status in (Status.DONE, Status.STOPPED) else []
+    labels = [f"{step} (best)" if job is not None and step == job.best_step else str(step) for step in steps]
+    return gr.update(choices=labels, value=None)
+
+
+def unfinished_choice(desk: Desk) -> Any:
+    names = [name for name, _, _ in desk.unfinished()]
+    about = "; ".join(f"{name} stopped at step {step} of {steps}" for name, step, steps in desk.unfinished())
+    return gr.update(choices=names, value=names[0] if names else None, label=about or "Nothing is unfinished")
+
+
+def saved_picture(value: Any, folder: Path) -> list[Path]:
+    """The dropped picture as a file, with its mask beside it where it was painted on."""
+    picture, paint = picture_and_paint(value)
+    if picture is None:
+        return []
+    path = folder / "picture.png"
+    picture.save(path)
+    if paint is not None:
+        mask = paint.point(lambda grey: 255 if grey > 127 else UNPAINTED)
+        Image.merge("RGB", [mask] * 3).save(folder / "picture_att.png")
+    return [path]
+
+
+def component_for(item: Field, value: Any) -> Any:
+    """The input of one setting, with its help and unit."""
+    about = item.metadata
+    label = about["label"] + (f" ({about['unit']})" if about["unit"] else "")
+    common: dict[str, Any] = {"label": label, "info": about["help"], "elem_id": f"dreamartist_{item.name}"}
+    kind = field_type(item)
+    if kind is bool:
+        return gr.Checkbox(value=value, **common)
+    if kind is str:
+        return gr.Textbox(value=value, max_lines=1, **common)
+    return gr.Number(value=value, precision=0 if kind is int else None, **common)
+
+
+def option_inputs(values: dict[str, Any]) -> list[Any]:
+    """The inputs of every setting, in accordions by group, in the order of OPTION_FIELDS."""
+    groups = dict.fromkeys(item.metadata["group"] for item in OPTION_FIELDS)
+    made = {}
+    for group in groups:
+        with gr.Accordion(group.capitalize(), open=False):
+            for item in OPTION_FIELDS:
+                if item.metadata["group"] == group:
+                    made[item.name] = component_for(item, values[item.name])
+    return [made[item.name] for item in OPTION_FIELDS]
+
+
+def build_tab(desk: Desk) -> None:
+    """Put the tab into the gradio Blocks that is open."""
+    actions = Actions(desk)
+    values = actions.defaults()
+    gr.HTML(STYLE)
+    with gr.Row(elem_id="dreamartist_tab"):
+        with gr.Column(scale=1, min_width=320):
+            picture = paintable_picture(
+                "1  Picture: drop one; paint over what matters, if you like", "dreamartist_picture"
+            )
+            with gr.Accordion("Several pictures of one concept", open=False):
+                more = gr.File(label="More pictures", file_count="multiple", elem_id="dreamartist_more")
+            name = gr.Textbox(label="2  Name", placeholder="mycat", max_lines=1, elem_id="dreamartist_name")
+            name_says = gr.HTML(elem_id="dreamartist_name_says")
+            kind = gr.Radio(list(PRESETS), value="thing", label="It is a", elem_id="dreamartist_kind")
+            gr.HTML("; ".join(f"<b>{key}</b>: {text}" for key, text in PRESET_HELP.items()))
+            start = gr.Textbox(
+                value=values["initialization_text"],
+                label="Starts from",
+                info="A word for what it is, such as cat; * is neutral.",
+                max_lines=1,
+                elem_id="dreamartist_start",
+            )
+            with gr.Row():
+                train = gr.Button("3  Train", variant="primary", elem_id="dreamartist_train")
+                estimate = gr.Button("How long will it take?", elem_id="dreamartist_estimate")
+            train_says = gr.HTML(elem_id="dreamartist_train_says")
+            with gr.Accordion("All options", open=False, elem_id="dreamartist_options"):
+                overwrite = gr.Checkbox(False, label="Replace a concept of this name", elem_id="dreamartist_overwrite")
+                previews = gr.Checkbox(True, label="Previews at every snapshot", elem_id="dreamartist_previews_on")
+                options = option_inputs(values)
+        with gr.Column(scale=1, min_width=320):
+            live = gr.HTML(progress_html(desk.job), elem_id="dreamartist_live")
+            with gr.Row():
+                stop = gr.Button("Stop, keep best", elem_id="dreamartist_stop")
+                pause = gr.Button("Pause", elem_id="dreamartist_pause")
+                discard = gr.Button("Discard", elem_id="dreamartist_discard")
+            use = gr.Button("Use in txt2img", elem_id="dreamartist_use")
+            curve = gr.HTML(elem_id="dreamartist_curve")
+            shown = gr.HTML(elem_id="dreamartist_previews")
+            with gr.Row(visible=False) as steps_row:
+                step = gr.Dropdown(choices=[], label="Another step", elem_id="dreamartist_step")
+                use_step = gr.Button("Use that step", elem_id="dreamartist_use_step")
+            with gr.Accordion("Unfinished trainings", open=False, elem_id="dreamartist_unfinished"):
+                unfinished = gr.Dropdown(
+                    choices=[], label="Nothing is unfinished", elem_id="dreamartist_unfinished_name"
+                )
+                with gr.Row():
+                    resume = gr.Button("Continue", elem_id="dreamartist_continue")
+                    keep = gr.Button("Keep as it is", elem_id="dreamartist_keep")
+                    forget = gr.Button("Discard", elem_id="dreamartist_forget")
+            says = gr.HTML(elem_id="dreamartist_says")
+            refresh = gr.Button("refresh", elem_id="dreamartist_refresh", elem_classes=["dreamartist-hidden"])
+            seen = gr.State({})
+
+    on(name.change, actions.check_word, [name], [name_says], queue=False)
+    on(kind.change, actions.choose_kind, [kind], options)
+    on(train.click, actions.train, [picture, more, name, start, overwrite, previews, *options], [train_says])
+    on(estimate.click, actions.estimate, [name, start, *options], [train_says])
+    for button, what in ((stop, Ask.STOP), (pause, Ask.PAUSE), (discard, Ask.DISCARD)):
+        on(button.click, lambda what=what: actions.ask(what), [], [says])
+    on(use.click, None, [], [], js="() => dreamartistUse()")
+    on(use_step.click, actions.use_step, [step], [says])
+    on(resume.click, actions.resume, [unfinished], [says])
+    on(keep.click, actions.keep, [unfinished], [says])
+    on(forget.click, actions.discard, [unfinished], [says])
+    on(refresh.click, actions.refresh, [seen], [live, curve, shown, step, unfinished, seen], queue=False)

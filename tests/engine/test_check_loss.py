@@ -1,0 +1,109 @@
+"""The check loss and the previews: fixed draws, no trace in the training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMScheduler
+
+from dreamartist_ext.engine import preview
+from dreamartist_ext.engine.check_loss import SAMPLES, CheckLoss
+from dreamartist_ext.engine.config import TrainConfig
+from dreamartist_ext.engine.data import TrainingPicture
+from dreamartist_ext.engine.run import RunFiles, run_to_files
+from dreamartist_ext.engine.storage import load_pair, load_snapshot
+from dreamartist_ext.engine.trainer import Check, Training, pair_of
+
+from ..models import tiny_host
+
+
+def training(tmp_path, **settings):
+    host = tiny_host(tmp_path)
+    pixels = torch.linspace(-1, 1, 3 * 64 * 64).reshape(3, 64, 64)
+    values = {"name": "cat", "template": "a [name]", "steps": 6, "save_every": 2, "learning_rate": "0.05"} | settings
+    return Training(host, TrainConfig.from_mapping(values), [TrainingPicture(pixels, None, "", "x")])
+
+
+def test_it_is_the_formula_over_its_own_draws(tmp_path):
+    run = training(tmp_path, guidance="3")
+    with run.host.session(), run.host.bind(run.pair.named()):
+        check = CheckLoss(run)()
+        latents, _ = run.encoded()
+        noise = torch.randn(SAMPLES, *latents.shape[1:], generator=torch.Generator().manual_seed(20221121))
+        count = run.host.schedule.timesteps
+        errors, plain = [], []
+        for i in range(SAMPLES):
+            t = torch.tensor([int((i + 0.5) * count / SAMPLES)])
+            abar = run.host.schedule.alphas_cumprod[t].item()
+            noisy = abar**0.5 * latents + (1 - abar) ** 0.5 * noise[i : i + 1]
+            predicted = {
+                prompt: run.host.predict(noisy, t, run.host.encode_prompts([prompt])).detach().numpy()
+                for prompt in ("a cat", "cat-neg", "")
+            }
+            guided = predicted["cat-neg"] + 3 * (predicted["a cat"] - predicted["cat-neg"])
+            errors.append(np.mean((guided - noise[i].numpy()) ** 2))
+            plain.append(np.mean((predicted[""] - noise[i].numpy()) ** 2))
+    assert check.step == 0
+    assert check.loss == pytest.approx(np.mean(errors), rel=1e-4)
+    assert check.baseline == pytest.approx(np.mean(plain), rel=1e-4)
+
+
+def test_checks_change_nothing_and_come_back_with_a_snapshot(tmp_path):
+    plain = training(tmp_path)
+    for _ in plain.run():
+        pass
+    checked = training(tmp_path)
+    files = RunFiles(tmp_path / "out", "cat")
+    for _ in run_to_files(checked, files):
+        pass
+    for name, half in plain.pair.named().items():
+        assert torch.equal(half["clip"], checked.pair.named()[name]["clip"])
+    assert [check.step for check in checked.checks] == [2, 4, 6]
+    assert load_snapshot(files.snapshot).checks == tuple(checked.checks)
+    again = training(tmp_path)
+    again.restore(load_snapshot(files.snapshot))
+    assert again.checks == checked.checks
+
+
+def test_the_best_step_on_disk_can_be_made_the_pair(tmp_path):
+    run, files = training(tmp_path), RunFiles(tmp_path / "out", "cat")
+    for _ in run_to_files(run, files):
+        pass
+    assert files.kept_steps() == [2, 4, 6]
+    checks = [Check(2, 0.3, 1.0), Check(4, 0.1, 1.0), Check(5, 0.0, 1.0), Check(6, 0.2, 1.0)]
+    assert files.best_step(checks) == 4  # step 5 is not on disk
+    assert files.best_step([]) is None
+    last = load_pair(files.out, "cat")
+    files.use_step(4)
+    used = load_pair(files.out, "cat")
+    assert used.step == 4
+    assert not torch.equal(used.positive["clip"], last.positive["clip"])
+    assert torch.equal(used.positive["clip"], load_pair(files.folder, "cat-000004").positive["clip"])
+
+
+def test_a_snapshot_holds_the_pair(tmp_path):
+    run = training(tmp_path)
+    for _ in run.run():
+        pass
+    pair = pair_of(run.snapshot(), "cat")
+    assert pair.step == 6
+    assert torch.equal(pair.positive["clip"], run.pair.positive["clip"])
+    assert torch.equal(pair.negative["clip"], run.pair.negative["clip"])
+    assert pair_of(training(tmp_path, use_negative=False).snapshot(), "cat").negative is None
+
+
+def test_previews_are_the_pictures_of_diffusers_own_ddim(tmp_path):
+    """A second implementation: the standalone host draws with diffusers' scheduler, here "trailing" as well."""
+    host = tiny_host(tmp_path)
+    options = {"timestep_spacing": "trailing", "set_alpha_to_one": True}
+    host.parts = replace(host.parts, scheduler=DDIMScheduler.from_config(host.parts.scheduler.config, **options))
+    expected = host.generate(["a", "cat"], ["c", "c"], [1, 2], steps=10, guidance_scale=3)
+    with host.session():
+        drawn = preview.draw(host, ["a", "cat"], ["c", "c"], [1, 2], (4, 8, 8), 10, 3)
+    for one, other in zip(drawn, expected, strict=True):
+        difference = np.abs(np.asarray(one, dtype=int) - np.asarray(other, dtype=int))
+        assert difference.max() <= 1
+    assert np.asarray(drawn[0]).std() > 1

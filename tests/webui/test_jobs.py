@@ -1,0 +1,273 @@
+"""The desk: what the page's buttons and the API's routes do, on a tiny model without a WebUI."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from dreamartist_ext.engine.errors import DreamArtistError, ModelError, SettingError
+from dreamartist_ext.engine.storage import load_pair
+from dreamartist_ext.webui.jobs import Ask, Desk, Status, kept_pictures
+
+from ..models import tiny_host
+
+SETTINGS = {"name": "cat", "template": "a [name]", "steps": 6, "save_every": 2, "learning_rate": "0.05"}
+
+
+class FakeWorkplace:
+    def __init__(self, folder):
+        self.embeddings = folder / "embeddings"
+        self.embeddings.mkdir()
+        self.defaults = {}
+        self.tiny = tiny_host(folder)
+        self.turn = threading.Lock()
+        self.told, self.learnings, self.interrupt_at = [], 0, None
+
+    @contextmanager
+    def gpu(self, task):
+        assert task.startswith("task(")
+        with self.turn:
+            yield
+
+    def host(self):
+        return self.tiny
+
+    def model_name(self):
+        return "tiny"
+
+    def interrupted(self):
+        return self.interrupt_at is not None and bool(self.told) and self.told[-1] >= self.interrupt_at
+
+    def show(self, step, steps, text):
+        self.told.append(step)
+
+    def learned(self):
+        self.learnings += 1
+
+    def clash(self, name):
+        return 'prompts would take "taken" for the embedding "t".' if name == "taken" else ""
+
+
+@pytest.fixture
+def place(tmp_path):
+    return FakeWorkplace(tmp_path)
+
+
+@pytest.fixture
+def desk(place):
+    return Desk(place)
+
+
+@pytest.fixture
+def picture(tmp_path):
+    image = Image.new("RGB", (80, 64), "white")
+    ImageDraw.Draw(image).ellipse((20, 10, 60, 50), fill="red")
+    image.save(tmp_path / "photo.png")
+    return tmp_path / "photo.png"
+
+
+def trained(desk, picture, **settings):
+    return desk.run(desk.prepare(SETTINGS | settings, [picture]))
+
+
+def test_a_training_runs_to_its_end(desk, place, picture):
+    job = trained(desk, picture)
+    assert (job.status, job.step, job.used_step) == (Status.DONE, 6, 6)
+    assert "type cat in a prompt" in job.message
+    assert place.told == [1, 2, 3, 4, 5, 6]
+    assert place.learnings == 1
+    assert [row.step for row in job.previews] == [2, 4, 6]
+    assert {len(row.pair) for row in job.previews} == {3}
+    assert job.previews[0].pair != job.previews[-1].pair, "previews are drawn afresh"
+    assert job.previews[0].pair != job.previews[0].positive_only
+    assert [check.step for check in job.checks] == [2, 4, 6]
+    assert load_pair(place.embeddings, "cat").step == 6
+
+
+def test_previews_change_nothing(desk, place, picture):
+    trained(desk, picture)
+    first = load_pair(place.embeddings, "cat").positive["clip"]
+    job = desk.prepare(SETTINGS | {"name": "dog"}, [picture])
+    job.previews_wanted = False
+    desk.run(job)
+    assert not job.previews
+    assert torch.equal(first, load_pair(place.embeddings, "dog").positive["clip"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "pictures", "words"),
+    [
+        ({"name": ""}, 1, "name must be letters"),
+        ({"name": "../x"}, 1, "name must be letters"),
+        ({"name": "taken"}, 1, "prompts would take"),
+        ({"steps": 0}, 1, "steps must be at least 1"),
+        ({"guidance": "__import__('os')"}, 1, "guidance must be a number"),
+        ({}, 0, "no picture"),
+    ],
+)
+def test_a_bad_wish_is_one_sentence_and_leaves_nothing(desk, place, picture, settings, pictures, words):
+    with pytest.raises(DreamArtistError, match=words):
+        desk.prepare(SETTINGS | settings, [picture] * pictures)
+    assert desk.job is None
+    assert not list(place.embeddings.iterdir())
+    assert not list(place.embeddings.parent.glob("embeddings-training/*/*"))
+
+
+def test_a_broken_picture_is_refused_before_the_queue(desk, tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"\x89PNG but no more")
+    with pytest.raises(DreamArtistError, match=r"bad\.png"):
+        desk.prepare(SETTINGS, [tmp_path / "bad.png"])
+    assert desk.job is None
+
+
+def test_only_one_training_at_a_time(desk, picture):
+    desk.prepare(SETTINGS, [picture])
+    with pytest.raises(SettingError, match="cat is being trained"):
+        desk.prepare(SETTINGS | {"name": "dog"}, [picture])
+    with pytest.raises(SettingError, match="cat is being trained"):
+        desk.measure(SETTINGS)
+
+
+def test_a_name_is_taken_once_it_is_learned(desk, picture):
+    assert desk.check_word("cat") == ""
+    trained(desk, picture)
+    assert "taken" in desk.check_word("cat")
+    assert "taken" in desk.check_word("CAT")
+    with pytest.raises(SettingError, match="taken"):
+        desk.prepare(SETTINGS, [picture])
+    assert trained_again(desk, picture).status is Status.DONE
+
+
+def trained_again(desk, picture):
+    return desk.run(desk.prepare(SETTINGS, [picture], overwrite=True))
+
+
+def test_stop_keeps_the_best_step(desk, place, picture):
+    job = desk.prepare(SETTINGS | {"steps": 50}, [picture])
+    place.show = lambda step, steps, text: job.ask(Ask.STOP) if step == 5 else None
+    desk.run(job)
+    assert (job.status, job.step) == (Status.STOPPED, 5)
+    assert job.used_step == job.best_step
+    assert load_pair(place.embeddings, "cat").step == job.best_step
+    assert f"as it was at step {job.best_step}" in job.message
+    losses = {check.step: check.loss for check in job.checks}
+    assert losses[job.best_step] == min(losses.values())
+
+
+def test_stop_before_the_first_snapshot_keeps_what_there_is(desk, place, picture):
+    job = desk.prepare(SETTINGS | {"steps": 50, "save_every": 0}, [picture])
+    place.show = lambda step, steps, text: job.ask(Ask.STOP) if step == 3 else None
+    desk.run(job)
+    assert job.status is Status.STOPPED
+    assert load_pair(place.embeddings, "cat").step == 3
+
+
+def test_the_webuis_interrupt_stops_and_keeps(desk, place, picture):
+    place.interrupt_at = 4
+    job = trained(desk, picture, steps=50)
+    assert (job.status, job.step) == (Status.STOPPED, 4)
+    assert load_pair(place.embeddings, "cat").step in (2, 4)
+
+
+def test_pause_and_continue_give_the_bytes_of_one_run(desk, place, picture):
+    trained(desk, picture)
+    whole = (place.embeddings / "cat.pt").read_bytes()
+    job = desk.prepare(SETTINGS, [picture], overwrite=True)
+    before = (place.embeddings / "cat.pt").read_bytes()
+    place.show = lambda step, steps, text: job.ask(Ask.PAUSE) if step == 3 else None
+    desk.run(job)
+    assert (job.status, job.step) == (Status.PAUSED, 3)
+    assert (place.embeddings / "cat.pt").read_bytes() == before, "a pause changes no word"
+    assert desk.unfinished() == [("cat", 3, 6)]
+    place.show = lambda step, steps, text: None
+    (picture).unlink()  # the user's own file is not needed any more
+    continued = desk.run(Desk(place).prepare_continuation("cat"))
+    assert (continued.status, continued.step) == (Status.DONE, 6)
+    assert (place.embeddings / "cat.pt").read_bytes() == whole
+    assert desk.unfinished() == []
+
+
+def test_discard_leaves_an_earlier_concept_alone(desk, place, picture):
+    trained(desk, picture)
+    before = (place.embeddings / "cat.pt").read_bytes()
+    job = desk.prepare(SETTINGS | {"seed": 5}, [picture], overwrite=True)
+    place.show = lambda step, steps, text: job.ask(Ask.DISCARD) if step == 3 else None
+    desk.run(job)
+    assert job.status is Status.DISCARDED
+    assert (place.embeddings / "cat.pt").read_bytes() == before
+    assert desk.unfinished() == []
+
+
+def test_an_error_inside_is_a_sentence_and_keeps_the_last_step(desk, place, picture, monkeypatch):
+    real, calls = place.tiny.predict, []
+
+    def failing(*arguments):
+        calls.append(1)
+        if len(calls) > 12:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB")
+        return real(*arguments)
+
+    monkeypatch.setattr(place.tiny, "predict", failing)
+    job = desk.prepare(SETTINGS | {"steps": 50, "save_every": 0}, [picture])
+    desk.run(job)
+    assert job.status is Status.FAILED
+    assert job.message.startswith("Out of memory at step")
+    assert "smaller" in job.message
+    assert desk.unfinished()[0][0] == "cat"
+    step = desk.keep_unfinished("cat")
+    assert step == job.step == load_pair(place.embeddings, "cat").step
+    assert all(p.grad is None for p in place.tiny.parts.unet.parameters())
+
+
+def test_a_model_that_cannot_be_trained_says_so(desk, place, picture):
+    def host():
+        raise ModelError("SDXL checkpoints cannot be trained yet.")
+
+    place.host = host
+    job = trained(desk, picture)
+    assert (job.status, job.message) == (Status.FAILED, "SDXL checkpoints cannot be trained yet.")
+    assert desk.prepare(SETTINGS | {"name": "dog"}, [picture]).status is Status.WAITING, "the desk is free again"
+
+
+def test_a_waiting_training_can_be_called_off(desk, place, picture):
+    job = desk.prepare(SETTINGS, [picture])
+    place.turn.acquire()
+    thread = threading.Thread(target=desk.run, args=(job,))
+    thread.start()
+    job.ask(Ask.STOP)
+    place.turn.release()
+    thread.join(20)
+    assert (job.status, job.step) == (Status.STOPPED, 0)
+    assert not list(place.embeddings.iterdir())
+
+
+def test_an_earlier_step_can_be_used(desk, place, picture):
+    trained(desk, picture)
+    desk.use_step("cat", 2)
+    assert load_pair(place.embeddings, "cat").step == 2
+    assert desk.job.used_step == 2
+    with pytest.raises(DreamArtistError, match="there is no embedding cat-000003"):
+        desk.use_step("cat", 3)
+    assert load_pair(place.embeddings, "cat").step == 2
+
+
+def test_an_estimate_leaves_nothing(desk, place):
+    found = desk.measure(SETTINGS | {"steps": 1000})
+    assert found.steps == 1000
+    assert found.seconds > 0
+    assert not list(place.embeddings.iterdir())
+    assert not (place.embeddings.parent / "embeddings-training").exists()
+
+
+def test_pictures_are_kept_with_masks_and_captions(desk, picture):
+    Image.fromarray(np.full((64, 80), 200, np.uint8)).save(picture.with_name("photo_att.png"))
+    picture.with_suffix(".txt").write_text("a red ball")
+    job = desk.prepare(SETTINGS, [picture])
+    kept = kept_pictures(job.files)
+    assert [path.name for path in kept] == ["001-photo.png"]
+    assert {path.name for path in kept[0].parent.iterdir()} == {"001-photo.png", "001-photo_att.png", "001-photo.txt"}
