@@ -90,7 +90,7 @@ def _svg(points: Sequence[tuple[int, float]], steps: int, baseline: float | None
     parts = [f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="loss over steps">']
     for value in (low + room, high - room):
         _, y = place(0, value)
-        parts.append(f'<text x="{left - 6}" y="{y + 4}" text-anchor="end">{value:.3f}</text>')
+        parts.append(f'<text x="{left - 6}" y="{y + 4}" text-anchor="end">{value:.4f}</text>')
     for step, anchor in ((0, "start"), (steps, "end")):
         x, _ = place(step, low)
         parts.append(f'<text x="{x}" y="{height - 8}" text-anchor="{anchor}">{step}</text>')
@@ -110,14 +110,13 @@ def previews_html(job: Job | None) -> str:
     """A row per snapshot, newest first; the same seeds each time."""
     if job is None or not job.previews:
         return ""
-    rows = []
+    cells = ["<span></span><span>with the pair</span><span>positive only</span>"]
     for row in reversed(job.previews):
-        best = " <em>best so far</em>" if row.step == job.best_step else ""
+        best = "<br><em>best so far</em>" if row.step == job.best_step else ""
         pair = "".join(_picture(png, f"{job.name}, step {row.step}") for png in row.pair)
         alone = "".join(_picture(png, f"{job.name} without its negative, step {row.step}") for png in row.positive_only)
-        rows.append(f"<tr><th>step {row.step}{best}</th><td>{pair}</td><td>{alone}</td></tr>")
-    head = "<tr><th></th><th>with the pair</th><th>positive only</th></tr>"
-    return f'<div class="dreamartist-previews"><table>{head}{"".join(rows)}</table></div>'
+        cells.append(f"<span>step {row.step}{best}</span><div>{pair}</div><div>{alone}</div>")
+    return f'<div class="dreamartist-previews">{"".join(cells)}</div>'
 
 
 def _picture(png: bytes, label: str) -> str:
@@ -139,9 +138,10 @@ STYLE = """<style>
 .dreamartist-curve .baseline { stroke: currentColor; opacity: .5; stroke-dasharray: 5 4 }
 .dreamartist-curve text { font-size: 11px; fill: currentColor; opacity: .7 }
 .dreamartist-curve figcaption { font-size: 12px; opacity: .8 }
-.dreamartist-previews { overflow: auto; max-height: 420px } .dreamartist-previews th { font-weight: 400; text-align: left;
-  padding-right: 8px; white-space: nowrap; font-size: 12px }
+.dreamartist-previews { display: grid; grid-template-columns: max-content 1fr 1fr; gap: 6px 10px; font-size: 12px;
+  max-height: 460px; overflow: auto }
 .dreamartist-previews em { color: #e08a1e; font-style: normal }
-.dreamartist-previews img { width: 76px; height: 76px; object-fit: contain; border-radius: 4px; margin: 0 3px 3px 0;
-  display: inline-block } .dreamartist-previews td { white-space: nowrap; padding-right: 10px }
+.dreamartist-previews div { display: flex; gap: 3px; min-width: 0 }
+.dreamartist-previews img { flex: 1 1 0; min-width: 0; max-width: 110px; aspect-ratio: 1; object-fit: contain;
+  border-radius: 4px; margin: 0 }
 </style>"""

@@ -83,7 +83,7 @@ def build_page(desk: Desk, workplace: StandaloneWorkplace) -> gr.Blocks:
     """The tab, and a prompt to try beneath it."""
     with gr.Blocks(analytics_enabled=False, title="DreamArtist") as page:
         gr.Markdown(f"# DreamArtist\nTeach one picture to {workplace.model_name()}; then type its name in a prompt.")
-        build_tab(desk)
+        build_tab(desk, "Use in the prompt below")
         gr.Markdown("## Try it")
         with gr.Row():
             prompt = gr.Textbox(label="Prompt", elem_id="dreamartist_try_prompt", max_lines=1)

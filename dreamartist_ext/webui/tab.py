@@ -118,7 +118,7 @@ class Actions:
         return message_html(text)
 
     def refresh(self, seen: Any) -> list[Any]:
-        """Progress, curve, previews, steps to choose from, unfinished ones, and what this page has seen by now."""
+        """Progress, curve, previews, steps to choose from and their row, unfinished ones, what this page has seen."""
         job = self.desk.job
         state = shown_state(job, self.desk)
         before = seen if isinstance(seen, dict) else {}
@@ -128,6 +128,7 @@ class Actions:
             curve_html(job) if "curve" in changed else NOTHING,
             previews_html(job) if "previews" in changed else NOTHING,
             steps_choice(job) if "steps" in changed else NOTHING,
+            gr.update(visible=bool(steps_to_choose(job))) if "steps" in changed else NOTHING,
             unfinished_choice(self.desk) if "unfinished" in changed else NOTHING,
             state,
         ]
@@ -148,9 +149,13 @@ def shown_state(job: Job | None, desk: Desk) -> dict[str, Any]:
     }
 
 
+def steps_to_choose(job: Job | None) -> list[int]:
+    return job.files.kept_steps() if job is not None and job.status in (Status.DONE, Status.STOPPED) else []
+
+
 def steps_choice(job: Job | None) -> Any:
-    steps = job.files.kept_steps() if job is not None and job.status in (Status.DONE, Status.STOPPED) else []
-    labels = [f"{step} (best)" if job is not None and step == job.best_step else str(step) for step in steps]
+    best = None if job is None else job.best_step
+    labels = [f"{step} (best)" if step == best else str(step) for step in steps_to_choose(job)]
     return gr.update(choices=labels, value=None)
 
 
@@ -198,8 +203,8 @@ def option_inputs(values: dict[str, Any]) -> list[Any]:
     return [made[item.name] for item in OPTION_FIELDS]
 
 
-def build_tab(desk: Desk) -> None:
-    """Put the tab into the gradio Blocks that is open."""
+def build_tab(desk: Desk, use_label: str = "Use in txt2img") -> None:
+    """Put the tab into the gradio Blocks that is open. `use_label`: where the page's prompt is."""
     actions = Actions(desk)
     values = actions.defaults()
     gr.HTML(STYLE)
@@ -235,7 +240,7 @@ def build_tab(desk: Desk) -> None:
                 stop = gr.Button("Stop, keep best", elem_id="dreamartist_stop")
                 pause = gr.Button("Pause", elem_id="dreamartist_pause")
                 discard = gr.Button("Discard", elem_id="dreamartist_discard")
-            use = gr.Button("Use in txt2img", elem_id="dreamartist_use")
+            use = gr.Button(use_label, elem_id="dreamartist_use")
             curve = gr.HTML(elem_id="dreamartist_curve")
             shown = gr.HTML(elem_id="dreamartist_previews")
             with gr.Row(visible=False) as steps_row:
@@ -264,4 +269,4 @@ def build_tab(desk: Desk) -> None:
     on(resume.click, actions.resume, [unfinished], [says])
     on(keep.click, actions.keep, [unfinished], [says])
     on(forget.click, actions.discard, [unfinished], [says])
-    on(refresh.click, actions.refresh, [seen], [live, curve, shown, step, unfinished, seen], queue=False)
+    on(refresh.click, actions.refresh, [seen], [live, curve, shown, step, steps_row, unfinished, seen], queue=False)

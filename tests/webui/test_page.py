@@ -1,0 +1,257 @@
+"""The tab in a real browser, standing alone on the embedded model; and the same in a real WebUI."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from .conftest import free_port
+
+pytestmark = pytest.mark.browser
+
+ROOT = Path(__file__).parents[2]
+PICTURE = ROOT / "dreamartist_ext" / "assets" / "samples" / "teapot.png"
+SHOTS = os.environ.get("DREAMARTIST_SHOTS")  # a folder, to keep the pictures of every state
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
+WAIT = 40_000  # milliseconds
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright; pip install playwright")
+    if not CHROMIUM:
+        pytest.skip("no Chromium; apt install chromium")
+    with sync_api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@contextmanager
+def opened(browser, url, width=1300, height=1000):
+    page = browser.new_page(viewport={"width": width, "height": height})
+    page.problems = []
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    page.goto(url, timeout=WAIT)
+    page.wait_for_selector("#dreamartist_train", state="attached", timeout=WAIT)
+    try:
+        yield page
+    finally:
+        page.close()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    pytest.importorskip("gradio", reason='no gradio; pip install "dreamartist[serve]"')
+    folder, port = tmp_path_factory.mktemp("served"), free_port()
+    with (folder / "log.txt").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dreamartist_ext", "serve", "--port", str(port)],
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "no_proxy": "127.0.0.1"},
+            stdout=log,
+            stderr=log,
+        )
+    url = f"http://127.0.0.1:{port}/"
+    wait_until_it_answers(url, process, folder / "log.txt")
+    yield url, folder
+    process.terminate()
+    process.wait(20)
+
+
+def wait_until_it_answers(url, process, log):
+    import urllib.request
+
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    for _ in range(240):
+        assert process.poll() is None, log.read_text(errors="replace")[-2000:]
+        try:
+            opener.open(url, timeout=5)
+        except OSError:
+            time.sleep(0.5)
+        else:
+            return
+    pytest.fail(log.read_text(errors="replace")[-2000:])
+
+
+def shot(page, name):
+    if SHOTS:
+        Path(SHOTS).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=Path(SHOTS) / f"{name}.png", full_page=True)
+
+
+def field(page, name):
+    return page.locator(f"#dreamartist_{name} textarea, #dreamartist_{name} input").first
+
+
+def fill(page, name, value):
+    field(page, name).fill(str(value))
+    field(page, name).blur()
+
+
+def drop_picture(page, path=PICTURE):
+    page.locator("#dreamartist_picture input[type=file]").first.set_input_files(str(path))
+    page.wait_for_selector("#dreamartist_picture canvas, #dreamartist_picture img", timeout=WAIT)
+    page.wait_for_timeout(1500)
+
+
+def open_options(page):
+    """Accordions keep what they hold out of the page until they are open."""
+    page.get_by_text("All options").first.click()
+    for group in ("Training", "Saving"):
+        page.locator("#dreamartist_options").get_by_text(group, exact=True).first.click()
+    field(page, "steps").wait_for(state="visible", timeout=WAIT)
+
+
+def ask_for(page, name, steps, save_every=2, batch=1):
+    drop_picture(page)
+    fill(page, "name", name)
+    open_options(page)
+    fill(page, "steps", steps)
+    fill(page, "batch_size", batch)
+    fill(page, "save_every", save_every)
+
+
+def status(page):
+    live = page.locator("#dreamartist_live .dreamartist-live")
+    return live.get_attribute("data-status") if live.count() else ""
+
+
+def wait_for_status(page, *wanted, seconds=150):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if status(page) in wanted:
+            return
+        page.wait_for_timeout(200)
+    pytest.fail(f"status {status(page)!r}, not {wanted}: {page.inner_text('#dreamartist_live')}")
+
+
+def test_from_a_picture_to_a_word(browser, served):
+    url, folder = served
+    with opened(browser, url) as page:
+        page.wait_for_timeout(1500)
+        shot(page, "serve-idle")
+        ask_for(page, "mypot", steps=6)
+        page.get_by_text("Free.").wait_for(timeout=WAIT)
+        page.click("#dreamartist_train")
+        wait_for_status(page, "running")
+        wait_for_status(page, "done")
+        assert "mypot is learned" in page.inner_text("#dreamartist_live")
+        assert (folder / "embeddings" / "mypot.pt").is_file()
+        assert (folder / "embeddings" / "mypot-neg.pt").is_file()
+        page.wait_for_selector("#dreamartist_curve svg circle", timeout=WAIT)
+        assert page.locator("#dreamartist_curve svg circle").count() == 3
+        page.wait_for_selector("#dreamartist_previews img", timeout=WAIT)
+        assert page.locator("#dreamartist_previews img").count() == 3 * 2 * 3
+        shot(page, "serve-done")
+        page.click("#dreamartist_use")
+        assert field(page, "try_prompt").input_value() == "mypot"
+        page.click("#dreamartist_draw")
+        page.get_by_text("Added to the negative prompt: mypot-neg.").wait_for(timeout=WAIT)
+        page.wait_for_selector("#dreamartist_gallery img", timeout=WAIT)
+        shot(page, "serve-tried")
+        assert not page.problems
+
+
+def test_a_bad_name_and_a_missing_picture_are_said(browser, served):
+    url, folder = served
+    with opened(browser, url) as page:
+        for name, words in (("../../x", "letters a-z"), ("x-neg", "must not end with"), ("con", "Windows reserves")):
+            fill(page, "name", name)
+            page.locator("#dreamartist_name_says").get_by_text(words).wait_for(timeout=WAIT)
+        fill(page, "name", "fine")
+        page.click("#dreamartist_train")
+        page.get_by_text("There is no picture to learn from").wait_for(timeout=WAIT)
+        shot(page, "serve-failing")
+        assert not (folder / "embeddings" / "fine.pt").exists()
+
+
+def test_a_training_survives_a_reload_and_is_paused_and_continued(browser, served):
+    url, folder = served
+    with opened(browser, url) as page:
+        ask_for(page, "slowpot", steps=400, save_every=300)
+        page.click("#dreamartist_train")
+        wait_for_status(page, "running")
+        shot(page, "serve-training")
+    with opened(browser, url, width=420, height=900) as page:
+        wait_for_status(page, "running")
+        page.wait_for_timeout(1200)
+        shot(page, "serve-narrow")
+        page.click("#dreamartist_pause")
+        wait_for_status(page, "paused")
+        assert not (folder / "embeddings" / "slowpot.pt").exists()
+        page.get_by_text("Unfinished trainings").click()
+        page.get_by_text("slowpot stopped at step").first.wait_for(timeout=WAIT)
+        page.click("#dreamartist_continue")
+        wait_for_status(page, "running")
+        page.click("#dreamartist_stop")
+        wait_for_status(page, "stopped")
+        assert "slowpot is kept as it was at step" in page.inner_text("#dreamartist_live")
+        assert (folder / "embeddings" / "slowpot-neg.pt").is_file()
+        assert not page.problems
+
+
+def open_tab(page):
+    page.wait_for_selector("#txt2img_generate", state="visible", timeout=WAIT)
+    page.locator("#tabs > .tab-nav button").get_by_text("DreamArtist", exact=True).click()
+    page.wait_for_selector("#dreamartist_train", state="visible", timeout=WAIT)
+
+
+@pytest.mark.webui
+def test_in_the_webui_from_a_picture_to_a_picture_with_the_word(browser, webui):
+    before, _ = webui.picture("a noto emoji of a lion")
+    state = webui.probe("state")
+    with opened(browser, webui.url) as page:
+        open_tab(page)
+        shot(page, "webui-idle")
+        ask_for(page, "wuipot", steps=4)
+        page.locator("#dreamartist_name_says").get_by_text("Free.").wait_for(timeout=WAIT)
+        page.click("#dreamartist_train")
+        wait_for_status(page, "running", "done")
+        wait_for_status(page, "done")
+        page.wait_for_selector("#dreamartist_previews img", timeout=WAIT)
+        shot(page, "webui-done")
+        page.click("#dreamartist_use")
+        page.wait_for_timeout(500)
+        assert page.locator("#txt2img_prompt textarea").input_value() == "wuipot"
+        shot(page, "webui-used")
+        assert not page.problems
+    assert (webui.embeddings / "wuipot-neg.pt").is_file()
+    assert webui.probe("vectors", name="wuipot") is not None
+    after = webui.probe("state")
+    changed = {key for key in state if state[key] != after[key]}
+    assert changed == {"embeddings", "lookup"}
+    assert webui.picture("a noto emoji of a lion")[0] == before
+
+
+@pytest.mark.webui
+def test_in_the_webui_a_picture_waits_and_interrupt_stops(browser, webui):
+    import threading
+
+    with opened(browser, webui.url) as page:
+        open_tab(page)
+        ask_for(page, "slowwui", steps=500, save_every=400)
+        page.click("#dreamartist_train")
+        wait_for_status(page, "running")
+        shot(page, "webui-training")
+        drawn = {}
+        waiting = threading.Thread(target=lambda: drawn.update(picture=webui.picture("a lion")[0]))
+        waiting.start()
+        page.wait_for_timeout(2000)
+        assert not drawn, "the picture waits for its turn"
+        webui.post("/sdapi/v1/interrupt", {})
+        wait_for_status(page, "stopped")
+        waiting.join(60)
+        assert len(drawn["picture"]) == 64 * 64 * 3
+        assert "is kept as it was at step" in page.inner_text("#dreamartist_live")
+        fill(page, "name", "other")
+        fill(page, "name", "slowwui")
+        page.locator("#dreamartist_name_says").get_by_text("taken").wait_for(timeout=WAIT)
+        shot(page, "webui-failing")
