@@ -8,7 +8,7 @@ VAE_MINUTES ?= 60
 UNET_MINUTES ?= 180
 ICONS := $(WORK)/icons/node_modules/@iconify-json
 
-.PHONY: install install-dev demo test test-slow lint types embedded-model clean
+.PHONY: install install-dev demo serve test test-slow test-browser test-webui lint types embedded-model clean
 
 install: $(VENV)/installed
 install-dev: $(VENV)/installed-dev
@@ -21,18 +21,34 @@ $(VENV)/installed: pyproject.toml tools/install_torch.py | $(VENV)/bin/python
 	$(BIN)/pip install --quiet -e ".[standalone]"
 	touch $@
 
-$(VENV)/installed-dev: $(VENV)/installed
+$(VENV)/installed-serve: $(VENV)/installed
+	$(BIN)/pip install --quiet -e ".[serve]"
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed-serve
 	$(BIN)/pip install --quiet -e ".[dev]"
 	touch $@
 
 demo: install
 	$(BIN)/dreamartist demo
 
+# The tab in a browser, on the embedded model: http://127.0.0.1:7870
+serve: $(VENV)/installed-serve
+	$(BIN)/dreamartist serve
+
 test: install-dev
 	$(BIN)/pytest
 
 test-slow: install-dev
 	$(BIN)/pytest -m slow
+
+# Needs Chromium; says what it skips without it.
+test-browser: install-dev
+	$(BIN)/pytest -m "browser and not webui" -rs
+
+# Needs AUTOMATIC1111 v1.10.1 at $$WEBUI_DIR or ~/stable-diffusion-webui; says what it skips without it.
+test-webui: install-dev
+	$(BIN)/pytest -m webui -rs
 
 lint: install-dev
 	$(BIN)/ruff check .

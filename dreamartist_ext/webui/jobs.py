@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -331,9 +331,11 @@ class Desk:
 
 
 def sentence(error: BaseException) -> str:
-    """An error as the page shows it: beginning with a capital."""
+    """An error as the page shows it: beginning with a capital, a setting by its label instead of its name."""
     text = str(error)
-    return text[:1].upper() + text[1:]
+    first, _, rest = text.partition(" ")
+    labels = {item.name: item.metadata["label"] for item in fields(TrainConfig)}
+    return f"{labels[first]} {rest}" if first in labels else text[:1].upper() + text[1:]
 
 
 def keep_pictures(files: RunFiles, pictures: Sequence[Path]) -> None:

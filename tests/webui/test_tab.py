@@ -1,0 +1,185 @@
+"""The tab without a browser: what its buttons return, what it draws, and that it is built whole."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import fields
+from xml.etree import ElementTree
+
+import pytest
+from PIL import Image
+
+from dreamartist_ext.engine.config import TrainConfig
+from dreamartist_ext.engine.data import load_mask
+from dreamartist_ext.engine.presets import PRESET_HELP, PRESETS
+from dreamartist_ext.engine.trainer import Check
+
+gr = pytest.importorskip("gradio")
+
+from dreamartist_ext.webui import gradio_compat, live_view, tab  # noqa: E402
+from dreamartist_ext.webui.jobs import Ask, Desk, Job, PreviewRow, Status  # noqa: E402
+
+from .test_jobs import FakeWorkplace  # noqa: E402
+
+
+@pytest.fixture
+def actions(tmp_path):
+    return tab.Actions(Desk(FakeWorkplace(tmp_path)))
+
+
+def painted(colour="red", paint=None):
+    """What the picture component of this gradio hands over."""
+    picture = Image.new("RGBA", (64, 64), colour)
+    if gradio_compat.MAJOR < 4:
+        return {"image": picture, "mask": (paint or Image.new("L", (64, 64), 0)).convert("RGBA")}
+    layers = []
+    if paint is not None:
+        layer = Image.new("RGBA", (64, 64), (255, 255, 255, 0))
+        layer.putalpha(paint)
+        layers = [layer]
+    return {"background": picture, "layers": layers, "composite": picture}
+
+
+def options(actions, **changed):
+    values = actions.defaults() | {"template": "a [name]", "steps": 4, "save_every": 2} | changed
+    return [values[item.name] for item in tab.OPTION_FIELDS]
+
+
+def wait(actions):
+    deadline = time.monotonic() + 60
+    while not actions.desk.job.is_over:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_train_begins_and_the_page_follows(actions):
+    said = actions.train(painted(), None, " cat ", "", False, True, *options(actions))
+    assert said == ""
+    wait(actions)
+    job = actions.desk.job
+    assert (job.status, job.config.name, job.config.initialization_text) == (Status.DONE, "cat", "*")
+    live, curve, previews, steps, row, _, seen = actions.refresh({})
+    assert "cat is learned" in live
+    assert "<svg" in curve
+    assert previews.count("<img") == 2 * 2 * 3
+    assert [label.split()[0] for label in steps["choices"]] == ["2", "4"]
+    assert row["visible"]
+    again = actions.refresh(seen)
+    assert again[:-1] == [gradio_compat.NOTHING] * 6, "what has not changed is not sent again"
+    assert "pair of step 2" in actions.use_step(steps["choices"][0])
+
+
+@pytest.mark.parametrize(
+    ("changed", "arguments", "words"),
+    [
+        ({}, {"picture": None}, "There is no picture"),
+        ({}, {"name": "a/b"}, "Name must be letters"),
+        ({"steps": -3}, {}, "Steps must be at least 1"),
+        ({"learning_rate": "fast"}, {}, "Learning rate must be"),
+    ],
+)
+def test_a_bad_wish_is_said_and_nothing_begins(actions, changed, arguments, words):
+    given = {"picture": painted(), "more": None, "name": "cat", "start": "", "overwrite": False, "previews": True}
+    given |= arguments
+    said = actions.train(*given.values(), *options(actions, **changed))
+    assert words in said
+    assert "dreamartist-error" in said
+    assert actions.desk.job is None
+
+
+def test_paint_becomes_a_mask_beside_the_picture(tmp_path):
+    paint = Image.new("L", (64, 64), 0)
+    paint.paste(255, (0, 0, 32, 64))
+    (path,) = tab.saved_picture(painted(paint=paint), tmp_path)
+    mask = load_mask(tmp_path / "picture_att.png", 64, 64)
+    assert path.name == "picture.png"
+    assert mask[32, 10] == 255
+    assert mask[32, 60] == tab.UNPAINTED
+
+
+def test_without_paint_there_is_no_mask(tmp_path):
+    tab.saved_picture(painted(), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["picture.png"]
+    assert tab.saved_picture(None, tmp_path) == []
+
+
+def test_presets_are_settings(actions):
+    assert set(PRESETS) == set(PRESET_HELP)
+    for kind, preset in PRESETS.items():
+        TrainConfig.from_mapping(preset | {"name": "cat"})
+        shown = dict(zip((item.name for item in tab.OPTION_FIELDS), actions.choose_kind(kind), strict=True))
+        assert preset.items() <= shown.items()
+
+
+def test_every_setting_has_an_input():
+    with gr.Blocks() as page:
+        tab.build_tab(Desk(type("Place", (), {"defaults": {}, "embeddings": None})()))
+    found = {getattr(block, "elem_id", None) for block in page.blocks.values()}
+    for item in fields(TrainConfig):
+        name = {"initialization_text": "start"}.get(item.name, item.name)
+        assert f"dreamartist_{name}" in found
+
+
+def test_nothing_to_stop_is_said(actions):
+    for what in Ask:
+        assert "Nothing is being trained" in actions.ask(what)
+    assert "Nothing to continue" in actions.resume(None)
+    assert "no snapshot" in actions.resume("ghost")
+    assert "Nothing to keep" in actions.keep("")
+
+
+def test_an_unfinished_training_is_offered(actions):
+    actions.train(painted(), None, "cat", "", False, False, *options(actions, steps=300))
+    while actions.desk.job.step < 3:
+        time.sleep(0.01)
+    actions.ask(Ask.PAUSE)
+    wait(actions)
+    step = actions.desk.job.step
+    offered = actions.refresh({})[5]
+    assert offered["choices"] == ["cat"]
+    assert f"cat stopped at step {step} of 300" in offered["label"]
+    assert f"as it was at step {step}" in actions.keep("cat")
+    assert "discarded" in actions.discard("cat")
+    assert actions.refresh({})[5]["choices"] == []
+
+
+def job(**changed):
+    made = Job(TrainConfig.from_mapping({"name": "cat", "steps": 100}), files=None)
+    for name, value in changed.items():
+        setattr(made, name, value)
+    return made
+
+
+def test_messages_are_escaped():
+    evil = "<img src=x onerror=alert(1)>"
+    assert "<img src=x" not in live_view.message_html(evil)
+    assert "<img src=x" not in live_view.progress_html(job(status=Status.FAILED, message=evil))
+
+
+def test_progress_tells_the_time_left():
+    shown = live_view.progress_html(
+        job(status=Status.RUNNING, step=40, seconds_per_step=0.5, peak_memory=5_100_000_000)
+    )
+    assert "0:30 left" in shown
+    assert "5.1 GB" in shown
+    assert "40 of 100" in shown
+    assert live_view.duration(3725) == "1:02:05"
+    assert "Nothing" in live_view.progress_html(None)
+
+
+def test_the_curve_is_drawn_to_scale_with_the_best_marked():
+    checks = (Check(20, 0.2, 0.3), Check(60, 0.1, 0.3), Check(100, 0.15, 0.3))
+    svg = ElementTree.fromstring(live_view.curve_html(job(checks=checks, best_step=60))).find("svg")
+    points = [tuple(map(float, p.split(","))) for p in svg.find("polyline").get("points").split()]
+    assert points[0][0] < points[1][0] < points[2][0]
+    assert points[0][1] < points[2][1] < points[1][1], "lower loss is lower on the page"
+    assert [circle.get("class") for circle in svg.findall("circle")] == [None, "best", None]
+    assert float(svg.find("line").get("y1")) < points[0][1], "the baseline is above"
+    assert live_view.curve_html(job()) == ""
+
+
+def test_previews_come_newest_first():
+    rows = (PreviewRow(10, (b"a",), (b"b",)), PreviewRow(20, (b"c",), (b"d",)))
+    shown = live_view.previews_html(job(previews=rows, best_step=10))
+    assert shown.index("step 20") < shown.index("step 10")
+    assert shown.count("best so far") == 1
