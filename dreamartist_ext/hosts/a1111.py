@@ -45,6 +45,7 @@ class WebUIHost:
         self.schedule = NoiseSchedule(abar.float().to(self.device), kind)
         self.picture_size = 8 * int(getattr(self.model, "image_size", 64))
         self._live: dict[str, Any] = {}
+        self._in_session = False
 
     @property
     def name(self) -> str:
@@ -62,19 +63,28 @@ class WebUIHost:
         )
 
     def is_loaded(self) -> bool:
-        """Whether the WebUI still has this model, and not another one or none."""
+        """Whether the WebUI still has this model, and where it computes: "unload" moves it without asking."""
         from modules import sd_models
 
-        return sd_models.model_data.sd_model is self.model
+        unet = next(self.model.model.parameters(), None)
+        is_here = unet is None or unet.device.type == self.device.type or self._is_shared_out()
+        return sd_models.model_data.sd_model is self.model and is_here
 
-    def _check_loaded(self) -> None:
+    def _is_shared_out(self) -> bool:
+        """With --medvram and --lowvram a part that waits is on the CPU."""
+        from modules import lowvram
+
+        return not self._in_session and bool(lowvram.is_enabled(self.model))
+
+    def check_loaded(self) -> None:
+        """Raises ModelError when somebody took the model away."""
         if not self.is_loaded():
             raise ModelError("the checkpoint was unloaded or changed during the training; load it again and continue.")
 
     @contextmanager
     def session(self) -> Iterator[None]:
         """Frozen, on one device, with attention that can be differentiated and no network from an earlier prompt."""
-        self._check_loaded()
+        self.check_loaded()
         with ExitStack() as stack:
             for entered in (
                 random_state(),
@@ -84,13 +94,17 @@ class WebUIHost:
                 frozen([self.model]),
             ):
                 stack.enter_context(entered)
-            yield
+            self._in_session = True
+            try:
+                yield
+            finally:
+                self._in_session = False
 
     @torch.no_grad()
     def encode_images(self, pixels: Tensor) -> Tensor:
         from modules import devices
 
-        self._check_loaded()
+        self.check_loaded()
         with devices.autocast():
             posterior = self.model.first_stage_model.encode(pixels.to(self.device, devices.dtype_vae))
         return posterior.mode().float() * self.model.scale_factor
@@ -106,7 +120,7 @@ class WebUIHost:
     def predict(self, noisy_latents: Tensor, timesteps: Tensor, cond: Tensor) -> Tensor:
         from modules import devices
 
-        self._check_loaded()
+        self.check_loaded()
         with devices.autocast():
             prediction = self.model.apply_model(
                 noisy_latents.to(devices.dtype_unet), timesteps, {"c_crossattn": [cond.to(devices.dtype_unet)]}
@@ -117,7 +131,7 @@ class WebUIHost:
         """(B, 77 n, width), n the chunks of the longest prompt; equal prompts are encoded once."""
         from modules import devices
 
-        self._check_loaded()
+        self.check_loaded()
         self._register_again()
         unique = list(dict.fromkeys(prompts))
         with devices.autocast(), plain_emphasis():

@@ -66,6 +66,9 @@ class DiffusersHost:
     def name(self) -> str:
         return self.parts.name
 
+    def check_loaded(self) -> None:
+        """Nobody else can take this model away."""
+
     def identity(self) -> str:
         """Device, precision and a digest of the sum of every tensor."""
         if not self._identity:

@@ -25,7 +25,7 @@ from ..engine import preview
 from ..engine.config import TrainConfig
 from ..engine.data import TrainingPicture, find_mask, load_picture, load_pictures
 from ..engine.embedding import check_name, negative_name
-from ..engine.errors import DreamArtistError, SettingError
+from ..engine.errors import DreamArtistError, FileError, SettingError
 from ..engine.run import RunFiles, run_to_files
 from ..engine.storage import load_snapshot
 from ..engine.trainer import Check, Training
@@ -170,11 +170,17 @@ class Desk:
         for path in pictures:
             load_picture(path)
         job = self._take(Job(config, files))
-        keep_pictures(files, pictures)
+        try:
+            keep_pictures(files, pictures)
+        except OSError as error:
+            job.status = Status.FAILED
+            job.message = f"The pictures could not be kept beside the training: {error.strerror or error}."
+            raise FileError(job.message) from error
         return job
 
     def prepare_continuation(self, name: str, steps: int | None = None) -> Job:
         """A job that goes on from the snapshot of an earlier one; raises FileError or SettingError."""
+        check_name(name)
         files = self.files(name)
         files.check(resume=True, overwrite=False)
         snapshot = load_snapshot(files.snapshot)
@@ -210,15 +216,14 @@ class Desk:
             with self.workplace.gpu(job.task):
                 if job.asked is None:
                     self._train(job)
+                self._settle(job)
         except DreamArtistError as error:
             job.message, job.status = sentence(error), Status.FAILED
         except Exception as error:
             logger.exception("training %s failed", job.name)
             job.message, job.status = f"Training failed: {type(error).__name__}: {error}", Status.FAILED
         if job.status is Status.FAILED and job.step:
-            job.message += f" {job.name} is kept as it was at step {job.step}."
-        elif not job.is_over:
-            self._settle(job)
+            job.message += f" {job.name} can be continued from step {job.step}, or kept as it is."
         return job
 
     def _train(self, job: Job) -> None:
@@ -235,15 +240,19 @@ class Desk:
             training.restore(load_snapshot(files.snapshot))
         job.status = Status.RUNNING
         provenance = {"model": host.name, "version": __version__}
-        with only_one(files), closing(run_to_files(training, files, provenance)) as reports:
-            for report in reports:
-                job.noted(report.step, report.seconds)
-                self._note(job, training, report.loss)
-                self.workplace.show(report.step, report.steps, f"DreamArtist: {job.name}")
-                if self.workplace.interrupted() and job.asked is None:
-                    job.asked = Ask.STOP
-                if job.asked is not None and report.step < report.steps:
-                    break
+        try:
+            with only_one(files), closing(run_to_files(training, files, provenance)) as reports:
+                for report in reports:
+                    job.noted(report.step, report.seconds)
+                    self._note(job, training, report.loss)
+                    self.workplace.show(report.step, report.steps, f"DreamArtist: {job.name}")
+                    if self.workplace.interrupted() and job.asked is None:
+                        job.asked = Ask.STOP
+                    if job.asked is not None and report.step < report.steps:
+                        break
+        except (RuntimeError, AttributeError):
+            host.check_loaded()  # the better explanation, where it is one
+            raise
         job.checks, job.best_step = tuple(training.checks), files.best_step(training.checks)
 
     def _note(self, job: Job, training: Training, loss: torch.Tensor) -> None:
@@ -257,7 +266,7 @@ class Desk:
                 job.previews = (*job.previews, draw_row(training))
 
     def _settle(self, job: Job) -> None:
-        """After the training thread has let go: what the user asked for decides what stays."""
+        """The training is over; what the user asked for decides what stays."""
         if job.asked is Ask.DISCARD:
             self.discard(job.name)
             job.status, job.message = Status.DISCARDED, f"{job.name} was discarded."

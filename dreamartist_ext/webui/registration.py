@@ -24,3 +24,28 @@ def tab() -> list[tuple[Any, str, str]]:
     with gr.Blocks(analytics_enabled=False) as blocks:
         build_tab(desk())
     return [(blocks, "DreamArtist", "dreamartist")]
+
+
+def settings() -> None:
+    """Our section in Settings, for the WebUI's `on_ui_settings`."""
+    from modules import shared
+
+    from .settings import register
+
+    register(shared)
+
+
+def axes() -> None:
+    """Our axes of the X/Y/Z plot, for the WebUI's `on_before_ui`: every script is loaded by then."""
+    from modules import scripts
+
+    from .xyz import register
+
+    register(scripts)
+
+
+def mount_api(_page: Any, app: Any) -> None:
+    """Our routes, for the WebUI's `on_app_started`."""
+    from .api import mount_in_webui
+
+    mount_in_webui(app, desk())

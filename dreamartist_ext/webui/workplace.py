@@ -19,6 +19,9 @@ class TrainingHost(DiffusionHost, Protocol):
     def name(self) -> str:
         """The model's."""
 
+    def check_loaded(self) -> None:
+        """Raises ModelError when somebody took the model away."""
+
 
 class Workplace(Protocol):
     """What the page needs from where it stands."""

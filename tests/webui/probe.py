@@ -20,7 +20,15 @@ def ready():
     return model.sd_checkpoint_info.name
 
 
-def _trained(values, stop_after=0, fail_at=0):
+def train_without_model(**values):
+    """What a training says whose model is taken away after its second step."""
+    try:
+        _trained(values, lose_at=2)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def _trained(values, stop_after=0, fail_at=0, lose_at=0):
     from modules import call_queue
 
     from dreamartist_ext.engine.config import TrainConfig
@@ -48,6 +56,8 @@ def _trained(values, stop_after=0, fail_at=0):
         try:
             for report in run:
                 losses.append(float(report.loss))
+                if report.step == lose_at:
+                    sd_models.model_data.sd_model = None
                 if stop_after and report.step >= stop_after:
                     break
         except RuntimeError as error:
@@ -55,6 +65,7 @@ def _trained(values, stop_after=0, fail_at=0):
                 raise
         finally:
             run.close()
+            sd_models.model_data.sd_model = host.model
     return training, losses
 
 

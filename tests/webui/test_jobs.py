@@ -271,3 +271,24 @@ def test_pictures_are_kept_with_masks_and_captions(desk, picture):
     kept = kept_pictures(job.files)
     assert [path.name for path in kept] == ["001-photo.png"]
     assert {path.name for path in kept[0].parent.iterdir()} == {"001-photo.png", "001-photo_att.png", "001-photo.txt"}
+
+
+def test_a_full_disk_frees_the_desk(desk, place, picture, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("dreamartist_ext.webui.jobs.shutil.copyfile", full)
+    with pytest.raises(DreamArtistError, match="No space left"):
+        desk.prepare(SETTINGS, [picture])
+    monkeypatch.undo()
+    assert desk.run(desk.prepare(SETTINGS, [picture])).status is Status.DONE
+
+
+def test_a_name_from_a_browser_is_checked_before_any_path_is_made(desk):
+    for name in ("../x", "a/b", ""):
+        with pytest.raises(SettingError, match="name must be"):
+            desk.prepare_continuation(name)
+        with pytest.raises(SettingError, match="name must be"):
+            desk.keep_unfinished(name)
+        with pytest.raises(SettingError, match="name must be"):
+            desk.discard(name)
