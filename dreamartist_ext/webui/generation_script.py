@@ -274,7 +274,7 @@ def find_host() -> Host | None:
 
     model = shared.sd_model
     name = str(getattr(getattr(model, "sd_checkpoint_info", None), "name", ""))
-    if hasattr(model, "embedding_db"):  # SD.Next
+    if getattr(model, "embedding_db", None) is not None:  # SD.Next
         tokenizer = getattr(model, "tokenizer", None) or getattr(model, "tokenizer_2", None)
         return Host(TokenLanguage(tokenizer, model.embedding_db), *_names(model.embedding_db), False, name)
     for attribute in ("text_processing_engine", "text_processing_engine_l", "text_processing_engine_g"):  # Forge
@@ -329,7 +329,7 @@ class ChunkLanguage(ScheduleLanguage):
 
 
 class TokenLanguage(ScheduleLanguage):
-    """SD.Next: embeddings are tokens of the tokenizer, AND is a word, and lengths are made even elsewhere."""
+    """SD.Next: embeddings are tokens of the tokenizer, AND is a word, and BREAK in a negative would not lengthen it."""
 
     def __init__(self, tokenizer: Any, database: Any) -> None:
         self._tokenizer, self._database = tokenizer, database

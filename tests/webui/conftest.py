@@ -113,6 +113,7 @@ def make_data_folder(data: Path) -> None:
     shutil.copy(Path(__file__).with_name("probe.py"), data / "extensions" / "dreamartist-probe" / "scripts")
     settings = {"sd_model_checkpoint": "embedded.safetensors", "samples_save": False, "grid_save": False}
     (data / "config.json").write_text(json.dumps(settings))
+    (data / "styles.csv").write_text('name,prompt,negative_prompt\npets,"{prompt}, cat1",\n')
 
 
 def _change_weights(checkpoint: Path) -> None:

@@ -148,7 +148,7 @@ def test_settings_switch_words_off_and_scale_them(words):
 
 def test_a_style_comes_before(words):
     known = [style["name"] for style in words.get("/sdapi/v1/prompt-styles")]
-    assert "pets" in known, "the data folder's styles.csv holds: pets,{prompt}, cat1,"
+    assert "pets" in known, "make_data_folder in conftest.py is to write the style pets into styles.csv"
     hooked, infotext = picture(words, "a photo", styles=["pets"])
     assert negative_of(infotext) == "cat1-neg"
     assert picture(words, "a photo, cat1", "cat1-neg", **OFF)[0] == hooked
