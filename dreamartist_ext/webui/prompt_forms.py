@@ -1,4 +1,4 @@
-"""The form of a typed prompt: what is weighted, scheduled and alternating in it. The WebUI judges what we make of it."""
+"""The form of a typed prompt: what in it is weighted, scheduled or alternating. The WebUI judges what we make of it."""
 
 from __future__ import annotations
 
