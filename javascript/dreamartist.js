@@ -21,7 +21,7 @@ setInterval(() => {
 // The word of the training that the page shows, into the prompt of txt2img, or of the page's own "Try it".
 function dreamartistUse() {
     const page = dreamartistPage();
-    const name = page.querySelector("#dreamartist_live .dreamartist-live b");
+    const name = page.querySelector('#dreamartist_live [data-status="done"] b, #dreamartist_live [data-status="stopped"] b');
     const prompt = page.querySelector("#txt2img_prompt textarea, #dreamartist_try_prompt textarea, #dreamartist_try_prompt input");
     if (!name || !prompt) {
         return [];

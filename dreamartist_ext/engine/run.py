@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .check_loss import CheckLoss
 from .embedding import EmbeddingPair, negative_name
-from .errors import DreamArtistError, SettingError, TrainingError
+from .errors import SettingError, TrainingError
 from .storage import (
     embedding_files,
     find_embedding,
@@ -47,17 +47,17 @@ class RunFiles:
         if resume:
             load_snapshot(self.snapshot)
         elif not overwrite:
-            taken = [find_embedding(self.out, word) for word in (self.name, negative_name(self.name))]
-            taken.append(self.snapshot if self.snapshot.exists() else None)
-            for path in filter(None, taken):
-                raise SettingError(
-                    f"the name {self.name} is taken by {path}; choose another, resume it, or overwrite it."
-                )
-        remove_abandoned(self.out, self.name)
-        remove_abandoned(self.folder, "snapshot")
+            self.check_free()
         probe = self.out / f".{self.name}.probe"
         write_atomically(probe, b"")
         probe.unlink(missing_ok=True)
+
+    def check_free(self) -> None:
+        """Raises SettingError for a name that is taken; writes nothing."""
+        taken = [find_embedding(self.out, word) for word in (self.name, negative_name(self.name))]
+        taken.append(self.snapshot if self.snapshot.exists() else None)
+        for path in filter(None, taken):
+            raise SettingError(f"the name {self.name} is taken by {path}; choose another, resume it, or overwrite it.")
 
     def step_stem(self, step: int) -> str:
         """The name, without its ending, of the files that hold the pair as it was at a step."""
@@ -107,6 +107,8 @@ def run_to_files(
     """
     config = training.config
     training.pair.provenance = {"settings": config.to_json(), **(provenance or {})}
+    remove_abandoned(files.out, files.name)
+    remove_abandoned(files.folder, "snapshot")
     saved = training.step
     check = CheckLoss(training)
     try:
@@ -121,10 +123,10 @@ def run_to_files(
                     _save(training, files)
                     saved = report.step
                 yield report
-    except (DreamArtistError, GeneratorExit, RuntimeError, MemoryError) as error:
+    except (Exception, GeneratorExit) as error:
         if training.step > saved and training.is_sound():
             save_snapshot(training.snapshot(), files.snapshot)
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             advice = "a smaller batch_size, width or height needs less"
             raise TrainingError(f"out of memory at step {training.step + 1}; {advice}.") from error
         raise
@@ -133,7 +135,7 @@ def run_to_files(
     files.forget_others(save_pair(training.pair.detached(), files.out))
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """torch has no common kind of error for it: CUDA has its own, the CPU's is a plain RuntimeError."""
     return isinstance(error, MemoryError) or any(
         sign in str(error).lower() for sign in ("out of memory", "can't allocate", "not enough memory")

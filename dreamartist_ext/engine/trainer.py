@@ -125,9 +125,10 @@ class Training:
         self.step = 0
         self.checks: list[Check] = []
         self._encoded: tuple[Tensor, Tensor | None] | None = None
-        halves: list[Vectors] = [half for half in (self.pair.positive, self.pair.negative) if half is not None]
+        self.loss_scale = float(getattr(host, "loss_scale", 1.0))
+        self._halves: list[Vectors] = [h for h in (self.pair.positive, self.pair.negative) if h is not None]
         self.optimizer = torch.optim.AdamW(
-            [{"params": [v.requires_grad_(True) for v in half.values()]} for half in halves],
+            [{"params": [v.requires_grad_(True) for v in half.values()]} for half in self._halves],
             lr=self.rates.rate(1),
             betas=(config.beta1, config.beta2),
             weight_decay=config.weight_decay,
@@ -141,7 +142,7 @@ class Training:
                 started = time.perf_counter()
                 rate = self._set_rates(self.step + 1)
                 self.optimizer.zero_grad(set_to_none=True)  # also what a step that failed left behind
-                loss = self._backward(latents, masks)
+                loss = self._backward_in_range(latents, masks)
                 self._check_reached()
                 if self.step % FINITE_CHECK_EVERY == 0 and not torch.isfinite(loss):
                     raise TrainingError(
@@ -185,6 +186,20 @@ class Training:
             group["lr"] = rate * ratio
         return rate
 
+    def _backward_in_range(self, latents: Tensor, masks: Tensor | None) -> Tensor:
+        """`_backward`; in half precision with the loss scaled (arXiv 1710.03740), again where that overflows."""
+        while True:
+            loss = self._backward(latents, masks)
+            if self.loss_scale == 1:
+                return loss
+            gradients = [v.grad for half in self._halves for v in half.values() if v.grad is not None]
+            if all(bool(torch.isfinite(gradient).all()) for gradient in gradients):
+                for gradient in gradients:
+                    gradient /= self.loss_scale
+                return loss
+            self.loss_scale = max(1.0, self.loss_scale / 2)
+            self.optimizer.zero_grad(set_to_none=True)
+
     def _backward(self, latents: Tensor, masks: Tensor | None) -> Tensor:
         """Add up the gradient of the mean loss over all samples of this step; the mean loss, detached."""
         config, device = self.config, latents.device
@@ -210,7 +225,7 @@ class Training:
             )
             loss = loss.sum() / samples
             if loss.requires_grad:
-                loss.backward()
+                (loss * self.loss_scale).backward()
             total += loss.detach()
         return total
 

@@ -44,6 +44,8 @@ class WebUIHost:
         kind = PredictionType.V if self.model.parameterization == "v" else PredictionType.EPSILON
         self.schedule = NoiseSchedule(abar.float().to(self.device), kind)
         self.picture_size = 8 * int(getattr(self.model, "image_size", 64))
+        # Half precision loses small gradients; the trainer multiplies its loss by this, and divides what comes back.
+        self.loss_scale = 2.0**12 if devices.dtype_unet == torch.float16 else 1.0
         self._live: dict[str, Any] = {}
         self._in_session = False
 
@@ -105,14 +107,14 @@ class WebUIHost:
         from modules import devices
 
         self.check_loaded()
-        with devices.autocast():
+        with devices.autocast(disable=devices.dtype_vae == torch.float32):
             posterior = self.model.first_stage_model.encode(pixels.to(self.device, devices.dtype_vae))
         return posterior.mode().float() * self.model.scale_factor
 
     def decode_latents(self, latents: Tensor) -> Tensor:
         from modules import devices
 
-        with devices.autocast():
+        with devices.autocast(disable=devices.dtype_vae == torch.float32):
             return self.model.first_stage_model.decode(
                 (latents / self.model.scale_factor).to(devices.dtype_vae)
             ).float()
@@ -164,8 +166,12 @@ class WebUIHost:
     @contextmanager
     def _bound(self, live: dict[str, Any]) -> Iterator[None]:
         database, outer = embedding_database(), self._live
-        before = {name: database.word_embeddings.get(name) for name in live}
+        lower = {name.lower() for name in live}
+        same = {name: found for name, found in database.word_embeddings.items() if name.lower() in lower}
+        before = {**dict.fromkeys(live), **same}
         try:
+            for name in same:  # prompts know no case: an older one would be found instead
+                database.register_embedding_by_name(None, self.model, name)
             self._live = {**outer, **live}
             self._register_again()
             yield
@@ -173,7 +179,7 @@ class WebUIHost:
             self._live = outer
             for name, embedding in before.items():
                 # Someone may have created or reloaded an embedding of this name meanwhile: theirs stays.
-                if database.word_embeddings.get(name) is live[name]:
+                if database.word_embeddings.get(name) is live.get(name):
                     database.register_embedding_by_name(embedding, self.model, name)
             self._register_again()
 
@@ -249,23 +255,14 @@ def random_state() -> Iterator[None]:
 @contextmanager
 def plain_emphasis() -> Iterator[None]:
     """Weights of 1 need no renormalising, whose rounding would otherwise reach the gradient."""
-    from modules import shared
+    from modules import sd_emphasis
 
-    with swapped(shared.opts.data, "emphasis", "No norm"):
-        yield
-
-
-@contextmanager
-def swapped(mapping: dict[str, Any], key: str, value: Any) -> Iterator[None]:
-    had, before = key in mapping, mapping.get(key)
-    mapping[key] = value
+    before = sd_emphasis.get_current_option
+    sd_emphasis.get_current_option = lambda _name: sd_emphasis.EmphasisOriginalNoNorm
     try:
         yield
     finally:
-        if had:
-            mapping[key] = before
-        else:
-            mapping.pop(key, None)
+        sd_emphasis.get_current_option = before
 
 
 @contextmanager
@@ -317,6 +314,7 @@ def one_device(model: Any) -> Iterator[None]:
         if _name(hook) == "send_me_to_gpu"
     ]
     order = {id(module): list(module._forward_pre_hooks.items()) for module, _, _ in hooks}
+    places = placements(model)
     try:
         for module, key, _ in hooks:
             module._forward_pre_hooks.pop(key, None)
@@ -324,12 +322,28 @@ def one_device(model: Any) -> Iterator[None]:
             part.to(devices.device)
         yield
     finally:
-        for part in (model.cond_stage_model, model.model):
-            part.to(torch.device("cpu"))
+        lowvram.send_everything_to_cpu()
+        put_back(places)
         for module, _, _ in hooks:
             module._forward_pre_hooks.clear()
             module._forward_pre_hooks.update(order[id(module)])
-        lowvram.send_everything_to_cpu()
+
+
+def placements(model: nn.Module) -> list[tuple[dict[str, Any], str, torch.device]]:
+    """Where every parameter and buffer is; some parts stay on the GPU for good, without a hook."""
+    stores = [store for module in model.modules() for store in (module._parameters, module._buffers)]
+    return [(store, key, held.device) for store in stores for key, held in store.items() if held is not None]
+
+
+def put_back(places: Sequence[tuple[dict[str, Any], str, torch.device]]) -> None:
+    for store, key, device in places:
+        held = store[key]
+        if held.device == device:
+            continue
+        if isinstance(held, nn.Parameter):
+            held.data = held.data.to(device)
+        else:
+            store[key] = held.to(device)
 
 
 def _name(function: Callable) -> str:

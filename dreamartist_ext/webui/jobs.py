@@ -22,11 +22,12 @@ from PIL import Image
 
 from .. import __version__
 from ..engine import preview
+from ..engine.check_loss import CheckLoss
 from ..engine.config import TrainConfig
-from ..engine.data import TrainingPicture, find_mask, load_picture, load_pictures
+from ..engine.data import MASK_SUFFIX, TrainingPicture, find_mask, load_picture, load_pictures
 from ..engine.embedding import check_name, negative_name
-from ..engine.errors import DreamArtistError, FileError, SettingError
-from ..engine.run import RunFiles, run_to_files
+from ..engine.errors import DreamArtistError, FileError, SettingError, TrainingError
+from ..engine.run import RunFiles, is_out_of_memory, run_to_files
 from ..engine.storage import load_snapshot
 from ..engine.trainer import Check, Training
 from ..hosts.only_one import only_one
@@ -37,6 +38,9 @@ logger = logging.getLogger(__name__)
 PREVIEW_STEPS = 20
 PREVIEW_GUIDANCE = 5.0
 PREVIEW_SEEDS = (1, 2, 3)
+PREVIEW_SIDE = 192  # pixels, at most: every page that looks gets all of them
+KEPT, STAGED = "pictures", "pictures.new"  # folders beside the snapshots
+KEPT_PREVIEWS = 12  # rows, and the best
 RECENT_STEPS = 20  # for the time left
 MEASURED_STEPS = 3
 
@@ -99,6 +103,8 @@ class Job:
     peak_memory: int = 0  # bytes on the GPU, 0 where there is none
     created: float = field(default_factory=time.time)
     _recent: list[float] = field(default_factory=list, repr=False)
+    _began: tuple[float, int] | None = None  # when, and after which step
+    _lock: Any = field(default_factory=threading.Lock, repr=False)
 
     @property
     def name(self) -> str:
@@ -110,13 +116,32 @@ class Job:
 
     @property
     def seconds_left(self) -> float:
-        return self.seconds_per_step * (self.config.steps - self.step)
+        """With what previews and checks took so far."""
+        if self._began is None or self.step == self._began[1]:
+            return self.seconds_per_step * (self.config.steps - self.step)
+        passed = time.monotonic() - self._began[0]
+        return passed / (self.step - self._began[1]) * (self.config.steps - self.step)
 
     def ask(self, what: Ask) -> None:
-        """Takes effect after the step under way; a training that waits is over at once."""
-        if self.is_over:
-            raise SettingError(f"the training of {self.name} is over: {self.status.value}.")
-        self.asked = what
+        """Takes effect after the step under way; a training that waits is over at once, and has changed nothing."""
+        with self._lock:
+            if self.is_over:
+                raise SettingError(f"the training of {self.name} is over: {self.status.value}.")
+            self.asked = what
+            if self.status is Status.WAITING:
+                self.message = f"{self.name} was called off before it began."
+                self.status = {Ask.PAUSE: Status.PAUSED, Ask.STOP: Status.STOPPED}.get(what, Status.DISCARDED)
+
+    def begin(self) -> bool:
+        """Whether it is still wanted."""
+        with self._lock:
+            if self.is_over:
+                return False
+            self.status = Status.RUNNING
+            self._began = time.monotonic(), self.step
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+        return True
 
     def noted(self, step: int, seconds: float) -> None:
         self.step = step
@@ -150,7 +175,7 @@ class Desk:
         """Why this name cannot be used, in one sentence, or nothing."""
         try:
             check_name(name)
-            self.files(name).check(resume=False, overwrite=False)
+            self.files(name).check_free()
         except DreamArtistError as error:
             return str(error)
         return self.workplace.clash(name) or self.workplace.clash(negative_name(name))
@@ -187,7 +212,8 @@ class Desk:
         config = TrainConfig.from_json(snapshot.config)
         if steps is not None:
             config = TrainConfig.from_mapping({**config.to_mapping(), "steps": steps})
-        return self._take(Job(config, files, step=snapshot.step, checks=snapshot.checks))
+        best = files.best_step(snapshot.checks)
+        return self._take(Job(config, files, step=snapshot.step, checks=snapshot.checks, best_step=best))
 
     def unfinished(self) -> list[tuple[str, int, int]]:
         """(name, step, steps) of trainings that stopped before their end, newest first."""
@@ -199,7 +225,8 @@ class Desk:
                 steps = TrainConfig.from_json(snapshot.config).steps
             except DreamArtistError:
                 continue
-            if snapshot.step < steps and kept_pictures(self.files(path.parent.name)):
+            is_running = self.job is not None and not self.job.is_over and self.job.name == path.parent.name
+            if snapshot.step < steps and not is_running and kept_pictures(self.files(path.parent.name)):
                 found.append((path.parent.name, snapshot.step, steps))
         return found
 
@@ -214,16 +241,16 @@ class Desk:
         """Train until the end, or until asked otherwise. Never raises: what went wrong is in the job."""
         try:
             with self.workplace.gpu(job.task):
-                if job.asked is None:
+                if job.begin():
                     self._train(job)
-                self._settle(job)
+                    self._settle(job)
         except DreamArtistError as error:
             job.message, job.status = sentence(error), Status.FAILED
         except Exception as error:
             logger.exception("training %s failed", job.name)
-            job.message, job.status = f"Training failed: {type(error).__name__}: {error}", Status.FAILED
-        if job.status is Status.FAILED and job.step:
-            job.message += f" {job.name} can be continued from step {job.step}, or kept as it is."
+            job.message, job.status = f"Training failed: {type(error).__name__}: {error}.", Status.FAILED
+        if job.status is Status.FAILED and job.name in [name for name, _, _ in self.unfinished()]:
+            job.message += f" What {job.name} had learned can be continued, or kept as it is."
         return job
 
     def _train(self, job: Job) -> None:
@@ -233,22 +260,27 @@ class Desk:
         size = host.picture_size
         captioned = "[filewords]" in config.template + config.negative_template
         pictures = load_pictures(
-            kept_pictures(files), config.width or size, config.height or size, config.use_mask, captioned
+            kept_pictures(files, KEPT if resumed else STAGED),
+            config.width or size,
+            config.height or size,
+            config.use_mask,
+            captioned,
         )
         training = Training(host, config, pictures)
         if resumed:
             training.restore(load_snapshot(files.snapshot))
-        job.status = Status.RUNNING
         provenance = {"model": host.name, "version": __version__}
         try:
             with only_one(files), closing(run_to_files(training, files, provenance)) as reports:
                 for report in reports:
+                    if report.step == 1:
+                        adopt_pictures(files)
                     job.noted(report.step, report.seconds)
                     self._note(job, training, report.loss)
                     self.workplace.show(report.step, report.steps, f"DreamArtist: {job.name}")
                     if self.workplace.interrupted() and job.asked is None:
                         job.asked = Ask.STOP
-                    if job.asked is not None and report.step < report.steps:
+                    if job.asked is Ask.DISCARD or (job.asked is not None and report.step < report.steps):
                         break
         except (RuntimeError, AttributeError):
             host.check_loaded()  # the better explanation, where it is one
@@ -263,14 +295,27 @@ class Desk:
         if len(training.checks) != len(job.checks):
             job.checks, job.best_step = tuple(training.checks), job.files.best_step(training.checks)
             if job.previews_wanted and job.asked is None:
-                job.previews = (*job.previews, draw_row(training))
+                self._preview(job, training)
+
+    @staticmethod
+    def _preview(job: Job, training: Training) -> None:
+        """A preview that fails, for want of memory say, costs no training: it goes on without."""
+        try:
+            rows = (*job.previews, draw_row(training))
+        except (RuntimeError, MemoryError) as error:
+            logger.warning("no more previews of %s: %s", job.name, error)
+            job.previews_wanted = False
+            return
+        best = [row for row in rows[:-KEPT_PREVIEWS] if row.step == job.best_step]
+        job.previews = (*best, *rows[-KEPT_PREVIEWS:])
 
     def _settle(self, job: Job) -> None:
         """The training is over; what the user asked for decides what stays."""
         if job.asked is Ask.DISCARD:
-            self.discard(job.name)
+            if job.step:
+                self._forget(job.files)
             job.status, job.message = Status.DISCARDED, f"{job.name} was discarded."
-        elif job.asked is Ask.PAUSE:
+        elif job.asked is Ask.PAUSE and job.step < job.config.steps:
             job.status, job.message = Status.PAUSED, f"{job.name} is paused at step {job.step} of {job.config.steps}."
         elif job.asked is Ask.STOP and job.step < job.config.steps:
             self._keep(job)
@@ -303,6 +348,7 @@ class Desk:
     def keep_unfinished(self, name: str) -> int:
         """Make the best pair that an unfinished training left the one that prompts use; returns its step."""
         check_name(name)
+        self._check_not_running(name)
         files = self.files(name)
         snapshot = load_snapshot(files.snapshot)
         best = files.best_step(snapshot.checks)
@@ -316,7 +362,6 @@ class Desk:
         config = TrainConfig.from_mapping({**self.workplace.defaults, **values})
         if self.job is not None and not self.job.is_over:
             raise SettingError(f"{self.job.name} is being trained; measure afterwards.")
-        seconds = []
         with self.workplace.gpu(new_task()):
             host = self.workplace.host()
             size = host.picture_size
@@ -324,19 +369,47 @@ class Desk:
             training = Training(host, config, [TrainingPicture(blank, None, "", "blank")])
             if torch.cuda.is_available():
                 torch.cuda.reset_peak_memory_stats()
-            with closing(training.run()) as reports:
-                for report in itertools.islice(reports, MEASURED_STEPS):
-                    float(report.loss)  # waits for the GPU
-                    seconds.append(report.seconds)
+            try:
+                step, snapshot = measured(training)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                height, width = blank.shape[1:]
+                raise TrainingError(
+                    f"{width}x{height} in batches of {config.batch_size} does not fit into memory; less needs less."
+                ) from error
         memory = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
-        return Estimate(config.steps, config.steps * min(seconds), memory)
+        snapshots = config.steps // config.save_every if config.save_every else 1
+        return Estimate(config.steps, config.steps * step + snapshots * snapshot, memory)
 
     def discard(self, name: str) -> None:
         """Forget a training that is not finished; an embedding of that name from before stays as it was."""
         check_name(name)
-        files = self.files(name)
+        self._check_not_running(name)
+        self._forget(self.files(name))
+
+    def _check_not_running(self, name: str) -> None:
+        if self.job is not None and not self.job.is_over and self.job.name == name:
+            raise SettingError(f"{name} is being trained; stop it first, or wait.")
+
+    @staticmethod
+    def _forget(files: RunFiles) -> None:
         files.forget_steps()
         shutil.rmtree(files.folder, ignore_errors=True)
+
+
+def measured(training: Training) -> tuple[float, float]:
+    """Seconds of a step, and of the check and the previews at a snapshot."""
+    seconds = []
+    with closing(training.run()) as reports:
+        began = time.perf_counter()
+        for report in itertools.islice(reports, min(MEASURED_STEPS, training.config.steps)):
+            float(report.loss)  # waits for the GPU
+            seconds.append(time.perf_counter() - began)
+            began = time.perf_counter()
+        CheckLoss(training)()
+        draw_row(training)
+        return min(seconds), time.perf_counter() - began
 
 
 def sentence(error: BaseException) -> str:
@@ -349,49 +422,56 @@ def sentence(error: BaseException) -> str:
 
 def keep_pictures(files: RunFiles, pictures: Sequence[Path]) -> None:
     """Copy pictures, masks and captions beside the snapshots, so that a later continuation finds them."""
-    folder = files.folder / "pictures"
+    folder = files.folder / STAGED
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    for number, path in enumerate(pictures, start=1):
+    stems = {path.stem for path in pictures}
+    # A browser's uploads come in a folder each, so that a mask does not lie beside its picture.
+    masks = {p.stem[: -len(MASK_SUFFIX)]: p for p in pictures if p.stem.endswith(MASK_SUFFIX)}
+    masks = {stem: mask for stem, mask in masks.items() if stem in stems}
+    for number, path in enumerate((p for p in pictures if p not in masks.values()), start=1):
         stem = f"{number:03d}-{re.sub('[^A-Za-z0-9_-]+', '_', path.stem)[:40]}"
         shutil.copyfile(path, folder / f"{stem}{path.suffix}")
-        mask, caption = find_mask(path), path.with_suffix(".txt")
+        mask, caption = masks.get(path.stem) or find_mask(path), path.with_suffix(".txt")
         if mask:
             shutil.copyfile(mask, folder / f"{stem}_att{mask.suffix}")
         if caption.is_file():
             shutil.copyfile(caption, folder / f"{stem}.txt")
 
 
-def kept_pictures(files: RunFiles) -> list[Path]:
+def adopt_pictures(files: RunFiles) -> None:
+    """The new training's pictures take the place of an earlier one's, whose steps are forgotten now as well."""
+    kept = files.folder / KEPT
+    shutil.rmtree(kept, ignore_errors=True)
+    (files.folder / STAGED).rename(kept)
+
+
+def kept_pictures(files: RunFiles, folder_name: str = "pictures") -> list[Path]:
     """In the order in which they were given, without masks and captions."""
-    folder = files.folder / "pictures"
+    folder = files.folder / folder_name
     found = [p for p in sorted(folder.glob("*")) if p.suffix != ".txt"] if folder.is_dir() else []
     masks = {find_mask(path) for path in found}
     return [path for path in found if path not in masks]
 
 
 def draw_row(training: Training) -> PreviewRow:
-    """Pictures of the training as it is; call it where the training's session is open."""
+    """Pictures of the training as it is, one at a time; call it where the training's session is open."""
     latents, _ = training.encoded()
     name = training.config.name
-    prompts = [name] * len(PREVIEW_SEEDS)
+    shape = latents.shape[1], latents.shape[2], latents.shape[3]
     rows = []
     for negative in ([negative_name(name)] if training.pair.negative else []) + [""]:
-        pictures = preview.draw(
-            training.host,
-            prompts,
-            [negative] * len(prompts),
-            PREVIEW_SEEDS,
-            (latents.shape[1], latents.shape[2], latents.shape[3]),
-            PREVIEW_STEPS,
-            PREVIEW_GUIDANCE,
+        drawn = (
+            preview.draw(training.host, [name], [negative], [seed], shape, PREVIEW_STEPS, PREVIEW_GUIDANCE)[0]
+            for seed in PREVIEW_SEEDS
         )
-        rows.append(tuple(png_bytes(picture) for picture in pictures))
+        rows.append(tuple(png_bytes(picture) for picture in drawn))
     return PreviewRow(training.step, rows[0], rows[-1])
 
 
 def png_bytes(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
+    picture.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
     picture.save(buffer, "PNG")
     return buffer.getvalue()
 

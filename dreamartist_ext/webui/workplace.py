@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..engine.host import DiffusionHost
+from ..engine.storage import EMBEDDING_SUFFIXES
 
 
 class TrainingHost(DiffusionHost, Protocol):
@@ -126,6 +127,10 @@ class WebUIWorkplace:
             return ""
         tokens = encoder.tokenize([name])[0]
         found, length = sd_hijack.model_hijack.embedding_db.find_embedding_at_position(tokens, 0)
-        if found is None or found.name.lower() == name.lower() or length < len(tokens):
+        if found is None or length < len(tokens):
             return ""
+        if found.name.lower() == name.lower():
+            path = Path(str(found.filename or ""))
+            is_ours = path.suffix in EMBEDDING_SUFFIXES and path.parent.resolve() == self.embeddings.resolve()
+            return "" if is_ours or not found.filename else f'there is an embedding "{found.name}" already: {path}.'
         return f'prompts would take "{name}" for the embedding "{found.name}"; choose another name.'

@@ -286,3 +286,16 @@ def test_the_negative_starts_as_the_positive_with_a_little_noise():
     training = Training(FakeHost(), config(vectors=3, negative_vectors=3), [picture()])
     distance = (training.pair.positive["clip"] - training.pair.negative["clip"]).detach().abs()
     assert 0 < distance.max() < 6e-3
+
+
+@pytest.mark.parametrize("scale", [2.0**12, 2.0**900], ids=["in range", "overflowing at first"])
+def test_a_scaled_loss_gives_the_same_vectors(scale):
+    plain = vectors_after(config(accumulation=2))
+    host = FakeHost()
+    host.loss_scale = scale
+    training = Training(host, config(accumulation=2), [picture()])
+    for _ in training.run():
+        pass
+    assert 1 < training.loss_scale <= scale
+    for word, half in training.pair.named().items():
+        assert torch.allclose(half["clip"], plain[word], rtol=1e-6)

@@ -218,6 +218,7 @@ def test_an_error_inside_is_a_sentence_and_keeps_the_last_step(desk, place, pict
     assert job.status is Status.FAILED
     assert job.message.startswith("Out of memory at step")
     assert "smaller" in job.message
+    assert "can be continued" in job.message
     assert desk.unfinished()[0][0] == "cat"
     step = desk.keep_unfinished("cat")
     assert step == job.step == load_pair(place.embeddings, "cat").step
@@ -268,9 +269,105 @@ def test_pictures_are_kept_with_masks_and_captions(desk, picture):
     Image.fromarray(np.full((64, 80), 200, np.uint8)).save(picture.with_name("photo_att.png"))
     picture.with_suffix(".txt").write_text("a red ball")
     job = desk.prepare(SETTINGS, [picture])
+    desk.run(job)
     kept = kept_pictures(job.files)
     assert [path.name for path in kept] == ["001-photo.png"]
     assert {path.name for path in kept[0].parent.iterdir()} == {"001-photo.png", "001-photo_att.png", "001-photo.txt"}
+
+
+def test_an_uploaded_mask_belongs_to_its_picture_though_it_lies_elsewhere(desk, picture, tmp_path):
+    (tmp_path / "other").mkdir()
+    mask = tmp_path / "other" / "photo_att.png"
+    Image.fromarray(np.full((64, 80), 200, np.uint8)).save(mask)
+    job = desk.prepare(SETTINGS | {"steps": 1}, [picture, mask])
+    desk.run(job)
+    kept = kept_pictures(job.files)
+    assert [path.name for path in kept] == ["001-photo.png"]
+    assert (kept[0].parent / "001-photo_att.png").is_file()
+
+
+def test_discard_at_the_last_step_keeps_the_earlier_pair(desk, place, picture):
+    trained(desk, picture)
+    before = (place.embeddings / "cat.pt").read_bytes()
+    job = desk.prepare(SETTINGS | {"seed": 5}, [picture], overwrite=True)
+    place.show = lambda step, steps, text: job.ask(Ask.DISCARD) if step == steps else None
+    desk.run(job)
+    assert job.status is Status.DISCARDED
+    assert (place.embeddings / "cat.pt").read_bytes() == before
+
+
+def test_pause_at_the_last_step_is_the_end(desk, place, picture):
+    job = desk.prepare(SETTINGS, [picture])
+    place.show = lambda step, steps, text: job.ask(Ask.PAUSE) if step == steps else None
+    desk.run(job)
+    assert job.status is Status.DONE
+    assert place.learnings == 1
+
+
+def test_a_refused_overwrite_costs_the_unfinished_training_nothing(desk, place, picture, tmp_path):
+    job = desk.prepare(SETTINGS, [picture])
+    place.show = lambda step, steps, text: job.ask(Ask.PAUSE) if step == 3 else None
+    desk.run(job)
+    place.show = lambda step, steps, text: None
+    Image.new("RGB", (64, 64), "blue").save(tmp_path / "another.png")
+    real, place.host = place.host, None
+    refused = desk.run(desk.prepare(SETTINGS, [tmp_path / "another.png"], overwrite=True))
+    assert refused.status is Status.FAILED
+    place.host = real
+    assert desk.run(desk.prepare_continuation("cat")).status is Status.DONE
+
+
+def test_discarding_a_training_that_never_began_keeps_the_steps_of_the_one_before(desk, place, picture):
+    first = trained(desk, picture)
+    steps = first.files.kept_steps()
+    job = desk.prepare(SETTINGS | {"seed": 5}, [picture], overwrite=True)
+    job.ask(Ask.DISCARD)
+    desk.run(job)
+    assert job.status is Status.DISCARDED
+    assert first.files.kept_steps() == steps != []
+
+
+def test_a_running_training_is_neither_unfinished_nor_to_be_thrown_away(desk, place, picture):
+    job = desk.prepare(SETTINGS, [picture])
+    seen = []
+
+    def look(step, steps, text):
+        if step == 4:
+            seen.append(desk.unfinished())
+            for action in (desk.discard, desk.keep_unfinished):
+                with pytest.raises(SettingError, match="is being trained"):
+                    action("cat")
+
+    place.show = look
+    assert desk.run(job).status is Status.DONE
+    assert seen == [[]]
+
+
+def test_a_preview_that_fails_costs_no_training(desk, place, picture, monkeypatch):
+    def no_memory(training):
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr("dreamartist_ext.webui.jobs.draw_row", no_memory)
+    job = trained(desk, picture)
+    assert job.status is Status.DONE
+    assert job.previews == ()
+
+
+def test_previews_are_small_and_few(desk, place, picture, monkeypatch):
+    job = trained(desk, picture, steps=40, save_every=2)
+    best = [row.step for row in job.previews if row.step == job.best_step]
+    assert len(job.previews) <= 13
+    assert best == [job.best_step]
+    assert job.previews[-1].step == 40
+
+
+def test_an_estimate_that_does_not_fit_is_a_sentence(desk, place, monkeypatch):
+    def no_memory(*arguments):
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr(place.tiny, "predict", no_memory)
+    with pytest.raises(DreamArtistError, match="64x64 in batches of 1 does not fit"):
+        desk.measure(SETTINGS)
 
 
 def test_a_full_disk_frees_the_desk(desk, place, picture, monkeypatch):

@@ -18,7 +18,7 @@ from . import drawings
 from .shapes import TIMESTEPS, TOKENS, alphas_cumprod, make_text_encoder, make_unet
 
 MIN_SNR = 5.0  # arXiv 2303.09556
-TOWARDS_NOISE = 0.65  # t = 1000 u^0.65: layout and colour are decided at the noisy end
+TOWARDS_NOISE = 0.75  # t = 1000 u^0.75: layout and colour are decided at the noisy end
 # The loss of eps weighs an error of the picture by the SNR, which is 2e-4 at the last timestep: what is decided there,
 # the shape that a style gives a thing, would hardly be learned. SNR^-0.5 is half way to the loss of the picture itself.
 NOISY_WEIGHT = -0.5

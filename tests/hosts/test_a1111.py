@@ -1,0 +1,48 @@
+"""The parts of the WebUI's host that can be tested without it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from dreamartist_ext.engine.errors import ModelError
+from dreamartist_ext.hosts.a1111 import check_trainable, placements, put_back
+
+
+def test_where_every_tensor_is_and_how_it_gets_back():
+    """Buffers only: on a machine without a second device "meta" stands for one, and no parameter can go there."""
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    assert len(placements(model)) == 4 + 3  # weights and biases; mean, variance and count
+    norm = model[1]
+    places = [
+        (norm._buffers, key, torch.device("meta" if key == "running_mean" else "cpu"))
+        for store, key, _ in placements(norm)
+        if store is norm._buffers
+    ]
+    variance = norm.running_var
+    put_back(places)
+    assert norm.running_mean.device.type == "meta"
+    assert norm.running_var is variance, "what is in its place is not touched"
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (SimpleNamespace(is_sd3=True), "Stable Diffusion 3"),
+        (SimpleNamespace(conditioner=1), "SDXL"),
+        (SimpleNamespace(cond_stage_key="edit"), "instruct-pix2pix"),
+        (SimpleNamespace(model=SimpleNamespace(conditioning_key="hybrid")), "inpainting"),
+        (SimpleNamespace(apply_model=1, parameterization="x0"), "this kind of checkpoint"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_in_a_sentence(model, words):
+    with pytest.raises(ModelError, match=words):
+        check_trainable(model)
+
+
+def test_plain_models_are_taken():
+    for parameterization in ("eps", "v"):
+        check_trainable(SimpleNamespace(apply_model=1, parameterization=parameterization))
