@@ -19,6 +19,7 @@ pytestmark = pytest.mark.browser
 ROOT = Path(__file__).parents[2]
 PICTURE = ROOT / "dreamartist_ext" / "assets" / "samples" / "teapot.png"
 SHOTS = os.environ.get("DREAMARTIST_SHOTS")  # a folder, to keep the pictures of every state
+SHOT_STEPS = int(os.environ.get("DREAMARTIST_SHOT_STEPS", "4"))  # more make a picture for the README
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
 WAIT = 40_000  # milliseconds
 
@@ -211,7 +212,7 @@ def test_in_the_webui_from_a_picture_to_a_picture_with_the_word(browser, webui):
     with opened(browser, webui.url) as page:
         open_tab(page)
         shot(page, "webui-idle")
-        ask_for(page, "wuipot", steps=4)
+        ask_for(page, "wuipot", steps=SHOT_STEPS, save_every=SHOT_STEPS // 2, batch=4 if SHOT_STEPS > 4 else 1)
         page.locator("#dreamartist_name_says").get_by_text("Free.").wait_for(timeout=WAIT)
         page.click("#dreamartist_train")
         wait_for_status(page, "running", "done")
