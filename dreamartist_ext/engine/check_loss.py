@@ -12,7 +12,8 @@ from .data import fill
 from .embedding import negative_name
 from .guidance import Guidance
 from .objective import noise_loss
-from .trainer import Check, Training
+from .snapshot import Check
+from .trainer import Training
 
 SAMPLES = 8
 SEED = 20221121  # any; fixed, so that two trainings of one picture can be compared as well

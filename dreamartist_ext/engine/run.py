@@ -11,6 +11,7 @@ from pathlib import Path
 from .check_loss import CheckLoss
 from .embedding import EmbeddingPair, negative_name
 from .errors import SettingError, TrainingError
+from .snapshot import Check, Snapshot, pair_of
 from .storage import (
     embedding_files,
     find_embedding,
@@ -21,7 +22,7 @@ from .storage import (
     save_snapshot,
     write_atomically,
 )
-from .trainer import Check, Snapshot, StepReport, Training, pair_of
+from .trainer import StepReport, Training
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from torch import Tensor
 from .embedding import NEGATIVE_SUFFIX, EmbeddingPair, check_vectors, negative_name
 from .errors import FileError
 from .host import Vectors
-from .trainer import Check, Snapshot
+from .snapshot import Check, Snapshot
 
 EMBEDDING_SUFFIXES = (".pt", ".safetensors")
 MAX_EMBEDDING_BYTES = 64 * 2**20

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -14,12 +12,14 @@ from torch import Tensor
 from .attention_mask import latent_weight
 from .config import TrainConfig
 from .data import TrainingPicture, fill, fingerprint
+from .draws import Draws, picture_order, seed_for
 from .embedding import EmbeddingPair, negative_name
-from .errors import FileError, SettingError, TrainingError
+from .errors import SettingError, TrainingError
 from .guidance import Guidance
 from .host import DiffusionHost, Vectors
 from .learning_rate import RateSchedule, lr_at
 from .objective import noise_loss
+from .snapshot import Check, Snapshot, check_same, put_back, tensors_of
 
 NEGATIVE_JITTER = 1e-3  # the negative starts as the positive's initial vectors plus this much noise
 FINITE_CHECK_EVERY = 10  # steps: a check waits for the GPU
@@ -36,75 +36,12 @@ class StepReport:
     seconds: float  # this step's
 
 
-@dataclass(frozen=True)
-class Check:
-    """The mean noise loss on fixed noises: of the pair at a step, and of the empty prompt, which it should beat."""
-
-    step: int
-    loss: float
-    baseline: float
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """All that a later run needs to go on as if it had never stopped."""
-
-    tensors: dict[str, Tensor]
-    config: str  # TrainConfig as JSON
-    step: int
-    fingerprint: str  # of the pictures
-    model: str  # the host's identity
-    checks: tuple[Check, ...] = ()
-
-    # Noise, timesteps, templates and the order of the pictures are functions of the seed and the step
-    # (see `Draws`), so there is no generator's state to keep.
-
-
-def pair_of(snapshot: Snapshot, name: str) -> EmbeddingPair:
-    """The pair that a snapshot holds, without its optimizer."""
-
-    def half(prefix: str) -> Vectors:
-        split = ((key.split("."), tensor) for key, tensor in snapshot.tensors.items())
-        return {words[1]: tensor for words, tensor in split if words[0] == prefix and len(words) == 2}
-
-    return EmbeddingPair(name, half("positive"), half("negative") or None, snapshot.step, {"settings": snapshot.config})
-
-
-class Draws:
-    """Everything random about one step, as a function of seed and step alone: the same on every device, after
-    every resume, and for one batch of N as for N accumulated passes."""
-
-    def __init__(self, seed: int, step: int) -> None:
-        self.generator = torch.Generator().manual_seed(_seed_for(seed, "step", step))
-
-    def noise(self, shape: Sequence[int]) -> Tensor:
-        return torch.randn(*shape, generator=self.generator)
-
-    def integers(self, high: int, count: int) -> Tensor:
-        return torch.randint(high, (count,), generator=self.generator)
-
-
-def _seed_for(seed: int, purpose: str, index: int) -> int:
-    digest = hashlib.sha256(f"{seed}/{purpose}/{index}".encode()).digest()
-    return int.from_bytes(digest[:4], "big")
-
-
-def picture_order(seed: int, count: int, first: int, wanted: int) -> list[int]:
-    """Indices of samples first, first + 1, ... when every epoch is a fresh permutation of `count` pictures."""
-    order = []
-    for position in range(first, first + wanted):
-        epoch, place = divmod(position, count)
-        generator = torch.Generator().manual_seed(_seed_for(seed, "order", epoch))
-        order.append(int(torch.randperm(count, generator=generator)[place]))
-    return order
-
-
 def initial_pair(host: DiffusionHost, config: TrainConfig) -> EmbeddingPair:
     """The pair at step 0, on the host's device."""
     positive = host.initial_vectors(config.initialization_text, config.vectors)
     if not config.use_negative:
         return EmbeddingPair(config.name, positive)
-    generator = torch.Generator().manual_seed(_seed_for(config.seed, "negative", 0))
+    generator = torch.Generator().manual_seed(seed_for(config.seed, "negative", 0))
     negative = {
         key: v + NEGATIVE_JITTER * torch.randn(v.shape, generator=generator).to(v)
         for key, v in host.initial_vectors(config.initialization_text, config.negative_vectors).items()
@@ -245,65 +182,13 @@ class Training:
 
     def snapshot(self) -> Snapshot:
         """The whole state, copied; raises TrainingError rather than keep vectors that are not finite."""
-        tensors = {}
-        for prefix, half in (("positive", self.pair.positive), ("negative", self.pair.negative)):
-            for key, vectors in (half or {}).items():
-                tensors[f"{prefix}.{key}"] = vectors
-                for moment, value in self.optimizer.state.get(vectors, {}).items():
-                    tensors[f"{prefix}.{key}.{moment}"] = torch.as_tensor(value)
-        copies = {name: t.detach().cpu().clone() for name, t in tensors.items()}
-        if not all(torch.isfinite(t).all() for t in copies.values()):
-            raise TrainingError(
-                f"the vectors are no longer finite at step {self.step}; the snapshot before it is kept."
-            )
+        tensors = tensors_of(self.pair, self.optimizer)
         about = self.config.to_json(), self.step, fingerprint(self.pictures), self.host.identity()
-        return Snapshot(copies, *about, tuple(self.checks))
+        return Snapshot(tensors, *about, tuple(self.checks))
 
-    @torch.no_grad()
     def restore(self, snapshot: Snapshot) -> None:
         """Go on from a snapshot of the same settings (but for `steps` and `save_every`), pictures and model."""
-        self._check_same(snapshot)
-        self._check_complete(snapshot)
-        for prefix, half in (("positive", self.pair.positive), ("negative", self.pair.negative)):
-            for key, vectors in (half or {}).items():
-                vectors.copy_(snapshot.tensors[f"{prefix}.{key}"])
-                moments = ("step", "exp_avg", "exp_avg_sq")
-                state = {m: snapshot.tensors.get(f"{prefix}.{key}.{m}") for m in moments}
-                if state["step"] is not None:
-                    # AdamW counts its steps on the CPU
-                    self.optimizer.state[vectors] = {
-                        m: t.clone() if m == "step" else t.to(vectors) for m, t in state.items() if t is not None
-                    }
-        self.step = self.pair.step = snapshot.step
+        check_same(snapshot, self.config, fingerprint(self.pictures), self.host.identity())
+        put_back(snapshot, self.pair, self.optimizer)
+        self.step = snapshot.step
         self.checks = list(snapshot.checks)
-
-    def _check_complete(self, snapshot: Snapshot) -> None:
-        for prefix, half in (("positive", self.pair.positive), ("negative", self.pair.negative)):
-            for key, vectors in (half or {}).items():
-                wanted = {"": vectors.shape}
-                if snapshot.step:
-                    wanted |= {".step": torch.Size([]), ".exp_avg": vectors.shape, ".exp_avg_sq": vectors.shape}
-                for part, shape in wanted.items():
-                    tensor = snapshot.tensors.get(f"{prefix}.{key}{part}")
-                    if tensor is None or tensor.shape != shape:
-                        raise FileError("the snapshot is damaged: it lacks a part of what training needs.")
-
-    def _check_same(self, snapshot: Snapshot) -> None:
-        old = json.loads(TrainConfig.from_mapping(json.loads(snapshot.config)).to_json())
-        new = json.loads(self.config.to_json())
-        for name in new:
-            free = {"save_every", "steps"} if not self.config.cosine else {"save_every"}
-            if name not in free and old[name] != new[name]:
-                raise SettingError(
-                    f"this training was started with {name} {old[name]}, so it cannot go on with {new[name]}."
-                )
-        if snapshot.fingerprint != fingerprint(self.pictures):
-            raise SettingError(
-                "this training was started from another picture or mask, so it cannot go on with this one."
-            )
-        if snapshot.model != self.host.identity():
-            raise SettingError(
-                "this training was started on another model or precision, so it cannot go on with this one."
-            )
-        if not 0 <= snapshot.step <= self.config.steps:
-            raise SettingError(f"this training is already at step {snapshot.step}, past {self.config.steps}.")

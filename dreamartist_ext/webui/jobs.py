@@ -28,8 +28,9 @@ from ..engine.data import MASK_SUFFIX, TrainingPicture, find_mask, load_picture,
 from ..engine.embedding import check_name, negative_name
 from ..engine.errors import DreamArtistError, FileError, SettingError, TrainingError
 from ..engine.run import RunFiles, is_out_of_memory, run_to_files
+from ..engine.snapshot import Check
 from ..engine.storage import load_snapshot
-from ..engine.trainer import Check, Training
+from ..engine.trainer import Training
 from ..hosts.only_one import only_one
 from .workplace import Workplace
 

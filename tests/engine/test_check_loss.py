@@ -14,8 +14,9 @@ from dreamartist_ext.engine.check_loss import SAMPLES, CheckLoss
 from dreamartist_ext.engine.config import TrainConfig
 from dreamartist_ext.engine.data import TrainingPicture
 from dreamartist_ext.engine.run import RunFiles, run_to_files
+from dreamartist_ext.engine.snapshot import Check, pair_of
 from dreamartist_ext.engine.storage import load_pair, load_snapshot
-from dreamartist_ext.engine.trainer import Check, Training, pair_of
+from dreamartist_ext.engine.trainer import Training
 
 from ..models import tiny_host
 

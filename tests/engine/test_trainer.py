@@ -12,9 +12,10 @@ import torch
 
 from dreamartist_ext.engine.config import TrainConfig
 from dreamartist_ext.engine.data import TrainingPicture
+from dreamartist_ext.engine.draws import Draws, picture_order, seed_for
 from dreamartist_ext.engine.errors import FileError, SettingError, TrainingError
 from dreamartist_ext.engine.storage import load_snapshot, pt_bytes, save_snapshot
-from dreamartist_ext.engine.trainer import Draws, Training, _seed_for, picture_order
+from dreamartist_ext.engine.trainer import Training
 
 from .fake_host import FakeHost
 
@@ -97,7 +98,7 @@ def reference(settings: TrainConfig, shown: TrainingPicture) -> dict[str, torch.
     text = settings.initialization_text
     halves = {"mycat": host.initial_vectors(text, settings.vectors)["clip"]}
     if settings.use_negative:
-        jitter = torch.Generator().manual_seed(_seed_for(settings.seed, "negative", 0))
+        jitter = torch.Generator().manual_seed(seed_for(settings.seed, "negative", 0))
         start = host.initial_vectors(text, settings.negative_vectors)["clip"]
         halves["mycat-neg"] = start + 1e-3 * torch.randn(start.shape, generator=jitter)
     for half in halves.values():

@@ -12,7 +12,7 @@ from PIL import Image
 from dreamartist_ext.engine.config import TrainConfig
 from dreamartist_ext.engine.data import load_mask
 from dreamartist_ext.engine.presets import PRESET_HELP, PRESETS
-from dreamartist_ext.engine.trainer import Check
+from dreamartist_ext.engine.snapshot import Check
 
 gr = pytest.importorskip("gradio")
 

@@ -1,0 +1,38 @@
+"""Everything random about a training, as functions of its seed and the step: noise, timesteps, order of pictures."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+class Draws:
+    """Everything random about one step, as a function of seed and step alone: the same on every device, after
+    every resume, and for one batch of N as for N accumulated passes."""
+
+    def __init__(self, seed: int, step: int) -> None:
+        self.generator = torch.Generator().manual_seed(seed_for(seed, "step", step))
+
+    def noise(self, shape: Sequence[int]) -> Tensor:
+        return torch.randn(*shape, generator=self.generator)
+
+    def integers(self, high: int, count: int) -> Tensor:
+        return torch.randint(high, (count,), generator=self.generator)
+
+
+def seed_for(seed: int, purpose: str, index: int) -> int:
+    digest = hashlib.sha256(f"{seed}/{purpose}/{index}".encode()).digest()
+    return int.from_bytes(digest[:4], "big")
+
+
+def picture_order(seed: int, count: int, first: int, wanted: int) -> list[int]:
+    """Indices of samples first, first + 1, ... when every epoch is a fresh permutation of `count` pictures."""
+    order = []
+    for position in range(first, first + wanted):
+        epoch, place = divmod(position, count)
+        generator = torch.Generator().manual_seed(seed_for(seed, "order", epoch))
+        order.append(int(torch.randperm(count, generator=generator)[place]))
+    return order

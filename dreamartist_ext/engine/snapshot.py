@@ -1,0 +1,115 @@
+"""The whole state of a training: taken at a step, checked, and put back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .config import TrainConfig
+from .embedding import EmbeddingPair
+from .errors import FileError, SettingError, TrainingError
+from .host import Vectors
+
+
+@dataclass(frozen=True)
+class Check:
+    """The mean noise loss on fixed noises: of the pair at a step, and of the empty prompt, which it should beat."""
+
+    step: int
+    loss: float
+    baseline: float
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All that a later run needs to go on as if it had never stopped."""
+
+    tensors: dict[str, Tensor]
+    config: str  # TrainConfig as JSON
+    step: int
+    fingerprint: str  # of the pictures
+    model: str  # the host's identity
+    checks: tuple[Check, ...] = ()
+
+    # Noise, timesteps, templates and the order of the pictures are functions of the seed and the step
+    # (see `Draws`), so there is no generator's state to keep.
+
+
+def pair_of(snapshot: Snapshot, name: str) -> EmbeddingPair:
+    """The pair that a snapshot holds, without its optimizer."""
+
+    def half(prefix: str) -> Vectors:
+        split = ((key.split("."), tensor) for key, tensor in snapshot.tensors.items())
+        return {words[1]: tensor for words, tensor in split if words[0] == prefix and len(words) == 2}
+
+    return EmbeddingPair(name, half("positive"), half("negative") or None, snapshot.step, {"settings": snapshot.config})
+
+
+def _vectors_of(pair: EmbeddingPair) -> Iterator[tuple[str, Tensor]]:
+    """("positive.clip", vectors), ..., as a snapshot calls them."""
+    for prefix, half in (("positive", pair.positive), ("negative", pair.negative)):
+        for key, vectors in (half or {}).items():
+            yield f"{prefix}.{key}", vectors
+
+
+def tensors_of(pair: EmbeddingPair, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Vectors and moments, copied; raises TrainingError rather than keep any that is not finite."""
+    tensors = {}
+    for name, vectors in _vectors_of(pair):
+        tensors[name] = vectors
+        for moment, value in optimizer.state.get(vectors, {}).items():
+            tensors[f"{name}.{moment}"] = torch.as_tensor(value)
+    copies = {name: t.detach().cpu().clone() for name, t in tensors.items()}
+    if not all(torch.isfinite(t).all() for t in copies.values()):
+        raise TrainingError(f"the vectors are no longer finite at step {pair.step}; the snapshot before it is kept.")
+    return copies
+
+
+@torch.no_grad()
+def put_back(snapshot: Snapshot, pair: EmbeddingPair, optimizer: torch.optim.Optimizer) -> None:
+    """Let the pair and its optimizer hold what the snapshot does; raises FileError if it lacks a part of that."""
+    check_complete(snapshot, pair)
+    for name, vectors in _vectors_of(pair):
+        vectors.copy_(snapshot.tensors[name])
+        state = {m: snapshot.tensors.get(f"{name}.{m}") for m in ("step", "exp_avg", "exp_avg_sq")}
+        if state["step"] is not None:
+            # AdamW counts its steps on the CPU
+            optimizer.state[vectors] = {
+                m: t.clone() if m == "step" else t.to(vectors) for m, t in state.items() if t is not None
+            }
+    pair.step = snapshot.step
+
+
+def check_complete(snapshot: Snapshot, pair: EmbeddingPair) -> None:
+    """Raises FileError when a tensor is missing or has another shape than the pair's."""
+    for name, vectors in _vectors_of(pair):
+        wanted = {"": vectors.shape}
+        if snapshot.step:
+            wanted |= {".step": torch.Size([]), ".exp_avg": vectors.shape, ".exp_avg_sq": vectors.shape}
+        for part, shape in wanted.items():
+            tensor = snapshot.tensors.get(f"{name}{part}")
+            if tensor is None or tensor.shape != shape:
+                raise FileError("the snapshot is damaged: it lacks a part of what training needs.")
+
+
+def check_same(snapshot: Snapshot, config: TrainConfig, fingerprint: str, model: str) -> None:
+    """Raises SettingError unless the snapshot is of these settings (but for `steps` and `save_every`), pictures
+    and model."""
+    old = json.loads(TrainConfig.from_mapping(json.loads(snapshot.config)).to_json())
+    new = json.loads(config.to_json())
+    for name in new:
+        free = {"save_every", "steps"} if not config.cosine else {"save_every"}
+        if name not in free and old[name] != new[name]:
+            raise SettingError(
+                f"this training was started with {name} {old[name]}, so it cannot go on with {new[name]}."
+            )
+    if snapshot.fingerprint != fingerprint:
+        raise SettingError("this training was started from another picture or mask, so it cannot go on with this one.")
+    if snapshot.model != model:
+        raise SettingError("this training was started on another model or precision, so it cannot go on with this one.")
+    if not 0 <= snapshot.step <= config.steps:
+        raise SettingError(f"this training is already at step {snapshot.step}, past {config.steps}.")
