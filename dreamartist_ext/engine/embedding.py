@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 
 from .errors import FileError, SettingError
@@ -64,6 +66,20 @@ class EmbeddingPair:
         """A copy on the CPU that training does not change."""
         halves = [_detached(half) for half in (self.positive, self.negative)]
         return EmbeddingPair(self.name, halves[0] or {}, halves[1], self.step, dict(self.provenance))
+
+
+def pair_id(pair: EmbeddingPair) -> str:
+    """16 hexadecimal digits of SHA-256 over both halves' vectors: what makes two files one pair, whatever their names.
+
+    Both files hold it, so halves of different trainings, or of different steps of one, do not match.
+    """
+    digest = hashlib.sha256()
+    for half in (pair.positive, pair.negative or {}):
+        for encoder, vectors in sorted(half.items()):
+            plain = np.ascontiguousarray(vectors.detach().float().cpu().numpy(), dtype="<f4")
+            digest.update(f"{encoder} {plain.shape}".encode() + plain.tobytes())
+        digest.update(b"/")
+    return digest.hexdigest()[:16]
 
 
 def _detached(vectors: Vectors | None) -> Vectors | None:

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from .embedding import NEGATIVE_SUFFIX, EmbeddingPair, check_vectors, negative_name
+from .embedding import NEGATIVE_SUFFIX, EmbeddingPair, check_vectors, negative_name, pair_id
 from .errors import FileError
 from .host import Vectors
 from .snapshot import Check, Snapshot
@@ -138,16 +138,20 @@ _WRITERS: dict[str, Callable[[str, Vectors, int, Mapping[str, str]], bytes]] = {
 
 
 def save_pair(pair: EmbeddingPair, folder: Path, suffix: str = ".pt", stem: str = "") -> list[Path]:
-    """Write the halves that there are as STEM.SUFFIX and STEM-neg.SUFFIX (STEM is the pair's name by default)."""
+    """Write the halves that there are as STEM.SUFFIX and STEM-neg.SUFFIX (STEM is the pair's name by default).
+
+    Both say in their provenance which "half" they are, and of which "pair".
+    """
     stem = stem or pair.name
-    halves = {stem: (pair.name, pair.positive)}
+    halves = {stem: (pair.name, "positive", pair.positive)}
     if pair.negative is not None:
-        halves[negative_name(stem)] = (negative_name(pair.name), pair.negative)
+        halves[negative_name(stem)] = (negative_name(pair.name), "negative", pair.negative)
+    for word, _, vectors in halves.values():
+        check_vectors(vectors, f"the embedding {word}")
+    about = {**pair.provenance, "pair": pair_id(pair)}
     contents = {
-        folder / f"{file}{suffix}": _WRITERS[suffix](
-            word, check_vectors(vectors, f"the embedding {word}"), pair.step, pair.provenance
-        )
-        for file, (word, vectors) in halves.items()
+        folder / f"{file}{suffix}": _WRITERS[suffix](word, vectors, pair.step, {**about, "half": half})
+        for file, (word, half, vectors) in halves.items()
     }
     write_all_atomically(contents)
     return list(contents)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dreamartist_ext.engine import storage
-from dreamartist_ext.engine.embedding import EmbeddingPair
+from dreamartist_ext.engine.embedding import EmbeddingPair, pair_id
 from dreamartist_ext.engine.errors import FileError
 from dreamartist_ext.engine.storage import load_embedding, load_pair, load_snapshot, save_pair, write_atomically
 
@@ -71,6 +71,26 @@ def test_the_same_vectors_give_the_same_bytes(tmp_path):
     for suffix in (".pt", ".safetensors"):
         first = [p.read_bytes() for p in save_pair(pair(), tmp_path / "a", suffix)]
         assert first == [p.read_bytes() for p in save_pair(pair(), tmp_path / "b", suffix)]
+
+
+def test_the_halves_of_a_pair_know_each_other_under_any_name(tmp_path):
+    for suffix in (".pt", ".safetensors"):
+        about = [load_embedding(path).provenance for path in save_pair(pair(), tmp_path, suffix)]
+        assert [half["half"] for half in about] == ["positive", "negative"]
+        assert about[0]["pair"] == about[1]["pair"] == pair_id(pair())
+    loaded = load_pair(tmp_path, "mycat")
+    loaded.name = "another"
+    assert pair_id(loaded) == pair_id(pair())
+
+
+def test_a_pair_is_another_when_any_number_of_either_half_is(tmp_path):
+    other = pair()
+    other.negative["clip"][5, 767] += 1e-6
+    swapped = pair(vectors=6)
+    swapped.positive, swapped.negative = swapped.negative, swapped.positive
+    plain = pair(negative=0)
+    ids = {pair_id(p) for p in (pair(), pair(seed=1), other, pair(vectors=6), swapped, plain)}
+    assert len(ids) == 6
 
 
 def no_room(*_: object) -> None:
