@@ -24,9 +24,15 @@ _PATH = click.Path(path_type=Path)
 
 
 def model_options(command: Callable) -> Callable:
-    """--model, --device and --precision"""
+    """--model, --clip-skip, --device and --precision"""
     command = click.option(
         "--model", type=_PATH, help="A folder in diffusers' layout or a checkpoint; the embedded model if left out."
+    )(command)
+    command = click.option(
+        "--clip-skip",
+        type=click.IntRange(1, 12),
+        default=1,
+        help="Read the text encoder this many layers from its end.",
     )(command)
     command = click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto")(command)
     return click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto")(command)
@@ -67,6 +73,7 @@ def train(
     model: Path | None,
     device: str,
     precision: str,
+    clip_skip: int,
     **flags: Any,
 ) -> None:
     """Learn NAME and NAME-neg from one PICTURE (or a few of the same concept)."""
@@ -87,7 +94,7 @@ def train(
     config = TrainConfig.from_mapping(base | given)
     check_pictures(pictures)
     quiet_libraries()
-    host = load_host(model, device, precision)
+    host = load_host(model, device, precision, clip_skip)
     size = host.picture_size
     captioned = "[filewords]" in config.template + config.negative_template
     loaded = load_pictures(pictures, config.width or size, config.height or size, config.use_mask, captioned)
@@ -108,6 +115,7 @@ def check_pictures(pictures: tuple[Path, ...]) -> None:
 
 def _train_with_progress(training: Any, files: Any, provenance: dict[str, str]) -> None:
     from .engine.run import run_to_files
+    from .engine.storage import find_embedding
 
     name, steps = files.name, training.config.steps
     with stop_on_ctrl_c() as stopped, closing(run_to_files(training, files, provenance)) as reports:
@@ -119,7 +127,8 @@ def _train_with_progress(training: Any, files: Any, provenance: dict[str, str]) 
             f"stopped at step {training.step} of {steps}; the same command with --resume goes on from there."
         )
     halves = [name, negative_name(name)] if training.config.use_negative else [name]
-    click.echo(f"Written to {files.out}: " + ", ".join(f"{half}.pt" for half in halves))
+    written = [path.name for half in halves if (path := find_embedding(files.out, half))]
+    click.echo(f"Written to {files.out}: {', '.join(written)}")
 
 
 def progress(reports: Iterator[Any], label: str, steps: int, done: int = 0) -> Iterator[Any]:
@@ -196,6 +205,7 @@ def generate(
     model: Path | None,
     device: str,
     precision: str,
+    clip_skip: int,
 ) -> None:
     """Draw PROMPT; a learned word in it brings its negative along by itself."""
     if out.suffix.lower() != ".png":
@@ -211,7 +221,7 @@ def generate(
     from .hosts.model_files import load_host, quiet_libraries
 
     quiet_libraries()
-    host = load_host(model, device, precision)
+    host = load_host(model, device, precision, clip_skip)
     words = with_learned_words(host, embeddings, prompt, negative)
     if words.added:
         click.echo("added to the negative prompt: " + ", ".join(words.added))
@@ -274,11 +284,15 @@ def demo(out: Path, picture: Path | None) -> None:
 @click.option("--embeddings", type=_PATH, default=EMBEDDINGS, show_default=True, help="Folder of embeddings.")
 @click.option("--open/--no-open", "open_browser", default=False, help="Open the page in the browser.")
 @model_options
-def serve(port: int, embeddings: Path, open_browser: bool, model: Path | None, device: str, precision: str) -> None:
+def serve(
+    port: int, embeddings: Path, open_browser: bool, model: Path | None, device: str, precision: str, clip_skip: int
+) -> None:
     """The tab on its own in a browser, without a WebUI; Ctrl-C ends it."""
     try:
         from .webui import standalone
     except ImportError as error:
         raise SettingError('this needs gradio: pip install "dreamartist[serve]".') from error
     click.echo(f"http://127.0.0.1:{port}")
-    standalone.serve(standalone.StandaloneWorkplace(embeddings, model, device, precision), port, open_browser)
+    standalone.serve(
+        standalone.StandaloneWorkplace(embeddings, model, device, precision, clip_skip), port, open_browser
+    )

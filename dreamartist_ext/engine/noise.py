@@ -71,7 +71,7 @@ def snr_weight(schedule: NoiseSchedule, timesteps: Tensor, gamma: float) -> Tens
         return torch.ones(timesteps.shape, device=timesteps.device)
     snr = schedule.snr(timesteps)
     if schedule.prediction_type is PredictionType.EPSILON:
-        return snr.clamp(max=gamma) / snr
+        return (gamma / snr).clamp(max=1)  # also where the last timestep has no signal
     if schedule.prediction_type is PredictionType.SAMPLE:
         return snr.clamp(max=gamma)
     return snr.clamp(max=gamma) / (snr + 1)

@@ -33,7 +33,8 @@ def draw(
     """
     noise = [torch.randn(*latent_shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
     latents = torch.stack(noise).to(host.device)
-    cond = host.join(host.encode_prompts(negative_prompts), host.encode_prompts(prompts))
+    encode_negatives = getattr(host, "encode_negatives", host.encode_prompts)
+    cond = host.join(encode_negatives(negative_prompts), host.encode_prompts(prompts))
     timesteps = trailing_timesteps(host.schedule.timesteps, steps)
     for timestep, following in zip(timesteps, [*timesteps[1:], -1], strict=True):
         at = torch.full((len(latents),), timestep, device=host.device)

@@ -13,6 +13,7 @@ from .embedding import EmbeddingPair, negative_name
 from .errors import SettingError, TrainingError
 from .snapshot import Check, Snapshot, pair_of
 from .storage import (
+    EMBEDDING_SUFFIXES,
     embedding_files,
     find_embedding,
     load_pair,
@@ -88,7 +89,8 @@ class RunFiles:
 
     def forget_steps(self) -> None:
         """Remove the snapshot and the steps of an earlier training of this name."""
-        for path in (self.snapshot, *self.folder.glob(f"{self.name}-*.pt")):
+        steps = [path for suffix in EMBEDDING_SUFFIXES for path in self.folder.glob(f"{self.name}-*{suffix}")]
+        for path in (self.snapshot, *steps):
             path.unlink(missing_ok=True)
 
     def forget_others(self, written: Sequence[Path]) -> None:

@@ -137,12 +137,13 @@ _WRITERS: dict[str, Callable[[str, Vectors, int, Mapping[str, str]], bytes]] = {
 }
 
 
-def save_pair(pair: EmbeddingPair, folder: Path, suffix: str = ".pt", stem: str = "") -> list[Path]:
-    """Write the halves that there are as STEM.SUFFIX and STEM-neg.SUFFIX (STEM is the pair's name by default).
+def save_pair(pair: EmbeddingPair, folder: Path, suffix: str = "", stem: str = "") -> list[Path]:
+    """Write the halves that there are as STEM.SUFFIX and STEM-neg.SUFFIX.
 
+    STEM is the pair's name by default; SUFFIX .pt, or .safetensors for the two text encoders of SDXL.
     Both say in their provenance which "half" they are, and of which "pair".
     """
-    stem = stem or pair.name
+    stem, suffix = stem or pair.name, suffix or (".pt" if len(pair.positive) == 1 else ".safetensors")
     halves = {stem: (pair.name, "positive", pair.positive)}
     if pair.negative is not None:
         halves[negative_name(stem)] = (negative_name(pair.name), "negative", pair.negative)

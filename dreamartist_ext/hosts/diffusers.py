@@ -13,22 +13,25 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from einops import rearrange
 from PIL import Image
 from torch import Tensor, nn
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from ..engine.errors import ModelError, SettingError
+from ..engine.errors import ModelError
 from ..engine.guidance import combine
-from ..engine.host import Vectors
+from ..engine.host import Cond, Vectors
 from ..engine.noise import NoiseSchedule, PredictionType
 from ..engine.preview import to_image
+from .checkpointing import checkpointed
+from .conditioning import chosen, hidden_states, joined, zeroed
+from .families import ENCODER, ENCODER_G, ENCODER_L, INPAINTING_CHANNELS, check_channels
 from .frozen import frozen
-from .prompt_tokens import Chunk, chunks_of, padded, words_for
-
-ENCODER = "clip"  # the one text encoder of SD 1 and SD 2
+from .inpainting import InpaintingContext
+from .prompt_tokens import Chunk, Word, chunks_of, words_for
+from .text_encoding import PENULTIMATE, Layer, TextEncoder
 
 
 @dataclass(frozen=True)
 class Components:
-    """The parts of a Stable Diffusion, and what is known of where it came from."""
+    """The parts of a Stable Diffusion, and what is known of where it came from. SDXL has two text encoders."""
 
     unet: UNet2DConditionModel
     vae: AutoencoderKL
@@ -36,6 +39,39 @@ class Components:
     tokenizer: CLIPTokenizer
     scheduler: DDIMScheduler
     name: str
+    text_encoder_2: CLIPTextModelWithProjection | None = None
+    tokenizer_2: CLIPTokenizer | None = None
+
+
+def encoders_of(parts: Components, clip_skip: int) -> tuple[TextEncoder, ...]:
+    """The text encoders with the layers that the WebUI reads; clip_skip 1 is what the model was made with.
+
+    Raises ModelError for a clip_skip that the model does not have, or that the WebUI does not know for it.
+    """
+    layers = int(parts.text_encoder.config.num_hidden_layers)
+    if not 1 <= clip_skip <= layers:
+        raise ModelError(f"clip_skip must be 1 to {layers} for {parts.name}, got {clip_skip}.")
+    if parts.text_encoder_2 is not None:
+        first = Layer(clip_skip if clip_skip > 1 else PENULTIMATE, False)
+        return (
+            TextEncoder(ENCODER_L, parts.text_encoder, parts.tokenizer, first),
+            TextEncoder(ENCODER_G, parts.text_encoder_2, parts.tokenizer_2, Layer(PENULTIMATE, False), pooled=True),
+        )
+    # SD 2's encoder, which pads with a token of its own, comes without its last layer: the penultimate is the last.
+    if clip_skip > 1 and parts.tokenizer.pad_token_id != parts.tokenizer.eos_token_id:
+        raise ModelError(f"{parts.name} is a Stable Diffusion 2 model, for which the WebUI knows no clip skip.")
+    return (TextEncoder(ENCODER, parts.text_encoder, parts.tokenizer, Layer(clip_skip, True)),)
+
+
+def schedule_of(parts: Components, device: torch.device) -> NoiseSchedule:
+    """What the model's own scheduler says; raises ModelError for one that no prediction fits."""
+    kind = PredictionType(parts.scheduler.config.prediction_type)
+    abar = parts.scheduler.alphas_cumprod.to(device)
+    if kind is PredictionType.EPSILON and abar[-1] == 0:
+        raise ModelError(
+            f"{parts.name} predicts noise, and its last timestep is nothing but noise; such a model draws nothing."
+        )
+    return NoiseSchedule(abar, kind)
 
 
 class DiffusersHost:
@@ -44,8 +80,11 @@ class DiffusersHost:
     `picture_size` is the side in pixels of the pictures that the model was trained on.
     """
 
-    def __init__(self, parts: Components, device: torch.device, precision: torch.dtype) -> None:
-        """precision: float32, or the type to autocast the network's arithmetic to."""
+    def __init__(self, parts: Components, device: torch.device, precision: torch.dtype, clip_skip: int = 1) -> None:
+        """precision: float32, or the type to autocast the network's arithmetic to. clip_skip: as `encoders_of`."""
+        check_channels(int(parts.unet.config.in_channels), parts.name)
+        self.encoders = encoders_of(parts, clip_skip)
+        self.clip_skip = clip_skip
         self.parts = parts
         self.device = device
         self.precision = precision
@@ -53,12 +92,9 @@ class DiffusersHost:
             module.float().to(device)
         for convolutional in (parts.unet, parts.vae):
             convolutional.to(memory_format=torch.channels_last)
-        self.schedule = NoiseSchedule(
-            parts.scheduler.alphas_cumprod.to(device), PredictionType(parts.scheduler.config.prediction_type)
-        )
+        self.schedule = schedule_of(parts, device)
         self.picture_size = int(parts.unet.config.sample_size) * self.latent_factor
-        if (channels := int(parts.unet.config.in_channels)) != 4:
-            raise ModelError(f"{parts.name} takes {channels} input channels (an inpainting model?), not 4.")
+        self._context = InpaintingContext(self.encode_images, self.latent_factor)
         self._bound: dict[str, Vectors] = {}
         self._identity = ""
 
@@ -76,11 +112,21 @@ class DiffusersHost:
             for module in self._modules():
                 for name, tensor in module.state_dict().items():
                     digest.update(f"{name} {tuple(tensor.shape)} {float(tensor.double().sum())!r}".encode())
-            self._identity = f"{self.device.type} {self.precision} {digest.hexdigest()[:16]}"
+            skip = f" skip {self.clip_skip}" if self.clip_skip > 1 else ""
+            self._identity = f"{self.device.type} {self.precision} {digest.hexdigest()[:16]}{skip}"
         return self._identity
 
     def _modules(self) -> tuple[nn.Module, ...]:
-        return self.parts.unet, self.parts.vae, self.parts.text_encoder
+        return self.parts.unet, self.parts.vae, *(encoder.model for encoder in self.encoders)
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Of a token vector, by text encoder."""
+        return {encoder.key: encoder.width for encoder in self.encoders}
+
+    @property
+    def is_inpainting(self) -> bool:
+        return int(self.parts.unet.config.in_channels) == INPAINTING_CHANNELS
 
     @property
     def latent_factor(self) -> int:
@@ -90,6 +136,10 @@ class DiffusersHost:
     def session(self) -> AbstractContextManager[None]:
         """Frozen parameters and evaluation mode inside; every flag as before afterwards."""
         return frozen(self._modules())
+
+    def less_memory(self) -> AbstractContextManager[None]:
+        """Inside, the U-Net's blocks are computed a second time in the backward pass instead of being kept."""
+        return checkpointed(self.parts.unet)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         if self.precision is torch.float32:
@@ -104,10 +154,22 @@ class DiffusersHost:
     def decode_latents(self, latents: Tensor) -> Tensor:
         return self.parts.vae.decode(latents / self.parts.vae.config.scaling_factor).sample
 
-    def predict(self, noisy_latents: Tensor, timesteps: Tensor, cond: Tensor) -> Tensor:
+    def predict(self, noisy_latents: Tensor, timesteps: Tensor, cond: Cond) -> Tensor:
+        added = self._added(cond, *noisy_latents.shape[2:])
+        if self.is_inpainting:
+            noisy_latents = torch.cat([noisy_latents, self._context.like(noisy_latents)], dim=1)
         noisy_latents = noisy_latents.contiguous(memory_format=torch.channels_last)
         with self._autocast():
-            return self.parts.unet(noisy_latents, timesteps, cond).sample.float()
+            states = hidden_states(cond)
+            return self.parts.unet(noisy_latents, timesteps, states, added_cond_kwargs=added).sample.float()
+
+    def _added(self, cond: Cond, height: int, width: int) -> dict[str, Tensor] | None:
+        """SDXL's pooled vector and sizes (original, crop, target), which are the picture's own as in the WebUI."""
+        if not isinstance(cond, dict):
+            return None
+        size = [height * self.latent_factor, width * self.latent_factor]
+        sizes = torch.tensor([*size, 0, 0, *size], dtype=cond["vector"].dtype, device=self.device)
+        return {"text_embeds": cond["vector"], "time_ids": sizes.repeat(len(cond["vector"]), 1)}
 
     @contextmanager
     def bind(self, embeddings: Mapping[str, Vectors]) -> Iterator[None]:
@@ -119,64 +181,42 @@ class DiffusersHost:
             self._bound = before
 
     def token_ids(self, text: str) -> list[int]:
-        """Token ids without start and end."""
-        return self.parts.tokenizer(text, add_special_tokens=False, truncation=False, verbose=False).input_ids
+        """Token ids without start and end, of the first text encoder."""
+        return self.encoders[0].token_ids(text)
 
     def initial_vectors(self, text: str, count: int) -> Vectors:
         """Vector i of `count` is row floor(i * rows / count) of the text's, as in the WebUI."""
-        ids = self.token_ids(text)
-        if not ids:
-            raise SettingError("initialization_text must hold at least one word; * is a neutral one.")
-        rows = self._token_embedding().weight.detach()[torch.tensor(ids, device=self.device)]
-        return {ENCODER: rows[[i * len(rows) // count for i in range(count)]].float().clone()}
+        return {encoder.key: encoder.initial_rows(text, count) for encoder in self.encoders}
 
-    def _token_embedding(self) -> nn.Embedding:
-        return self.parts.text_encoder.get_input_embeddings()
-
-    def encode_prompts(self, prompts: Sequence[str]) -> Tensor:
-        """(B, 77 n, width), n the chunks of the longest prompt; equal prompts are encoded once."""
+    def encode_prompts(self, prompts: Sequence[str]) -> Cond:
+        """Hidden states (B, 77 n, width), n the chunks of the longest prompt; SDXL: a dict with the pooled vector of
+        the first chunk too. Equal prompts are encoded once."""
         unique = list(dict.fromkeys(prompts))
-        words = words_for({name: len(v[ENCODER]) for name, v in self._bound.items()}, self.token_ids)
-        rows = [chunks_of(self.token_ids(prompt), words) for prompt in unique]
-        longest = max(len(row) for row in rows)
-        encoded = self._encode_chunks([chunk for row in rows for chunk in row + [Chunk()] * (longest - len(row))])
-        cond = rearrange(encoded, "(b n) t w -> b (n t) w", n=longest)
-        return cond[[unique.index(prompt) for prompt in prompts]]
+        rows = [[chunks_of(e.token_ids(prompt), self._words(e)) for prompt in unique] for e in self.encoders]
+        longest = max(len(row) for of_encoder in rows for row in of_encoder)
+        states, pooled = [], None
+        for encoder, of_encoder in zip(self.encoders, rows, strict=True):
+            chunks = [chunk for row in of_encoder for chunk in row + [Chunk()] * (longest - len(row))]
+            hidden, vectors = encoder.encode(chunks, self._bound)
+            states.append(rearrange(hidden, "(b n) t w -> b (n t) w", n=longest))
+            pooled = pooled if vectors is None else vectors[::longest]
+        cond: Cond = torch.cat(states, dim=2)
+        if pooled is not None:
+            cond = {"crossattn": cond, "vector": pooled}
+        return chosen(cond, [unique.index(prompt) for prompt in prompts])
 
-    def _encode_chunks(self, chunks: Sequence[Chunk]) -> Tensor:
-        tokenizer = self.parts.tokenizer
-        start, end, pad = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
-        ids = torch.tensor([padded(chunk, start, end, pad) for chunk in chunks], device=self.device)
+    def _words(self, encoder: TextEncoder) -> list[Word]:
+        counts = {name: len(next(iter(vectors.values()))) for name, vectors in self._bound.items()}
+        return words_for(counts, encoder.token_ids)
 
-        def put_vectors(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
-            return torch.stack([self._with_vectors(row, chunk) for row, chunk in zip(output, chunks, strict=True)])
+    def encode_negatives(self, prompts: Sequence[str]) -> Cond:
+        """`encode_prompts` for the unconditional branch; an empty prompt is all zeros in SDXL, as in the WebUI."""
+        cond = self.encode_prompts(prompts)
+        return zeroed(cond, [not prompt for prompt in prompts]) if isinstance(cond, dict) else cond
 
-        hook = self._token_embedding().register_forward_hook(put_vectors)
-        try:
-            return self.parts.text_encoder(ids).last_hidden_state
-        finally:
-            hook.remove()
-
-    def _with_vectors(self, row: Tensor, chunk: Chunk) -> Tensor:
-        """row (77, width) of one chunk, with its embeddings' vectors in their places"""
-        pieces, done = [], 0
-        for offset, name in chunk.places:
-            vectors = self._bound[name][ENCODER].to(row)
-            pieces += [row[done : offset + 1], vectors]  # + 1 for the start token
-            done = offset + 1 + len(vectors)
-        return torch.cat([*pieces, row[done:]])
-
-    def join(self, uncond: Tensor, cond: Tensor) -> Tensor:
+    def join(self, uncond: Cond, cond: Cond) -> Cond:
         """The shorter side is filled with empty chunks, as the WebUI's "pad prompt" does."""
-        missing = (cond.shape[1] - uncond.shape[1]) // 77
-        if missing > 0:
-            uncond = self._filled(uncond, missing)
-        elif missing < 0:
-            cond = self._filled(cond, -missing)
-        return torch.cat([uncond, cond])
-
-    def _filled(self, cond: Tensor, chunks: int) -> Tensor:
-        return torch.cat([cond, self._encode_chunks([Chunk()]).repeat(len(cond), chunks, 1)], dim=1)
+        return joined(uncond, cond, lambda: self.encode_prompts([""]))
 
     @torch.no_grad()
     def generate(
@@ -195,11 +235,11 @@ class DiffusersHost:
         `on_step` is told after each step how many pictures have come one step further.
         """
         size = [(side or self.picture_size) // self.latent_factor for side in (height, width)]
-        channels = int(self.parts.unet.config.in_channels)
+        channels = int(self.parts.unet.config.out_channels)
         noise = [torch.randn(channels, *size, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
         latents = torch.stack(noise).to(self.device)
         with self.session():
-            cond = self.join(self.encode_prompts(negative_prompts), self.encode_prompts(prompts))
+            cond = self.join(self.encode_negatives(negative_prompts), self.encode_prompts(prompts))
             scheduler = DDIMScheduler.from_config(self.parts.scheduler.config, clip_sample=False)
             scheduler.set_timesteps(steps)
             for timestep in scheduler.timesteps:

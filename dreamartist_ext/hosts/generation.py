@@ -13,7 +13,8 @@ from ..engine.embedding import EmbeddingPair, negative_name
 from ..engine.errors import ModelError
 from ..engine.host import Vectors
 from ..engine.storage import embedding_files, load_pair
-from .diffusers import ENCODER, DiffusersHost
+from .diffusers import DiffusersHost
+from .families import family_of
 from .prompt_tokens import chunks_of, words_for
 
 BATCH = 4
@@ -34,10 +35,10 @@ def with_learned_words(host: DiffusersHost, folder: Path, prompt: str, negative_
     pairs = {}
     for name in _mentioned(host, folder, f"{prompt} {negative_prompt}"):
         pair = load_pair(folder, name)
-        _check_width(host, pair)
+        _check_family(host, pair)
         pairs[name] = pair
     embeddings = {word: vectors for pair in pairs.values() for word, vectors in pair.named().items()}
-    counts = {word: len(vectors[ENCODER]) for word, vectors in embeddings.items()}
+    counts = {word: len(next(iter(vectors.values()))) for word, vectors in embeddings.items()}
     used, typed = words_in(host, prompt, counts), words_in(host, negative_prompt, counts)
     added = [
         negative_name(word)
@@ -54,13 +55,15 @@ def _mentioned(host: DiffusersHost, folder: Path, text: str) -> list[str]:
     return words_in(host, text, dict.fromkeys(sorted(names), 1))  # how many vectors they have is not known yet
 
 
-def _check_width(host: DiffusersHost, pair: EmbeddingPair) -> None:
-    wanted = int(host.parts.text_encoder.config.hidden_size)
-    widths = {v.shape[1] for vectors in pair.named().values() for v in vectors.values()}
-    if widths != {wanted} or set(pair.positive) != {ENCODER}:
-        raise ModelError(
-            f"{pair.name} was made for another kind of model: its vectors are {max(widths)} wide, this one's {wanted}."
-        )
+def _check_family(host: DiffusersHost, pair: EmbeddingPair) -> None:
+    wanted = host.widths
+    for vectors in pair.named().values():
+        found = {key: v.shape[1] for key, v in vectors.items()}
+        if found != wanted:
+            raise ModelError(
+                f"{pair.name} was made for another kind of model: it is for {family_of(found)}, and "
+                f"{host.name} is {family_of(wanted)}."
+            )
 
 
 def words_in(host: DiffusersHost, text: str, counts: dict[str, int]) -> list[str]:

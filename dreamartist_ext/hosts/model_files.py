@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from diffusers.utils import logging as diffusers_logging
-from safetensors import SafetensorError
-from transformers import CLIPTextModel, CLIPTokenizer
+from safetensors import SafetensorError, safe_open
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
 from ..engine.errors import ModelError
 from .diffusers import Components, DiffusersHost
+from .families import check_folder, check_tensors
 from .single_file import names_its_tokenizer, to_diffusers
 
 EMBEDDED_MODEL = Path(__file__).parents[1] / "assets" / "model"
@@ -32,10 +35,13 @@ _LOADING_ERRORS = (
 CHECKPOINT_SUFFIXES = (".safetensors", ".ckpt")
 
 
-def load_host(model: Path | None = None, device: str = "auto", precision: str = "auto") -> DiffusersHost:
+def load_host(
+    model: Path | None = None, device: str = "auto", precision: str = "auto", clip_skip: int = 1
+) -> DiffusersHost:
     """Load a model for training and drawing; raises ModelError in one sentence.
 
     model: None for the embedded one. device: "auto", "cpu", "cuda" or "mps". precision: "auto", "fp32" or "bf16".
+    clip_skip: how many layers from the end the text encoder is read, as in the WebUI; 1 leaves none out.
     """
     where = choose_device(device)
     path = EMBEDDED_MODEL if model is None else model
@@ -53,7 +59,7 @@ def load_host(model: Path | None = None, device: str = "auto", precision: str = 
             f"{path.name} is not a model: give a folder in diffusers' layout, or a .safetensors or .ckpt file."
         )
     try:
-        return DiffusersHost(parts, where, choose_precision(precision, where))
+        return DiffusersHost(parts, where, choose_precision(precision, where), clip_skip)
     except _LOADING_ERRORS as error:
         raise ModelError(f"the model {parts.name} cannot be used: {_first_line(error)}") from error
 
@@ -100,7 +106,7 @@ def quiet_libraries() -> None:
 
 
 def _load_folder(folder: Path, name: str) -> Components:
-    _check_family(folder, name)
+    is_sdxl = _check_family(folder, name)
     try:
         parts = Components(
             unet=_complete(UNet2DConditionModel, folder, "unet"),
@@ -110,7 +116,13 @@ def _load_folder(folder: Path, name: str) -> Components:
             scheduler=DDIMScheduler.from_pretrained(folder, subfolder="scheduler", local_files_only=True),
             name=name,
         )
-        _check_tokenizer(parts)
+        if is_sdxl:
+            parts = replace(
+                parts,
+                text_encoder_2=_complete(CLIPTextModelWithProjection, folder, "text_encoder_2"),
+                tokenizer_2=CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer_2", local_files_only=True),
+            )
+        _check_tokenizers(parts)
     except _LOADING_ERRORS as error:
         raise ModelError(f"the model {name} is incomplete or damaged: {_first_line(error)}") from error
     return parts
@@ -126,11 +138,14 @@ def _complete(kind: Any, folder: Path, part: str) -> Any:
     return loaded
 
 
-def _check_tokenizer(parts: Components) -> None:
-    ids = parts.tokenizer("a photo of a cat", add_special_tokens=False).input_ids
-    rows = parts.text_encoder.get_input_embeddings().weight.shape[0]
-    if len(set(ids)) < 4 or max(ids) >= rows:
-        raise ModelError(f"the tokenizer of the model {parts.name} does not fit its text encoder.")
+def _check_tokenizers(parts: Components) -> None:
+    for tokenizer, encoder in ((parts.tokenizer, parts.text_encoder), (parts.tokenizer_2, parts.text_encoder_2)):
+        if tokenizer is None or encoder is None:
+            continue
+        ids = tokenizer("a photo of a cat", add_special_tokens=False).input_ids
+        rows = encoder.get_input_embeddings().weight.shape[0]
+        if len(set(ids)) < 4 or max(ids) >= rows:
+            raise ModelError(f"the tokenizer of the model {parts.name} does not fit its text encoder.")
 
 
 def _load_single_file(path: Path) -> Components:
@@ -142,16 +157,43 @@ def _load_single_file(path: Path) -> Components:
         with tempfile.TemporaryDirectory(prefix="dreamartist-") as folder:
             to_diffusers(path, Path(folder))
             return _load_folder(Path(folder), path.stem)
-    from diffusers import StableDiffusionPipeline  # slow to import, and seldom needed
+    shapes = _shapes(path) if path.suffix == ".safetensors" else {}
+    if shapes:
+        check_tensors(shapes, path.name)
+    from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline  # slow to import, and seldom needed
 
+    is_sdxl = any(name.startswith("conditioner.") for name in shapes)
+    kind = StableDiffusionXLPipeline if is_sdxl else StableDiffusionPipeline
+    options |= {} if is_sdxl else {"safety_checker": None, "requires_safety_checker": False}
     try:
-        pipeline = StableDiffusionPipeline.from_single_file(
-            str(path), safety_checker=None, requires_safety_checker=False, **options
-        )
+        pipeline = kind.from_single_file(str(path), **options)
     except _LOADING_ERRORS as error:
         raise ModelError(f"the checkpoint {path.name} could not be loaded: {_first_line(error)}") from error
-    scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
-    return Components(pipeline.unet, pipeline.vae, pipeline.text_encoder, pipeline.tokenizer, scheduler, path.stem)
+    return Components(
+        pipeline.unet,
+        pipeline.vae,
+        pipeline.text_encoder,
+        pipeline.tokenizer,
+        DDIMScheduler.from_config(pipeline.scheduler.config, **_schedule_marks(shapes)),
+        path.stem,
+        getattr(pipeline, "text_encoder_2", None),
+        getattr(pipeline, "tokenizer_2", None),
+    )
+
+
+def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The tensors' shapes by name, from the file's header; raises ModelError for a damaged file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"the checkpoint {path.name} could not be loaded: {_first_line(error)}") from error
+
+
+def _schedule_marks(names: Iterable[str]) -> dict[str, Any]:
+    """Empty tensors by which finetunes of SDXL say that they predict v, and that their last step is pure noise."""
+    marks: dict[str, Any] = {"prediction_type": "v_prediction"} if "v_pred" in names else {}
+    return marks | ({"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"} if "ztsnr" in names else {})
 
 
 def _first_line(error: Exception) -> str:
@@ -159,16 +201,15 @@ def _first_line(error: Exception) -> str:
     return line if line.endswith(".") else line + "."
 
 
-def _check_family(folder: Path, name: str) -> None:
-    """Refuse what is not a Stable Diffusion 1 or 2 before anything large is read."""
+def _check_family(folder: Path, name: str) -> bool:
+    """Refuse what cannot be trained before anything large is read; whether it is an SDXL model."""
     try:
         index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-        unet = json.loads((folder / "unet" / "config.json").read_text(encoding="utf-8"))
+        has_unet = isinstance(index, dict) and "unet" in index
+        unet = json.loads((folder / "unet" / "config.json").read_text(encoding="utf-8")) if has_unet else {}
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{name} is not a Stable Diffusion folder in diffusers' layout.") from error
     if not isinstance(index, dict) or not isinstance(unet, dict):
         raise ModelError(f"{name} is not a Stable Diffusion folder in diffusers' layout.")
-    if "text_encoder_2" in index or "unet" not in index:
-        raise ModelError(f"{name} is not a Stable Diffusion 1 or 2 model; others cannot be trained yet.")
-    if unet.get("in_channels") != 4:
-        raise ModelError(f"{name} takes {unet.get('in_channels')} input channels (an inpainting model?), not 4.")
+    check_folder(index, unet, name)
+    return "text_encoder_2" in index

@@ -30,9 +30,9 @@ TRY_GUIDANCE = 5.0
 class StandaloneWorkplace:
     """A model of our own, loaded on first use; one training or picture at a time."""
 
-    def __init__(self, embeddings: Path, model: Path | None, device: str, precision: str) -> None:
+    def __init__(self, embeddings: Path, model: Path | None, device: str, precision: str, clip_skip: int = 1) -> None:
         self.embeddings = embeddings
-        self.model, self.device, self.precision = model, device, precision
+        self.model, self.device, self.precision, self.clip_skip = model, device, precision, clip_skip
         self.defaults: dict[str, Any] = training_defaults(model)
         self._turn = threading.Lock()
 
@@ -44,7 +44,7 @@ class StandaloneWorkplace:
     @cached_property
     def loaded(self) -> DiffusersHost:
         quiet_libraries()
-        return load_host(self.model, self.device, self.precision)
+        return load_host(self.model, self.device, self.precision, self.clip_skip)
 
     def host(self) -> TrainingHost:
         return self.loaded

@@ -226,6 +226,6 @@ def test_an_embedding_of_another_width_is_refused(tmp_path, host):
     from dreamartist_ext.engine.storage import save_pair
 
     save_pair(EmbeddingPair("big", {"clip": torch.zeros(2, 768)}), tmp_path)
-    with pytest.raises(ModelError, match="its vectors are 768 wide, this one's 32"):
+    with pytest.raises(ModelError, match="it is for Stable Diffusion 1, and tiny is a model with vectors 32 wide"):
         with_learned_words(host, tmp_path, "a big cat", "")
     assert with_learned_words(host, tmp_path, "a cat", "").embeddings == {}
