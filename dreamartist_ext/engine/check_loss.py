@@ -59,6 +59,7 @@ class CheckLoss:
                 Guidance.parse(config.guidance).at(timesteps[part], host.schedule.timesteps),
                 None if masks is None else masks[chosen],
                 config.min_snr,
+                config.noisy_weight,
             ).sum()
         return float(total / SAMPLES)
 

@@ -98,6 +98,22 @@ class TrainConfig:
         least=0,
         most=1000,
     )
+    noisy_weight: float = option(
+        0.0,
+        "Weight of the noisy end",
+        "Multiplies the loss by min(SNR, 5)^-this: shape and colours count more; 0 is off, 0.5 a half way.",
+        "training",
+        least=0,
+        most=1,
+    )
+    timestep_exponent: float = option(
+        1.0,
+        "Timestep exponent",
+        "Timesteps are drawn as T u^this: below 1 more of them at the noisy end.",
+        "training",
+        least=0.1,
+        most=10,
+    )
     beta1: float = option(0.9, "AdamW beta 1", "Decay of the gradient's mean.", "optimizer", least=0, most=0.9999)
     beta2: float = option(0.999, "AdamW beta 2", "Decay of its square's mean.", "optimizer", least=0, most=0.999999)
     weight_decay: float = option(0.0, "Weight decay", "AdamW's decoupled weight decay.", "optimizer", least=0, most=1)

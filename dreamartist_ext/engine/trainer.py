@@ -144,7 +144,7 @@ class Training:
         draws = Draws(config.seed, self.step)
         order = picture_order(config.seed, len(latents), self.step * samples, samples)
         noise = draws.noise((samples, *latents.shape[1:])).to(latents)
-        timesteps = draws.integers(self.host.schedule.timesteps, samples).to(device)
+        timesteps = draws.timesteps(self.host.schedule.timesteps, samples, config.timestep_exponent).to(device)
         prompts, negative_prompts = self._prompts(draws, order)
         total = torch.zeros((), device=device)
         for first in range(0, samples, config.batch_size):
@@ -159,6 +159,7 @@ class Training:
                 self.guidance.at(timesteps[part], self.host.schedule.timesteps),
                 None if masks is None else masks[order[part]],
                 config.min_snr,
+                config.noisy_weight,
             )
             loss = loss.sum() / samples
             if loss.requires_grad:
