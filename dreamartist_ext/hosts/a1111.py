@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from .frozen import frozen
 
 ENCODER = "clip"  # the one text encoder of SD 1 and SD 2
 INIT_TOKENS = 75  # of an initialization text: one chunk
+ENCODE_ATTEMPTS = 20
 
 
 class WebUIHost:
@@ -130,15 +131,21 @@ class WebUIHost:
         return prediction.float()
 
     def encode_prompts(self, prompts: Sequence[str]) -> Tensor:
-        """(B, 77 n, width), n the chunks of the longest prompt; equal prompts are encoded once."""
+        """(B, 77 n, width), n the chunks of the longest prompt; equal prompts are encoded once.
+
+        Another thread may read the embeddings folder again at any moment: what was encoded meanwhile does not count.
+        """
         from modules import devices
 
         self.check_loaded()
-        self._register_again()
         unique = list(dict.fromkeys(prompts))
-        with devices.autocast(), plain_emphasis():
-            cond = self.model.cond_stage_model(unique)
-        return cond[[unique.index(prompt) for prompt in prompts]]
+        for _ in range(ENCODE_ATTEMPTS):
+            self._register_again()
+            with devices.autocast(), plain_emphasis():
+                cond = self.model.cond_stage_model(unique)
+            if not self._lost():
+                return cond[[unique.index(prompt) for prompt in prompts]]
+        raise ModelError("the embeddings folder is being read without end, so that no prompt can be encoded.")
 
     def join(self, uncond: Tensor, cond: Tensor) -> Tensor:
         """The shorter side is filled with empty chunks, as the WebUI's "pad prompt" does."""
@@ -186,9 +193,19 @@ class WebUIHost:
     def _register_again(self) -> None:
         """The WebUI forgets what it did not read from a file whenever it reads its folder again."""
         database = embedding_database()
-        for name, embedding in self._live.items():
-            if database.word_embeddings.get(name) is not embedding:
-                database.register_embedding_by_name(embedding, self.model, name)
+        for name in self._lost():
+            with suppress(KeyError):  # of a look-up that another thread has just emptied
+                database.register_embedding_by_name(self._live[name], self.model, name)
+
+    def _lost(self) -> list[str]:
+        """The live embeddings that a prompt would not find."""
+        database = embedding_database()
+        known = {id(found) for entries in list(database.ids_lookup.values()) for _, found in entries}
+        return [
+            name
+            for name, embedding in self._live.items()
+            if id(embedding) not in known or database.word_embeddings.get(name) is not embedding
+        ]
 
 
 def check_trainable(model: Any) -> None:
