@@ -216,7 +216,7 @@ def generate(
     paths = free_paths(out, count)
     from tqdm import tqdm
 
-    from .engine.storage import write_atomically
+    from .engine.atomic import write_atomically
     from .hosts.generation import draw, picture_bytes, with_learned_words
     from .hosts.model_files import load_host, quiet_libraries
 
@@ -234,7 +234,7 @@ def generate(
 
 def free_paths(out: Path, count: int) -> list[Path]:
     """OUT, OUT-2, OUT-3, ... without those that are there already; raises FileError if none can be written."""
-    from .engine.storage import write_atomically
+    from .engine.atomic import write_atomically
 
     numbered = (out if i == 1 else out.with_stem(f"{out.stem}-{i}") for i in itertools.count(1))
     try:

@@ -22,6 +22,7 @@ from PIL import Image
 
 from .. import __version__
 from ..engine import preview
+from ..engine.atomic import finish_interrupted
 from ..engine.check_loss import CheckLoss
 from ..engine.config import TrainConfig
 from ..engine.data import MASK_SUFFIX, TrainingPicture, find_mask, load_picture, load_pictures
@@ -168,6 +169,10 @@ class Desk:
         self.workplace = workplace
         self.job: Job | None = None
         self._lock = threading.Lock()
+
+    def finish_interrupted(self) -> None:
+        """At the start: pairs whose two files a killed process left out of step become whole again."""
+        finish_interrupted(self.workplace.embeddings)
 
     def files(self, name: str) -> RunFiles:
         return RunFiles(self.workplace.embeddings, name)
@@ -351,6 +356,7 @@ class Desk:
         check_name(name)
         self._check_not_running(name)
         files = self.files(name)
+        files.finish_interrupted()
         snapshot = load_snapshot(files.snapshot)
         best = files.best_step(snapshot.checks)
         best = files.save_step(snapshot) if best is None else best
