@@ -14,11 +14,12 @@ from dreamartist_ext.engine.data import load_pictures, to_pixels
 from dreamartist_ext.engine.embedding import negative_name
 from dreamartist_ext.engine.objective import noise_loss
 from dreamartist_ext.engine.trainer import Training
+from dreamartist_ext.evaluation.backgrounds import BACKGROUNDS, nearest_background
 from dreamartist_ext.hosts.diffusers import DiffusersHost
 from dreamartist_ext.hosts.model_files import EMBEDDED_MODEL, load_host, training_defaults
 from dreamartist_ext.hosts.single_file import to_single_file
-from tools.embedded_model.drawings import BACKGROUNDS, HELD_OUT, training_concepts
-from tools.embedded_model.measure import FeatureNet, nearest_background
+from tools.embedded_model.drawings import HELD_OUT, training_concepts
+from tools.embedded_model.measure import FeatureNet
 
 SAMPLES = EMBEDDED_MODEL.parent / "samples"
 
