@@ -389,6 +389,12 @@ class Desk:
         self._check_not_running(name)
         self._forget(self.files(name))
 
+    def forget(self, name: str) -> None:
+        """The page says no more of a training that is over: its concept is called otherwise now, or gone."""
+        with self._lock:
+            if self.job is not None and self.job.is_over and self.job.name.lower() == name.lower():
+                self.job = None
+
     def _check_not_running(self, name: str) -> None:
         if self.job is not None and not self.job.is_over and self.job.name == name:
             raise SettingError(f"{name} is being trained; stop it first, or wait.")
