@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import itertools
 import re
 import shutil
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ from ..engine.config import TrainConfig
 from ..engine.embedding import check_name, negative_name
 from ..engine.errors import DreamArtistError, FileError, SettingError
 from ..engine.run import RunFiles
+from ..engine.snapshot import Snapshot
 from ..engine.storage import load_snapshot, save_snapshot
-from ..engine.trainer import Snapshot
 from ..hosts.only_one import only_one
-from .concept_index import Concept, FactsCache, HalfFile, are_of_one_training, is_name
+from .concept_index import Concept, FactsCache, HalfFile, are_of_one_pair, is_name
 from .concepts import move_all
 
 MOST_CANDIDATES = 30
@@ -116,13 +116,12 @@ def candidates(concept: Concept, concepts: Sequence[Concept], cache: FactsCache)
     fitting = [each for each in lone if each.positive is not None] if wants_positive else lone
 
     def closeness(each: Concept) -> int:
-        return len(os.path.commonprefix([_word(each), _word(concept)]))
+        letters = zip(_word(each), _word(concept), strict=False)
+        return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], letters))
 
     def is_certain(each: Concept) -> bool:
         half = each.positive or each.negative
-        return bool(
-            mine and half and cache.is_ours(half) and are_of_one_training(cache.of(mine), cache.of(half))
-        )
+        return bool(mine and half and cache.is_ours(half) and are_of_one_pair(cache.of(mine), cache.of(half)))
 
     ranked = sorted(
         ((is_certain(each), each.positive is None and not wants_positive, closeness(each), each) for each in fitting),

@@ -225,6 +225,10 @@ def made_with(facts: Facts) -> dict[str, object]:
     return settings if isinstance(settings, dict) else {}
 
 
-def are_of_one_training(one: Facts, other: Facts) -> bool:
-    """Whether two files say the same of how, with what and when they were made."""
-    return bool(one.provenance) and (one.step, one.provenance) == (other.step, other.provenance)
+def are_of_one_pair(positive: Facts, negative: Facts) -> bool | None:
+    """Whether two files say that they are; None where one does not say."""
+    if "pair" in positive.provenance and "pair" in negative.provenance:
+        return positive.provenance["pair"] == negative.provenance["pair"]
+    if made_with(positive) and made_with(negative):
+        return (positive.step, positive.provenance) == (negative.step, negative.provenance)
+    return None

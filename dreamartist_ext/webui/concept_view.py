@@ -18,15 +18,20 @@ LONGEST_NAME = 120  # characters that a page shows of any stranger's text
 SHARED_AS = {"card": "PNG card", "safetensors": ".safetensors", "pt": ".pt"}
 
 
+def plain(value: str, most: int = LONGEST_NAME) -> str:
+    """A stranger's text, cut, and without characters that cannot be seen or turn others around."""
+    shown = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in value[:most])
+    return shown + ("…" if len(value) > most else "")
+
+
 def text(value: str, most: int = LONGEST_NAME) -> str:
-    """A stranger's text for a page: escaped, without characters that cannot be seen or turn others around."""
-    plain = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in value[:most])
-    return f"<bdi>{escape(plain)}{'…' if len(value) > most else ''}</bdi>"
+    """As `plain`, for a page: escaped, and its direction does not reach what stands beside it."""
+    return f"<bdi>{escape(plain(value, most))}</bdi>"
 
 
 def attribute(value: str) -> str:
-    """As `text`, inside the quotes of an attribute."""
-    return escape("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value[:LONGEST_NAME]))
+    """As `plain`, inside the quotes of an attribute."""
+    return escape(plain(value))
 
 
 def prompt_word(name: str) -> str:
@@ -45,7 +50,7 @@ def button(label: str, do: str, key: str, value: str = "") -> str:
 
 def said(words: str, kind: str = "info", *buttons: str) -> str:
     """A message, and what can be done about it."""
-    return f'<div class="dreamartist-message dreamartist-{kind}">{escape(words)} {" ".join(buttons)}</div>'
+    return f'<div class="dreamartist-message dreamartist-{kind}">{escape(words)} {"".join(buttons)}</div>'
 
 
 def page_html(page: Page, show: Show, has_filter: bool) -> str:
@@ -82,7 +87,7 @@ def _pager(page: Page) -> str:
 
 def _thrown_html(thrown: Thrown) -> str:
     when = thrown.when.strftime("%Y-%m-%d %H:%M")
-    undo = button("Bring back", "undo", thrown.place.name)
+    undo = button("Bring back", "undo", thrown.key)
     return f"<div><b>{text(thrown.name)}</b><span>deleted {when}</span>{undo}</div>"
 
 
@@ -97,7 +102,7 @@ def card_html(card: Card) -> str:
         _warning(card),
         f'<div class="dreamartist-buttons">{_buttons(card)}</div>',
     ]
-    kind = " dreamartist-broken" if facts.problem or card.lacks else ""
+    kind = " dreamartist-broken" if facts.problem or card.lacks or card.is_mixed else ""
     return f'<article class="dreamartist-card{kind}">{"".join(parts)}</article>'
 
 
@@ -134,6 +139,8 @@ def size_text(size: int) -> str:
 def _warning(card: Card) -> str:
     if card.facts.problem:
         return f'<div class="dreamartist-warning">Refused: {text(card.facts.problem, 300)}</div>'
+    if card.is_mixed:
+        return '<div class="dreamartist-warning">Its two halves were not learned together.</div>'
     if not card.lacks:
         return ""
     there = "negative" if card.lacks == "positive" else "positive"

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ..engine.embedding import NEGATIVE_SUFFIX
+from ..engine.embedding import NEGATIVE_SUFFIX, negative_name
 from ..engine.errors import FileError
 from ..engine.run import RunFiles
 from ..engine.storage import EMBEDDING_SUFFIXES
@@ -22,7 +22,7 @@ from .concept_index import Concept, FactsCache, concepts_in, is_name, lacks_nega
 TRASH = "_trash"  # beside the trainings' folders; no name of a concept begins so
 _TRAINING = "training"  # within a concept's folder in the trash
 _STAMP = r"\d{8}-\d{6}-\d{6}"
-_PLACE = re.compile(rf"(.+)-({_STAMP})", re.DOTALL)
+_PLACE = re.compile(rf".+-{_STAMP}", re.DOTALL)
 _LONGEST = 64  # characters of a name that are a part of its folder's name in the trash
 
 
@@ -37,6 +37,15 @@ class Thrown:
     name: str
     place: Path
     when: datetime
+
+    @property
+    def key(self) -> str:
+        """Stands for it in a page."""
+        return key_of_place(self.place)
+
+
+def key_of_place(place: Path) -> str:
+    return place.name[-len("yyyymmdd-hhmmss-ffffff") :]
 
 
 def list_concepts(embeddings: Path, cache: FactsCache) -> list[dict[str, Any]]:
@@ -74,9 +83,14 @@ def _describe(concept: Concept, cache: FactsCache) -> dict[str, Any]:
 def find_concept(embeddings: Path, name: str) -> Concept:
     """By its word, whose case does not matter; raises MissingError."""
     for concept in concepts_in(embeddings):
-        if concept.name.lower() == name.lower():
+        if concept.name.lower() in _words(name):
             return concept
     raise MissingError(f"there is no concept {name}.")
+
+
+def _words(name: str) -> tuple[str, str]:
+    """What a concept of this name is called: a lone negative is called as such."""
+    return name.lower(), negative_name(name).lower()
 
 
 def throw_away(files: RunFiles) -> Path:
@@ -110,16 +124,21 @@ def throw_away_concept(embeddings: Path, concept: Concept, key: str = "") -> Pat
 
 def list_trash(embeddings: Path) -> list[Thrown]:
     """What can be brought back, the latest first."""
-    trash = _trash(embeddings)
+    try:
+        places = [place for place in _trash(embeddings).iterdir() if _PLACE.fullmatch(place.name) and place.is_dir()]
+    except OSError:
+        return []
     found = []
-    for place in trash.iterdir() if trash.is_dir() else ():
-        if (match := _PLACE.fullmatch(place.name)) and place.is_dir():
-            found.append(Thrown(_name_in(place, match[1]), place, datetime.strptime(match[2], "%Y%m%d-%H%M%S-%f")))
-    return sorted(found, key=lambda thrown: thrown.when, reverse=True)
+    for place in sorted(places, key=key_of_place, reverse=True):
+        with suppress(ValueError, OSError):  # no time that there is; or gone in between
+            when = datetime.strptime(key_of_place(place), "%Y%m%d-%H%M%S-%f")
+            found.append(Thrown(_name_in(place), place, when))
+    return found
 
 
-def _name_in(place: Path, short: str) -> str:
+def _name_in(place: Path) -> str:
     """By the files that lie there: the folder's own name may be cut short."""
+    short = place.name[: -len(key_of_place(place)) - 1]
     stems = [path.stem for path in place.iterdir() if path.suffix in EMBEDDING_SUFFIXES]
     words = [stem for stem in stems if not stem.lower().endswith(NEGATIVE_SUFFIX)] or stems
     return min(words, key=len, default=short)
@@ -132,7 +151,7 @@ def bring_back(files: RunFiles) -> None:
     one cannot be moved.
     """
     for thrown in list_trash(files.out):
-        if thrown.name.lower() == files.name.lower():
+        if thrown.name.lower() in _words(files.name):
             return bring_back_thrown(files.out, thrown)
     raise MissingError(f"the trash holds nothing of {files.name}.")
 
@@ -140,7 +159,7 @@ def bring_back(files: RunFiles) -> None:
 def bring_back_thrown(embeddings: Path, thrown: Thrown) -> None:
     """As `bring_back`, of exactly this one."""
     files = RunFiles(embeddings, thrown.name)
-    files.check(resume=False, overwrite=False)
+    files.check_free()
     homes = {path: _home(files, path) for path in thrown.place.iterdir()}
     if is_name(thrown.name) and thrown.place / _TRAINING in homes and not files.kept_steps():
         shutil.rmtree(files.folder, ignore_errors=True)  # of a training that never made a step

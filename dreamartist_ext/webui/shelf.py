@@ -13,13 +13,14 @@ from ..engine.errors import SettingError
 from ..engine.run import RunFiles
 from . import thumbnails
 from .concept_changes import candidates, rename, reunite
-from .concept_index import Concept, Facts, FactsCache, concepts_in, is_name, lacks_negative
+from .concept_index import Concept, Facts, FactsCache, are_of_one_pair, concepts_in, is_name, lacks_negative
 from .concepts import (
     MissingError,
     Thrown,
     bring_back_thrown,
     find_concept,
     is_learned,
+    key_of_place,
     list_concepts,
     list_trash,
     throw_away_concept,
@@ -55,6 +56,7 @@ class Card:
     is_of_picture: bool  # the preview is the picture that was learned from
     kept_steps: int
     lacks: str  # "", "positive" or "negative"
+    is_mixed: bool  # the two halves say that they are of different pairs
     others: tuple[tuple[Concept, bool], ...] = ()  # what may be the missing half; whether it certainly is
 
 
@@ -105,9 +107,7 @@ class Shelf:
     def _is_broken(self, concept: Concept) -> bool:
         halves = [half for half in (concept.positive, concept.negative) if half is not None]
         facts = [self.cache.of(half) for half in halves]
-        return (
-            concept.positive is None or lacks_negative(concept, facts[0]) or any(fact.problem for fact in facts)
-        )
+        return concept.positive is None or lacks_negative(concept, facts[0]) or any(fact.problem for fact in facts)
 
     def _card(self, concept: Concept, concepts: Sequence[Concept]) -> Card:
         halves = [self.cache.of(half) for half in (concept.positive, concept.negative) if half is not None]
@@ -124,6 +124,7 @@ class Shelf:
             bool(learned_from),
             len(files.kept_steps()) if is_trained else 0,
             lacks,
+            concept.positive is not None and len(halves) == 2 and are_of_one_pair(*halves) is False,
             tuple(candidates(concept, concepts, self.cache)) if lacks else (),
         )
 
@@ -138,18 +139,18 @@ class Shelf:
         """By its word; raises MissingError."""
         return find_concept(self.embeddings, name)
 
-    def delete(self, concept: Concept) -> Path:
-        """Move it to the trash; returns its folder there. Raises SettingError, FileError."""
+    def delete(self, concept: Concept) -> str:
+        """Move it to the trash; returns by what `bring_back` finds it. Raises SettingError, FileError."""
         self._check_idle(concept.name)
         key = self.cache.of(concept.positive).key if concept.positive else ""
         place = throw_away_concept(self.embeddings, concept, key)
         self._changed(concept.name)
-        return place
+        return key_of_place(place)
 
-    def bring_back(self, place: str) -> str:
-        """Undo a deletion, by the name of its folder in the trash; returns the concept's name."""
+    def bring_back(self, key: str) -> str:
+        """Undo a deletion; returns the concept's name. Raises SettingError, FileError."""
         for thrown in list_trash(self.embeddings):
-            if thrown.place.name == place:
+            if thrown.key == key:
                 self._check_idle(thrown.name)
                 bring_back_thrown(self.embeddings, thrown)
                 self.desk.workplace.learned()

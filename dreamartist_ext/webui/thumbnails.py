@@ -59,7 +59,7 @@ def adopt_step(files: RunFiles, step: int) -> None:
     if embedding is None:
         return
     try:
-        keep(files.out, facts_of(embedding).key, path.read_bytes())
+        write_atomically(path_of(files.out, facts_of(embedding).key), path.read_bytes())
     except FileNotFoundError:
         return
     except (OSError, FileError) as error:
