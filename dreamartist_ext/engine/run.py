@@ -106,8 +106,9 @@ class RunFiles:
         return snapshot.step
 
     def forget_steps(self) -> None:
-        """Remove the snapshot and the steps of an earlier training of this name."""
-        steps = [path for suffix in EMBEDDING_SUFFIXES for path in self.folder.glob(f"{self.name}-*{suffix}")]
+        """Remove the snapshot and the steps of an earlier training of this name, with their pictures."""
+        kinds = (*EMBEDDING_SUFFIXES, ".jpg")
+        steps = [path for suffix in kinds for path in self.folder.glob(f"{self.name}-*{suffix}")]
         for path in (self.snapshot, *steps):
             path.unlink(missing_ok=True)
 
