@@ -302,7 +302,8 @@ class Desk:
     def _preview(job: Job, training: Training) -> None:
         """A preview that fails, for want of memory say, costs no training: it goes on without."""
         try:
-            rows = (*job.previews, draw_row(training))
+            with training.kept_bound():
+                rows = (*job.previews, draw_row(training))
         except (RuntimeError, MemoryError) as error:
             logger.warning("no more previews of %s: %s", job.name, error)
             job.previews_wanted = False
