@@ -147,7 +147,7 @@ def run_to_files(
         raise
     if training.step > saved:
         save_snapshot(training.snapshot(), files.snapshot)
-    files.put_in_use(training.pair.detached())
+    files.put_in_use(training.kept().detached())
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -161,4 +161,4 @@ def _save(training: Training, files: RunFiles) -> None:
     """The snapshot to resume from, and the pair as it is now, to compare with others."""
     snapshot = training.snapshot()  # refuses vectors that are not finite
     save_snapshot(snapshot, files.snapshot)
-    save_pair(training.pair.detached(), files.folder, stem=files.step_stem(training.step))
+    save_pair(training.kept().detached(), files.folder, stem=files.step_stem(training.step))

@@ -166,6 +166,10 @@ class WebUIHost:
             raise SettingError("initialization_text must hold at least one word; * is a neutral one.")
         return {ENCODER: rows[[i * len(rows) // count for i in range(count)]].float().to(self.device).clone()}
 
+    @torch.no_grad()
+    def mean_norms(self) -> dict[str, float]:
+        return {ENCODER: float(vocabulary(self.model.cond_stage_model).weight.float().norm(dim=1).mean())}
+
     def bind(self, embeddings: Mapping[str, Vectors]) -> AbstractContextManager[None]:
         """The names are found by the WebUI's own look-up, in its own database; what was there before comes back."""
         return self._bound({name: live_embedding(name, vectors[ENCODER]) for name, vectors in embeddings.items()})
@@ -235,6 +239,11 @@ def live_embedding(name: str, vectors: Tensor) -> Any:
     embedding = Embedding(vectors, name)
     embedding.vectors, embedding.shape = vectors.shape
     return embedding
+
+
+def vocabulary(encoder: nn.Module) -> nn.Embedding:
+    """The token vectors: wrapped by the WebUI, at a place of its own in each family; positions are far fewer."""
+    return max((m for m in encoder.modules() if isinstance(m, nn.Embedding)), key=lambda m: m.num_embeddings)
 
 
 def forget_cached_conditionings() -> None:

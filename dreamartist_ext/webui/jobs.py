@@ -311,8 +311,9 @@ class Desk:
         Where none are wanted, one picture is drawn, for My concepts.
         """
         try:
-            row = draw_row(training) if job.previews_wanted else None
-            picture = row.pair[0] if row else draw_some(training, training.pair.negative is not None, 1)[0]
+            with training.kept_bound():
+                row = draw_row(training) if job.previews_wanted else None
+                picture = row.pair[0] if row else draw_some(training, training.pair.negative is not None, 1)[0]
             thumbnails.keep_step(job.files, job.step, picture)
         except (RuntimeError, MemoryError, FileError) as error:
             logger.warning("no more previews of %s: %s", job.name, error)

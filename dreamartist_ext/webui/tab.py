@@ -11,8 +11,9 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from ..engine.config import TrainConfig, field_type
+from ..engine.config import TrainConfig
 from ..engine.errors import DreamArtistError
+from ..engine.options import field_type
 from ..engine.presets import PRESET_HELP, PRESETS
 from .concept_tab import build_concepts
 from .gradio_compat import NOTHING, file_paths, on, paintable_picture, picture_and_paint
@@ -187,6 +188,8 @@ def component_for(item: Field, value: Any) -> Any:
     kind = field_type(item)
     if kind is bool:
         return gr.Checkbox(value=value, **common)
+    if about["choices"]:
+        return gr.Dropdown(choices=list(about["choices"]), value=value, **common)
     if kind is str:
         return gr.Textbox(value=value, max_lines=1, **common)
     return gr.Number(value=value, precision=0 if kind is int else None, **common)
