@@ -15,8 +15,6 @@ from .jobs import Desk, sentence
 from .live_view import message_html
 from .shelf import Order, Shelf, Show
 
-NO_FILES = gr.update(value=None, visible=False)
-
 
 class ConceptActions:
     """What the buttons do, without gradio: every method returns the values of its outputs."""
@@ -33,9 +31,9 @@ class ConceptActions:
         return page_html(page, Show(show), bool(words.strip()))
 
     def act(self, wish: str, words: str, show: str, order: str) -> list[Any]:
-        """Do what a button in a card asks for (JSON: do, key, value, page); cards, what to say, files to save."""
+        """Do what a button in a card asks for (JSON: do, key, value, page); cards, and what to say."""
         asked = read_wish(wish)
-        number, files = asked["page"], NO_FILES
+        number = asked["page"]
         do: Callable[[dict[str, Any]], str] | None = {
             "delete": self._delete,
             "undo": self._undo,
@@ -49,7 +47,7 @@ class ConceptActions:
                 says = do(asked) if do is not None else ""
         except DreamArtistError as error:
             says = said(sentence(error), "error")
-        return [self.look(words, show, order, number), says, files]
+        return [self.look(words, show, order, number), says]
 
     def _delete(self, asked: dict[str, Any]) -> str:
         concept = self.shelf.find(asked["key"])
@@ -96,14 +94,11 @@ def build_concepts(desk: Desk, tab: Any) -> None:
             [each.value for each in Order], value=Order.NEWEST.value, label="Sort", elem_id="dreamartist_order"
         )
     says = gr.HTML(elem_id="dreamartist_concepts_says")
-    files = gr.File(
-        label="To save", file_count="multiple", interactive=False, visible=False, elem_id="dreamartist_shared"
-    )
     cards = gr.HTML(elem_id="dreamartist_concepts")
     wish = gr.Textbox(elem_id="dreamartist_wish", elem_classes=["dreamartist-hidden"])
     do = gr.Button("do", elem_id="dreamartist_do", elem_classes=["dreamartist-hidden"])
     filters = [words, show, order]
     js = "(wish, ...others) => [dreamartistWish(), ...others]"
-    on(do.click, actions.act, [wish, *filters], [cards, says, files], js=js, queue=False)
+    on(do.click, actions.act, [wish, *filters], [cards, says], js=js, queue=False)
     for event in (tab.select, words.change, show.change, order.change):
         on(event, actions.look, filters, [cards], queue=False)

@@ -15,7 +15,6 @@ from .live_view import message_html
 from .shelf import PAGE_SIZE, Card, Page, Show
 
 LONGEST_NAME = 120  # characters that a page shows of any stranger's text
-SHARED_AS = {"card": "PNG card", "safetensors": ".safetensors", "pt": ".pt"}
 
 
 def plain(value: str, most: int = LONGEST_NAME) -> str:
@@ -68,7 +67,7 @@ def _nothing(show: Show, has_filter: bool) -> str:
     if has_filter:
         return "No name here holds these letters."
     return {
-        Show.LEARNED: "Nothing is learned yet. Train a concept, or drop a card or embedding files to import them.",
+        Show.LEARNED: "Nothing is learned yet. Train a concept, and it is shown here.",
         Show.ALL: "The embeddings folder is empty.",
         Show.BROKEN: "Every pair is whole, and every file can be read.",
         Show.TRASH: "The trash is empty.",
@@ -146,7 +145,9 @@ def _warning(card: Card) -> str:
     there = "negative" if card.lacks == "positive" else "positive"
     words = f"Only the {there} half is here."
     if not card.others:
-        return f'<div class="dreamartist-warning">{words} Import the {card.lacks} one to make it whole.</div>'
+        return (
+            f'<div class="dreamartist-warning">{words} Put the {card.lacks} one into the folder to make it whole.</div>'
+        )
     options = "".join(_option(concept, is_certain) for concept, is_certain in card.others)
     choice = f'<select aria-label="the {card.lacks} half">{options}</select>'
     reunite = button("Reunite", "reunite", card.concept.key)
@@ -165,13 +166,11 @@ def _buttons(card: Card) -> str:
     concept, key = card.concept, card.concept.key
     word = prompt_word(concept.name)
     parts = []
-    if concept.positive is not None and not card.facts.problem:
-        if word:
-            parts.append(
-                f'<button type="button" class="dreamartist-do dreamartist-main" data-dreamartist-word="{escape(word)}">'
-                "Use</button>"
-            )
-        parts.append(_menu("Share", "".join(button(label, "share", key, form) for form, label in SHARED_AS.items())))
+    if concept.positive is not None and not card.facts.problem and word:
+        parts.append(
+            f'<button type="button" class="dreamartist-do dreamartist-main" data-dreamartist-word="{escape(word)}">'
+            "Use</button>"
+        )
     parts.append(_menu("Rename", _rename_form(concept)))
     parts.append(button("Delete", "delete", key))
     return "".join(parts)
@@ -193,7 +192,7 @@ def _menu(label: str, content: str) -> str:
 
 
 STYLE = """<style>
-.dreamartist-cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(168px, 1fr)); gap: 12px }
+.dreamartist-cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(146px, 1fr)); gap: 12px }
 .dreamartist-card { position: relative; display: flex; flex-direction: column; min-width: 0; padding: 8px;
   border: 1px solid rgba(128, 128, 128, .3); border-radius: 10px; background: rgba(128, 128, 128, .06) }
 .dreamartist-card.dreamartist-broken { border-color: #e08a1e }
@@ -203,7 +202,8 @@ STYLE = """<style>
 .dreamartist-picture small { position: absolute; right: 6px; bottom: 6px }
 .dreamartist-family { position: absolute; left: 6px; top: 6px }
 .dreamartist-family, .dreamartist-picture small { padding: 1px 7px; border-radius: 9px; font-size: 11px;
-  line-height: 16px; color: #fff; background: rgba(0, 0, 0, .6) }
+  line-height: 16px; background: rgba(0, 0, 0, .6) }
+.dreamartist-family, .dreamartist-family *, .dreamartist-picture small { color: #fff !important }
 .dreamartist-none { height: 100%; display: flex; align-items: center; justify-content: center; font-size: 44px;
   font-weight: 600; text-transform: uppercase; color: hsl(var(--hue) 45% 45%);
   background: linear-gradient(135deg, hsl(var(--hue) 60% 50% / .28), hsl(calc(var(--hue) + 50) 60% 50% / .14)) }
@@ -215,10 +215,13 @@ STYLE = """<style>
   background: transparent; color: inherit; border: 1px solid currentColor }
 .dreamartist-warning option { color: #222; background: #fff }
 .dreamartist-buttons { display: flex; flex-wrap: wrap; gap: 4px; margin-top: auto; padding-top: 6px }
-.dreamartist-do { cursor: pointer; font-size: 12px; line-height: 18px; padding: 2px 8px; border-radius: 6px;
-  border: 1px solid rgba(128, 128, 128, .4); background: rgba(128, 128, 128, .12); color: inherit; list-style: none }
+.dreamartist-do { cursor: pointer; font-size: 12px !important; line-height: 18px !important;
+  font-weight: 500 !important; font-family: inherit !important; padding: 2px 8px !important; margin: 0 !important;
+  border-radius: 6px !important; border: 1px solid rgba(128, 128, 128, .4) !important; list-style: none;
+  background: rgba(128, 128, 128, .12) !important; color: inherit !important }
 .dreamartist-do:hover, .dreamartist-do:focus-visible { border-color: #2f9e6e }
-.dreamartist-do.dreamartist-main { background: #2f9e6e; border-color: #2f9e6e; color: #fff }
+.dreamartist-do.dreamartist-main { background: #2f9e6e !important; border-color: #2f9e6e !important;
+  color: #fff !important }
 .dreamartist-menu > summary::-webkit-details-marker { display: none }
 .dreamartist-menu > .dreamartist-form { position: absolute; left: 8px; right: 8px; bottom: 42px; z-index: 5;
   display: flex; flex-wrap: wrap; gap: 4px; padding: 8px; border-radius: 8px; color: #222; background: #fff;
