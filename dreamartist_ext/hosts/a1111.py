@@ -24,7 +24,6 @@ from .frozen import frozen
 
 ENCODER = "clip"  # the one text encoder of SD 1 and SD 2
 INIT_TOKENS = 75  # of an initialization text: one chunk
-ENCODE_ATTEMPTS = 20
 
 
 class WebUIHost:
@@ -133,19 +132,16 @@ class WebUIHost:
     def encode_prompts(self, prompts: Sequence[str]) -> Tensor:
         """(B, 77 n, width), n the chunks of the longest prompt; equal prompts are encoded once.
 
-        Another thread may read the embeddings folder again at any moment: what was encoded meanwhile does not count.
+        Another thread may read the embeddings folder again at any moment: the live vectors are found all the same.
         """
         from modules import devices
 
         self.check_loaded()
+        self._register_again()
         unique = list(dict.fromkeys(prompts))
-        for _ in range(ENCODE_ATTEMPTS):
-            self._register_again()
-            with devices.autocast(), plain_emphasis():
-                cond = self.model.cond_stage_model(unique)
-            if not self._lost():
-                return cond[[unique.index(prompt) for prompt in prompts]]
-        raise ModelError("the embeddings folder is being read without end, so that no prompt can be encoded.")
+        with devices.autocast(), plain_emphasis(), found_first(self.model, self._live):
+            cond = self.model.cond_stage_model(unique)
+        return cond[[unique.index(prompt) for prompt in prompts]]
 
     def join(self, uncond: Tensor, cond: Tensor) -> Tensor:
         """The shorter side is filled with empty chunks, as the WebUI's "pad prompt" does."""
@@ -197,19 +193,35 @@ class WebUIHost:
     def _register_again(self) -> None:
         """The WebUI forgets what it did not read from a file whenever it reads its folder again."""
         database = embedding_database()
-        for name in self._lost():
-            with suppress(KeyError):  # of a look-up that another thread has just emptied
-                database.register_embedding_by_name(self._live[name], self.model, name)
+        for name, embedding in self._live.items():
+            if database.word_embeddings.get(name) is not embedding:
+                with suppress(KeyError):  # of a look-up that another thread has just emptied
+                    database.register_embedding_by_name(embedding, self.model, name)
 
-    def _lost(self) -> list[str]:
-        """The live embeddings that a prompt would not find."""
-        database = embedding_database()
-        known = {id(found) for entries in list(database.ids_lookup.values()) for _, found in entries}
-        return [
-            name
-            for name, embedding in self._live.items()
-            if id(embedding) not in known or database.word_embeddings.get(name) is not embedding
-        ]
+
+@contextmanager
+def found_first(model: Any, live: Mapping[str, Any]) -> Iterator[None]:
+    """Inside, prompts find these embeddings though the WebUI's database is being filled again; longest first."""
+    database = embedding_database()
+    instead = vars(database).get("find_embedding_at_position")
+    before = database.find_embedding_at_position
+    own = [(model.cond_stage_model.tokenize([name])[0], embedding) for name, embedding in live.items()]
+    own.sort(key=lambda item: len(item[0]), reverse=True)
+
+    def find(tokens: list[int], offset: int) -> tuple[Any, int | None]:
+        other, length = before(tokens, offset)
+        for ids, embedding in own:
+            if tokens[offset : offset + len(ids)] == ids and len(ids) >= (length or 0):
+                return embedding, len(ids)
+        return other, length
+
+    database.find_embedding_at_position = find
+    try:
+        yield
+    finally:
+        del database.find_embedding_at_position
+        if instead is not None:  # another extension's
+            database.find_embedding_at_position = instead
 
 
 def check_trainable(model: Any) -> None:
