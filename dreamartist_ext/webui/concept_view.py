@@ -234,5 +234,4 @@ STYLE = """<style>
 .dreamartist-trash div { display: flex; gap: 12px; align-items: center; padding: 6px 2px;
   border-bottom: 1px solid rgba(128, 128, 128, .25) }
 .dreamartist-trash b { overflow-wrap: anywhere } .dreamartist-trash span { opacity: .7; font-size: 12px }
-.dreamartist-shared { max-width: 320px; border-radius: 8px }
 </style>"""
