@@ -36,6 +36,7 @@ class Artist:
 def test_a_batch_is_drawn_once(tmp_path):
     artist = Artist()
     first = Album(tmp_path, "model", artist)(BATCH)
+    assert Album(tmp_path, "model", artist).missing(BATCH) == 0
     again = Album(tmp_path, "model", artist)(BATCH)
     assert len(artist.drawn) == 1
     assert [p.tobytes() for p in first] == [p.tobytes() for p in again]
