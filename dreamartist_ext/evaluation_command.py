@@ -16,15 +16,12 @@ from .evaluation.evaluate import Evaluation
 from .evaluation.eyes import Eyes
 from .evaluation.features import FeatureNet
 from .evaluation.gather import References, check_widths, concept_of, files_of, other_pictures
-from .evaluation.pictures import Studio
 from .evaluation.plan import Plan, Progress
 from .evaluation.prompt_lists import EMBEDDED, GENERAL, KINDS, load_lists
 from .evaluation.report import write_report
-from .hosts.artist import Artist
-from .hosts.diffusers import DiffusersHost
 from .hosts.model_files import load_host, quiet_libraries
+from .studio import studio_of
 
-AT_ONCE_PIXELS = 8 * 128 * 128  # of a batch; larger pictures are drawn one by one
 LONGEST_GROUP = 40
 
 
@@ -92,20 +89,6 @@ def words_by_name(given: Sequence[str]) -> dict[str, str]:
             raise SettingError(f"plain_word must be a word such as cat, or NAME=WORD, got {text[:80]!r}.")
         words[name] = word.strip()
     return words
-
-
-def studio_of(host: DiffusersHost) -> Studio:
-    artist = Artist(host)
-    most = max(1, AT_ONCE_PIXELS // host.picture_size**2)
-    return Studio(
-        lambda batch, on_step: artist(
-            *(batch.prompts, batch.negative_prompts, batch.seeds, batch.guidance, batch.steps, batch.embeddings),
-            *(batch.start, batch.strength, on_step),
-        ),
-        host.identity(),
-        host.name,
-        most,
-    )
 
 
 def showing(bar: tqdm) -> Callable[[Progress], None]:

@@ -102,6 +102,12 @@ class Album:
         """How many of the pictures are not on disk."""
         return sum(len(part.seeds) for part in batch.parts(self.most) if not self._path(part).exists())
 
+    def forget_oldest(self, most: int) -> None:
+        """Keep the `most` strips that were drawn last."""
+        strips = sorted(self.folder.glob("??/*.png"), key=lambda path: path.stat().st_mtime, reverse=True)
+        for path in strips[most:]:
+            path.unlink(missing_ok=True)
+
     def _path(self, part: Batch) -> Path:
         key = part.key(self.model)
         return self.folder / key[:2] / f"{key}.png"

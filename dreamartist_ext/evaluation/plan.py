@@ -56,7 +56,7 @@ class Plan:
         if not 1 <= len(self.seeds) <= MOST_SEEDS:
             raise SettingError(f"seeds must be 1 to {MOST_SEEDS}, got {len(self.seeds)}.")
         if not self.guidances or not all(0 <= g <= MOST_GUIDANCE for g in self.guidances):
-            raise SettingError(f"guidance must be one or more numbers from 0 to {MOST_GUIDANCE:g}.")
+            raise SettingError(f"the guidance must be one or more numbers from 0 to {MOST_GUIDANCE:g}.")
         if not 1 <= self.steps <= MOST_STEPS:
             raise SettingError(f"steps must be 1 to {MOST_STEPS}, got {self.steps}.")
         if not all(0 < strength <= 1 for strength in self.strengths):

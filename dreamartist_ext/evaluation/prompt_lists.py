@@ -50,8 +50,8 @@ def load_lists(folder: Path) -> PromptLists:
     if not any(lists.values()):
         raise FileError(f"there is no list of prompts in {folder}; copy the shipped ones with --write-prompts.")
     return PromptLists(
-        subjects=tuple(_once(*line) for line in lists["subjects"]),
-        styles=tuple(_once(*line) for line in lists["styles"]),
+        subjects=tuple(checked_subject(*line) for line in lists["subjects"]),
+        styles=tuple(checked_subject(*line) for line in lists["styles"]),
         editing=tuple(_edit(*line) for line in lists["editing"]),
         composition=tuple(_composed(*line) for line in lists["composition"]),
     )
@@ -77,7 +77,8 @@ def _lines(path: Path) -> list[tuple[str, str]]:
     return found
 
 
-def _once(where: str, line: str) -> str:
+def checked_subject(where: str, line: str) -> str:
+    """The prompt, if it holds [name] once; raises SettingError that begins with `where`."""
     return _counted(where, line, 1, 1)
 
 

@@ -13,7 +13,7 @@ from dreamartist_ext.evaluation.evaluate import Evaluation
 from dreamartist_ext.evaluation.eyes import Eyes
 from dreamartist_ext.evaluation.plan import Concept, Plan
 from dreamartist_ext.evaluation.prompt_lists import Edit, PromptLists
-from dreamartist_ext.evaluation_command import studio_of
+from dreamartist_ext.studio import studio_of
 
 from ..models import TEXT_WIDTH, tiny_host
 

@@ -132,8 +132,8 @@ def test_groups_are_neighbours_and_none_comes_twice():
     ("setting", "said"),
     [
         ({"seeds": ()}, "seeds must be 1 to 64, got 0"),
-        ({"guidances": ()}, "guidance must be"),
-        ({"guidances": (-1.0,)}, "guidance must be"),
+        ({"guidances": ()}, "the guidance must be"),
+        ({"guidances": (-1.0,)}, "the guidance must be"),
         ({"steps": 0}, "steps must be 1 to 500, got 0"),
         ({"strengths": (0.0,)}, "strengths must be above 0"),
     ],

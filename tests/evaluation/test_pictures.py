@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -65,3 +66,15 @@ def test_a_damaged_file_is_drawn_again(tmp_path, damage):
     path.write_bytes(path.read_bytes()[:60] if damage is None else damage)
     assert [p.tobytes() for p in album(BATCH)] == [p.tobytes() for p in whole]
     assert len(artist.drawn) == 2
+
+
+def test_the_oldest_are_forgotten(tmp_path):
+    album = Album(tmp_path, "model", Artist())
+    batches = [replace(BATCH, steps=steps) for steps in range(1, 5)]
+    for age, batch in enumerate(batches):
+        before = set(tmp_path.rglob("*.png"))
+        album(batch)
+        (path,) = set(tmp_path.rglob("*.png")) - before
+        os.utime(path, (age, age))
+    album.forget_oldest(2)
+    assert [album.missing(batch) for batch in batches] == [3, 3, 0, 0]
