@@ -10,6 +10,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from .engine.data import load_picture
 from .engine.errors import FileError, SettingError
 from .evaluation.clip import ClipNet
 from .evaluation.evaluate import Evaluation
@@ -59,15 +60,15 @@ def evaluate(
     drawn = Plan(lists, judges_styles=is_embedded, **plan)
     files = files_of(targets, embeddings)
     given = References.parse(references)
-    found = [given.find(each, len(files) == 1) for each in files]
+    found = [load_picture(given.find(each, len(files) == 1)) for each in files]
     words = words_by_name(plain_words)
     eyes = Eyes(FeatureNet(), ClipNet(*clip) if clip else None)
     quiet_libraries()
     host = load_host(*loading)
     side = host.picture_size
     concepts = [
-        concept_of(each, path, side, words.get(each.name.lower(), words.get("", "")))
-        for each, path in zip(files, found, strict=True)
+        concept_of(each, picture, side, words.get(each.name.lower(), words.get("", "")))
+        for each, picture in zip(files, found, strict=True)
     ]
     for concept in concepts:
         check_widths(concept.pair, host.widths, host.name)

@@ -108,11 +108,10 @@ def names_in(folder: Path) -> list[str]:
     return sorted(stems - halves | lone)
 
 
-def concept_of(files: RunFiles, reference: Path, side: int, plain_word: str = "") -> Concept:
+def concept_of(files: RunFiles, reference: Image.Image, side: int, plain_word: str = "") -> Concept:
     """A pair with all that is known of it. `side`: pixels of the model's pictures."""
     pair = load_pair(files.out, files.name)
-    picture = fit(load_picture(reference), side, side)
-    return Concept(pair, picture, plain_word or start_word(pair), checks_of(files))
+    return Concept(pair, fit(reference, side, side), plain_word or start_word(pair), checks_of(files))
 
 
 def check_widths(pair: EmbeddingPair, widths: dict[str, int], model: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -49,11 +50,18 @@ def load_lists(folder: Path) -> PromptLists:
     lists = {kind: _lines(folder / f"{kind}.txt") for kind in KINDS}
     if not any(lists.values()):
         raise FileError(f"there is no list of prompts in {folder}; copy the shipped ones with --write-prompts.")
+    return checked_lists(lists)
+
+
+def checked_lists(lists: Mapping[str, Sequence[tuple[str, str]]]) -> PromptLists:
+    """lists: by kind, (where it stands, the prompt); raises SettingError that begins with where."""
+    if unknown := sorted(set(lists) - set(KINDS)):
+        raise SettingError(f"prompts are {', '.join(KINDS)}, got {unknown[0][:40]!r}.")
     return PromptLists(
-        subjects=tuple(checked_subject(*line) for line in lists["subjects"]),
-        styles=tuple(checked_subject(*line) for line in lists["styles"]),
-        editing=tuple(_edit(*line) for line in lists["editing"]),
-        composition=tuple(_composed(*line) for line in lists["composition"]),
+        subjects=tuple(checked_subject(*line) for line in lists.get("subjects", ())),
+        styles=tuple(checked_subject(*line) for line in lists.get("styles", ())),
+        editing=tuple(_edit(*line) for line in lists.get("editing", ())),
+        composition=tuple(_composed(*line) for line in lists.get("composition", ())),
     )
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from weakref import WeakKeyDictionary
 
 from ..engine.embedding import EmbeddingPair, check_name, negative_name
 from ..engine.errors import DreamArtistError, SettingError, StoppedError
@@ -204,10 +205,17 @@ class Comparer:
         self.desk.use_step(comparison.name, step)
         return comparison.name
 
+    def begin(self, comparison: Comparison) -> threading.Thread:
+        """Draw in a thread of its own."""
+        name = f"dreamartist compares {comparison.name}"
+        thread = threading.Thread(target=self.run, args=(comparison,), name=name, daemon=True)
+        thread.start()
+        return thread
 
-def in_background(comparer: Comparer, comparison: Comparison) -> threading.Thread:
-    """Draw in a thread of its own."""
-    name = f"dreamartist compares {comparison.name}"
-    thread = threading.Thread(target=comparer.run, args=(comparison,), name=name, daemon=True)
-    thread.start()
-    return thread
+
+_comparers: WeakKeyDictionary[Desk, Comparer] = WeakKeyDictionary()
+
+
+def comparer_of(desk: Desk) -> Comparer:
+    """The desk's own: the page and the API see the same comparison."""
+    return _comparers.setdefault(desk, Comparer(desk))

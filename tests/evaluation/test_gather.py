@@ -70,16 +70,15 @@ def test_references_by_name_in_a_folder_alone_and_beside_the_training(embeddings
         a_picture("green").save(folder / f"{name}.png")
     assert References.parse([str(folder)]).find(files, False) == folder / "MyCat.png"
     assert References.parse([str(folder), f"mycat={single}"]).find(files, False) == single
-    concept = concept_of(files, single, 64)
+    concept = concept_of(files, a_picture("blue"), 64)
     assert list(other_pictures(References.parse([str(folder)]), [concept], 64)) == ["owl"]
 
 
-def test_the_plain_word_is_what_the_training_started_from(embeddings, tmp_path):
-    picture = tmp_path / "photo.png"
-    a_picture("red").save(picture)
-    assert concept_of(RunFiles(embeddings, "mycat"), picture, 64).plain_word == "cat"
-    assert concept_of(RunFiles(embeddings, "mydog"), picture, 64).plain_word == "thing"
-    assert concept_of(RunFiles(embeddings, "mydog"), picture, 64, "dog").plain_word == "dog"
+def test_the_plain_word_is_what_the_training_started_from(embeddings):
+    def word_of(name, *given):
+        return concept_of(RunFiles(embeddings, name), a_picture("red"), 64, *given).plain_word
+
+    assert [word_of("mycat"), word_of("mydog"), word_of("mydog", "dog")] == ["cat", "thing", "dog"]
 
 
 @pytest.mark.parametrize("folder", [EMBEDDED, GENERAL])

@@ -133,18 +133,19 @@ def test_an_error_while_drawing_is_said_and_leaves_the_model_free(comparer, plac
 
 
 def test_the_page_follows_and_sends_only_what_changed(comparer):
-    actions = ComparisonActions(comparer)
+    actions = ComparisonActions(comparer.desk)
+    comparer = actions.comparer
     assert actions.compare("mycat", What.STEPS.value, "a [name]\n\n", 1, 5, 2) == ""
     deadline = time.monotonic() + 60
     while not comparer.current.is_over:
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    grid, steps, row, seen = actions.refresh({})
+    grid, steps, row, *_, seen = actions.refresh({})
     assert grid.count("<img") == 2
     assert steps["choices"] == ["10", "20"]
     assert row["visible"]
     nothing = actions.refresh(seen)
-    assert nothing[:3] == [gr.update()] * 3
+    assert nothing[:5] == [gr.update()] * 5
     assert "is now the pair of step 20" in actions.use("20")
     assert "dreamartist-error" in actions.use(None)
     assert "dreamartist-error" in actions.compare("", What.WAYS.value, "a [name]", 1, 5, 2)
