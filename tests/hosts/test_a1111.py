@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from dreamartist_ext.engine.errors import ModelError
-from dreamartist_ext.hosts.a1111 import check_trainable, placements, put_back
+from dreamartist_ext.hosts.a1111_families import check_trainable
+from dreamartist_ext.hosts.a1111_session import placements, put_back
 
 
 def test_where_every_tensor_is_and_how_it_gets_back():
