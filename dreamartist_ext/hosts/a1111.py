@@ -8,7 +8,7 @@ can be imported without it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from typing import Any
 
 import torch
@@ -16,19 +16,20 @@ from torch import Tensor
 
 from ..engine.errors import ModelError, SettingError
 from ..engine.host import Cond, Vectors
+from .a1111_embeddings import embedding_database, found_first, live_embedding
 from .a1111_families import (
     check_trainable,
     encoded,
     full_precision,
     input_channels,
     is_sdxl,
-    live_embedding,
     model_input,
     picture_size,
     posterior_mean,
     schedule_of,
     settings_text,
     text_encoders,
+    vocabulary,
 )
 from .a1111_session import differentiable_attention, no_networks, one_device, plain_emphasis, random_state
 from .checkpointing import checkpointed
@@ -169,13 +170,16 @@ class WebUIHost:
 
     def encode_prompts(self, prompts: Sequence[str]) -> Cond:
         """Hidden states (B, 77 n, width), n the chunks of the longest prompt; SDXL: a dict with the pooled vector of
-        the first chunk too. Equal prompts are encoded once."""
+        the first chunk too. Equal prompts are encoded once.
+
+        Another thread may read the embeddings folder again at any moment: the live vectors are found all the same.
+        """
         from modules import devices
 
         self.check_loaded()
         self._register_again()
         unique = list(dict.fromkeys(prompts))
-        with devices.autocast(), plain_emphasis():
+        with devices.autocast(), plain_emphasis(), found_first(self.model, self._live):
             cond = encoded(self.model, unique)
         return chosen(cond, [unique.index(prompt) for prompt in prompts])
 
@@ -199,6 +203,11 @@ class WebUIHost:
             spread = rows[[i * len(rows) // count for i in range(count)]]
             vectors[key] = spread.float().to(self.device).clone()
         return vectors
+
+    @torch.no_grad()
+    def mean_norms(self) -> dict[str, float]:
+        encoders = text_encoders(self.model).items()
+        return {key: float(vocabulary(encoder).weight.float().norm(dim=1).mean()) for key, encoder in encoders}
 
     def bind(self, embeddings: Mapping[str, Vectors]) -> AbstractContextManager[None]:
         """The names are found by the WebUI's own look-up, in its own database; what was there before comes back."""
@@ -229,27 +238,5 @@ class WebUIHost:
         database = embedding_database()
         for name, embedding in self._live.items():
             if database.word_embeddings.get(name) is not embedding:
-                database.register_embedding_by_name(embedding, self.model, name)
-
-
-def embedding_database() -> Any:
-    from modules import sd_hijack
-
-    return sd_hijack.model_hijack.embedding_db
-
-
-def forget_cached_conditionings() -> None:
-    """The WebUI's caches know prompts by their text, not by what their embeddings hold."""
-    from modules import processing
-
-    kinds = (processing.StableDiffusionProcessing, processing.StableDiffusionProcessingTxt2Img)
-    for kind in kinds:
-        for cache in ("cached_c", "cached_uc", "cached_hr_c", "cached_hr_uc"):
-            if hasattr(kind, cache):
-                setattr(kind, cache, [None, None])
-
-
-def reload_embeddings() -> None:
-    """Let the WebUI see the files that are in its embeddings folder now; needs a loaded checkpoint."""
-    embedding_database().load_textual_inversion_embeddings(force_reload=True)
-    forget_cached_conditionings()
+                with suppress(KeyError):  # of a look-up that another thread has just emptied
+                    database.register_embedding_by_name(embedding, self.model, name)

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..engine.errors import ModelError
-from ..engine.host import Cond, Vectors
+from ..engine.host import Cond
 from ..engine.noise import NoiseSchedule, PredictionType
 from .families import EDIT_CHANNELS, ENCODER, ENCODER_G, ENCODER_L, INPAINTING_CHANNELS, PLAIN_CHANNELS
 
@@ -57,6 +57,11 @@ def text_encoders(model: Any) -> dict[str, Any]:
         return {ENCODER: model.cond_stage_model}
     encoders = [e for e in model.conditioner.embedders if hasattr(e, "encode_embedding_init_text")]
     return dict(zip((ENCODER_L, ENCODER_G), encoders, strict=True))
+
+
+def vocabulary(encoder: nn.Module) -> nn.Embedding:
+    """The token vectors: wrapped by the WebUI, at a place of its own in each family; positions are far fewer."""
+    return max((m for m in encoder.modules() if isinstance(m, nn.Embedding)), key=lambda m: m.num_embeddings)
 
 
 def encoded(model: Any, prompts: Sequence[str]) -> Cond:
@@ -137,16 +142,6 @@ def settings_text(model: Any) -> str:
     if is_sdxl(model) and (opts.sdxl_crop_top or opts.sdxl_crop_left):
         parts.append(f"crop {opts.sdxl_crop_top} {opts.sdxl_crop_left}")
     return "".join(f" {part}" for part in parts)
-
-
-def live_embedding(name: str, vectors: Vectors) -> Any:
-    """vectors in training, by text encoder -> what the WebUI's database holds"""
-    from modules.textual_inversion.textual_inversion import Embedding
-
-    embedding = Embedding(vectors[ENCODER] if set(vectors) == {ENCODER} else dict(vectors), name)
-    embedding.vectors = len(next(iter(vectors.values())))
-    embedding.shape = sum(v.shape[1] for v in vectors.values())
-    return embedding
 
 
 @contextmanager

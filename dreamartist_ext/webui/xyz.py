@@ -17,8 +17,7 @@ from ..engine.embedding import EmbeddingPair
 from ..engine.errors import SettingError
 from ..engine.run import RunFiles
 from ..engine.storage import embedding_files, load_pair
-from ..hosts.a1111 import embedding_database
-from ..hosts.a1111_families import live_embedding
+from ..hosts.a1111_embeddings import embedding_database, live_embedding
 
 PAIR, POSITIVE_ONLY = "pair", "positive only"
 STRENGTH = "dreamartist_strength"  # attribute of `p` that the prompt hook takes before its own
