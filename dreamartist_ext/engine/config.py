@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from dataclasses import Field, asdict, dataclass, field, fields
 from typing import Any, get_type_hints
 
-from .data import check_templates
 from .embedding import MAX_VECTORS, check_name
 from .errors import SettingError
 from .guidance import Guidance
 from .learning_rate import RateSchedule
+from .picture_files import parse_colour
+from .prompts import CaptionWays, check_templates
 
 
 def option(
@@ -25,10 +26,11 @@ def option(
     least: float | None = None,
     most: float | None = None,
     above: float | None = None,
+    choices: tuple[str, ...] = (),
 ) -> Any:
-    """A field with what a user interface needs: label, one line of help, group, unit and range."""
+    """A field with what a user interface needs: label, one line of help, group, unit, and its range or choices."""
     about = {"label": label, "help": help, "group": group, "unit": unit, "least": least, "most": most, "above": above}
-    return field(default=default, metadata=about)
+    return field(default=default, metadata={**about, "choices": choices})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +64,17 @@ class TrainConfig:
     negative_template: str = option(
         "[name]", "Negative prompts", "The same for the negative; [name] is the negative's word.", "prompts"
     )
+    filewords_positive_only: bool = option(
+        False, "Captions in the positive only", "Leave [filewords] out of the negative prompts.", "prompts"
+    )
+    caption_dropout: float = option(
+        0.0, "Caption drop-out", "Share of samples without their [filewords].", "prompts", least=0, most=1
+    )
+    tag_dropout: float = option(
+        0.0, "Tag drop-out", "Share of the tags in [filewords] that are left out.", "prompts", least=0, most=1
+    )
+    shuffle_tags: bool = option(False, "Shuffle tags", "The tags of [filewords] in another order each time.", "prompts")
+    tag_separator: str = option(",", "Tag separator", "What stands between the tags of a caption.", "prompts")
     steps: int = option(1000, "Steps", "Optimizer steps.", "training", least=1, most=1_000_000)
     batch_size: int = option(1, "Batch size", "Noisy copies per forward pass.", "training", least=1, most=256)
     accumulation: int = option(
@@ -103,7 +116,50 @@ class TrainConfig:
     weight_decay: float = option(0.0, "Weight decay", "AdamW's decoupled weight decay.", "optimizer", least=0, most=1)
     width: int = option(0, "Width", "0 takes the model's own size.", "picture", "pixels", least=0, most=4096)
     height: int = option(0, "Height", "0 takes the model's own size.", "picture", "pixels", least=0, most=4096)
+    fit: str = option(
+        "crop",
+        "Fit",
+        "crop: the middle at width x height; bucket: nearly all of each picture, at sizes of its own proportions; "
+        "pad: all of it, with an edge that is ignored.",
+        "picture",
+        choices=("crop", "bucket", "pad"),
+    )
+    background: str = option(
+        "white", "Background", "What transparent pictures are laid on: a colour's name, or #rrggbb.", "picture"
+    )
+    transparency_as_mask: bool = option(
+        False, "Transparency as mask", "Ignore what is transparent in a picture.", "picture"
+    )
+    mirror: bool = option(
+        False, "Mirror", "Learn from every picture's mirror image too, in half of its views.", "picture"
+    )
+    random_crop: float = option(
+        0.0,
+        "Random crop",
+        "Up to this share of each side is cut off, elsewhere in each view but the first.",
+        "picture",
+        least=0,
+        most=0.5,
+    )
+    views: int = option(
+        4, "Views", "Of each picture, where mirror or random_crop makes them differ.", "picture", least=1, most=64
+    )
+    latent_sampling: str = option(
+        "mean",
+        "Latent sampling",
+        "mean: what the VAE finds most likely; once: one sample of it per picture; each: a new one every time.",
+        "picture",
+        choices=("mean", "once", "each"),
+    )
     use_mask: bool = option(True, "Use the mask", "Weigh by NAME_att.png, where one lies beside NAME.png.", "picture")
+    spread_mask: float = option(
+        0.0,
+        "Spread the mask",
+        "How far painted spots spread to what belongs to them, by the VAE's self-attention; 0 is off, 1 is all.",
+        "picture",
+        least=0,
+        most=1,
+    )
     seed: int = option(0, "Seed", "The same seed gives the same files.", "training", least=0, most=2**63 - 1)
     save_every: int = option(
         100, "Save every", "Steps between snapshots; 0 saves at the end.", "saving", "steps", least=0, most=1_000_000
@@ -116,6 +172,9 @@ class TrainConfig:
         for field_name in ("template", "negative_template"):
             check_templates(_split(getattr(self, field_name)), field_name)
         Guidance.parse(self.guidance)
+        parse_colour(self.background)
+        if not self.tag_separator:
+            raise SettingError("tag_separator must not be empty.")
         _check_word(self.name, (*self.templates, *self.negative_templates))
         RateSchedule.parse(self.learning_rate)
         for side in ("width", "height"):
@@ -125,6 +184,15 @@ class TrainConfig:
     @property
     def templates(self) -> tuple[str, ...]:
         return _split(self.template)
+
+    @property
+    def caption_ways(self) -> CaptionWays:
+        return CaptionWays(self.caption_dropout, self.tag_dropout, self.shuffle_tags, self.tag_separator)
+
+    @property
+    def weighs(self) -> bool:
+        """Whether some part of a picture may count more than another."""
+        return self.use_mask or self.transparency_as_mask or self.fit == "pad"
 
     @property
     def negative_templates(self) -> tuple[str, ...]:
@@ -196,6 +264,8 @@ def _check(item: Field, value: Any) -> None:
         raise _wrong_kind(item, value)
     if kind is str and not value.isprintable():
         raise SettingError(f"{item.name} must be one line of plain text, got {_shown(value)}.")
+    if (choices := item.metadata["choices"]) and value not in choices:
+        raise SettingError(f"{item.name} must be one of {', '.join(choices)}, got {_shown(value)}.")
     if kind in (int, float):
         _check_range(item, value)
 

@@ -109,6 +109,7 @@ def run_to_files(
     Raises FileError when a file cannot be written; the one before it is then still whole.
     """
     config = training.config
+    training.scratch = files.folder
     training.pair.provenance = {"settings": config.to_json(), **(provenance or {})}
     remove_abandoned(files.out, files.name)
     remove_abandoned(files.folder, "snapshot")

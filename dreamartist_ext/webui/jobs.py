@@ -24,7 +24,7 @@ from .. import __version__
 from ..engine import preview
 from ..engine.check_loss import CheckLoss
 from ..engine.config import TrainConfig
-from ..engine.data import MASK_SUFFIX, TrainingPicture, find_mask, load_picture, load_pictures
+from ..engine.data import MASK_SUFFIX, TrainingPicture, find_mask, load_picture, open_pictures
 from ..engine.embedding import check_name, negative_name
 from ..engine.errors import DreamArtistError, FileError, SettingError, TrainingError
 from ..engine.run import RunFiles, is_out_of_memory, run_to_files
@@ -258,15 +258,8 @@ class Desk:
         host = self.workplace.host()
         config, files = job.config, job.files
         resumed = job.step > 0
-        size = host.picture_size
-        captioned = "[filewords]" in config.template + config.negative_template
-        pictures = load_pictures(
-            kept_pictures(files, KEPT if resumed else STAGED),
-            config.width or size,
-            config.height or size,
-            config.use_mask,
-            captioned,
-        )
+        kept = kept_pictures(files, KEPT if resumed else STAGED)
+        pictures = open_pictures(kept, config, host.picture_size, host.size_unit)
         training = Training(host, config, pictures)
         if resumed:
             training.restore(load_snapshot(files.snapshot))
@@ -457,9 +450,8 @@ def kept_pictures(files: RunFiles, folder_name: str = "pictures") -> list[Path]:
 
 def draw_row(training: Training) -> PreviewRow:
     """Pictures of the training as it is, one at a time; call it where the training's session is open."""
-    latents, _ = training.encoded()
     name = training.config.name
-    shape = latents.shape[1], latents.shape[2], latents.shape[3]
+    shape = (training.encoded().latents([0]).shape[1], *training.encoded().sizes[0])
     rows = []
     for negative in ([negative_name(name)] if training.pair.negative else []) + [""]:
         drawn = (

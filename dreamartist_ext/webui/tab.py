@@ -186,6 +186,8 @@ def component_for(item: Field, value: Any) -> Any:
     kind = field_type(item)
     if kind is bool:
         return gr.Checkbox(value=value, **common)
+    if about["choices"]:
+        return gr.Dropdown(choices=list(about["choices"]), value=value, **common)
     if kind is str:
         return gr.Textbox(value=value, max_lines=1, **common)
     return gr.Number(value=value, precision=0 if kind is int else None, **common)
