@@ -9,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from ..engine.atomic import finish_interrupted
 from ..engine.embedding import EmbeddingPair, negative_name
 from ..engine.errors import ModelError
 from ..engine.host import Vectors
@@ -32,6 +33,7 @@ class LearnedPrompt:
 
 def with_learned_words(host: DiffusersHost, folder: Path, prompt: str, negative_prompt: str) -> LearnedPrompt:
     """Find the folder's words in both prompts and add the negatives of those in the positive one, once."""
+    finish_interrupted(folder)
     pairs = {}
     for name in _mentioned(host, folder, f"{prompt} {negative_prompt}"):
         pair = load_pair(folder, name)
