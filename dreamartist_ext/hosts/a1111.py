@@ -8,7 +8,7 @@ can be imported without it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import Any
 
 import torch
@@ -20,17 +20,16 @@ from .a1111_embeddings import embedding_database, found_first, live_embedding
 from .a1111_families import (
     check_trainable,
     encoded,
-    full_precision,
     input_channels,
     is_sdxl,
     model_input,
     picture_size,
-    posterior_mean,
     schedule_of,
     settings_text,
     text_encoders,
     vocabulary,
 )
+from .a1111_first_stage import attention_inputs, decoded, latent_distribution
 from .a1111_session import differentiable_attention, no_networks, one_device, plain_emphasis, random_state
 from .checkpointing import checkpointed
 from .conditioning import chosen, joined, zeroed
@@ -57,6 +56,7 @@ class WebUIHost:
         check_trainable(self.model)
         self.device = devices.device
         self.schedule = schedule_of(self.model, self.device)
+        self.size_unit = 64  # pixels: the U-Net halves its latents three times
         self.picture_size = picture_size(self.model)
         self._is_inpainting = input_channels(self.model) == INPAINTING_CHANNELS
         self._context = InpaintingContext(self.encode_images, FACTOR)
@@ -124,38 +124,20 @@ class WebUIHost:
 
     @torch.no_grad()
     def encode_images(self, pixels: Tensor) -> Tensor:
-        """Raises ModelError for a VAE that gives no numbers, which SDXL's own does in half precision."""
+        return self.encode_posterior(pixels)[0]
+
+    @torch.no_grad()
+    def encode_posterior(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         self.check_loaded()
-        latents = self._first_stage_mean(pixels)
-        if not torch.isfinite(latents).all():
-            with full_precision(self.model.first_stage_model):
-                latents = self._first_stage_mean(pixels)
-        if not torch.isfinite(latents).all():
-            raise ModelError(f"the VAE of {self.name} gives no finite numbers for this picture; choose another VAE.")
-        return latents * self.model.scale_factor
+        return latent_distribution(self.model, pixels)
 
-    def _first_stage_mean(self, pixels: Tensor) -> Tensor:
-        from modules import devices
-
-        kind = next(self.model.first_stage_model.parameters()).dtype
-        mean = posterior_mean() if is_sdxl(self.model) else nullcontext()
-        with devices.autocast(disable=kind == torch.float32), mean:
-            found = self.model.first_stage_model.encode(pixels.to(self.device, kind))
-        return (found if isinstance(found, Tensor) else found.mode()).float()
+    @torch.no_grad()
+    def attention_features(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        self.check_loaded()
+        return attention_inputs(self.model, pixels)
 
     def decode_latents(self, latents: Tensor) -> Tensor:
-        pixels = self._first_stage_decoded(latents)
-        if not torch.is_grad_enabled() and not torch.isfinite(pixels).all():
-            with full_precision(self.model.first_stage_model):
-                pixels = self._first_stage_decoded(latents)
-        return pixels
-
-    def _first_stage_decoded(self, latents: Tensor) -> Tensor:
-        from modules import devices
-
-        kind = next(self.model.first_stage_model.parameters()).dtype
-        with devices.autocast(disable=kind == torch.float32):
-            return self.model.first_stage_model.decode((latents / self.model.scale_factor).to(kind)).float()
+        return decoded(self.model, latents)
 
     def predict(self, noisy_latents: Tensor, timesteps: Tensor, cond: Cond) -> Tensor:
         from modules import devices

@@ -1,12 +1,11 @@
-"""How the families differ in AUTOMATIC1111: encoders, conditioning, schedule and first stage of the loaded model.
+"""How the families differ in AUTOMATIC1111: encoders, conditioning and schedule of the loaded model.
 
 The WebUI's modules are imported inside functions, so that this file can be imported without it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -142,27 +141,3 @@ def settings_text(model: Any) -> str:
     if is_sdxl(model) and (opts.sdxl_crop_top or opts.sdxl_crop_left):
         parts.append(f"crop {opts.sdxl_crop_top} {opts.sdxl_crop_left}")
     return "".join(f" {part}" for part in parts)
-
-
-@contextmanager
-def posterior_mean() -> Iterator[None]:
-    """SDXL's first stage gives a random sample of the latents; inside, it gives their mean."""
-    from sgm.modules.distributions.distributions import DiagonalGaussianDistribution
-
-    before = DiagonalGaussianDistribution.sample
-    DiagonalGaussianDistribution.sample = DiagonalGaussianDistribution.mode
-    try:
-        yield
-    finally:
-        DiagonalGaussianDistribution.sample = before
-
-
-@contextmanager
-def full_precision(module: Any) -> Iterator[None]:
-    """The module's weights in 32 bits; halves come back to the bit."""
-    before = next(module.parameters()).dtype
-    module.to(torch.float32)
-    try:
-        yield
-    finally:
-        module.to(before)
