@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageOps
 
-from ..engine.data import MASK_SUFFIX, fit, load_picture
+from ..engine.data import MASK_SUFFIX, load_picture
 from ..engine.embedding import NEGATIVE_SUFFIX, EmbeddingPair
 from ..engine.errors import DreamArtistError, FileError, SettingError
 from ..engine.host import Vectors
@@ -111,7 +111,7 @@ def names_in(folder: Path) -> list[str]:
 def concept_of(files: RunFiles, reference: Image.Image, side: int, plain_word: str = "") -> Concept:
     """A pair with all that is known of it. `side`: pixels of the model's pictures."""
     pair = load_pair(files.out, files.name)
-    return Concept(pair, fit(reference, side, side), plain_word or start_word(pair), checks_of(files))
+    return Concept(pair, square(reference, side), plain_word or start_word(pair), checks_of(files))
 
 
 def check_widths(pair: EmbeddingPair, widths: dict[str, int], model: str) -> None:
@@ -144,4 +144,9 @@ def other_pictures(references: References, concepts: Sequence[Concept], side: in
     """Pictures in the reference folders that no pair was learned from: more to tell things apart from."""
     names = {concept.name.lower() for concept in concepts}
     paths = [path for path in references.in_folders() if path.stem.lower() not in names]
-    return {path.stem: fit(load_picture(path), side, side) for path in paths}
+    return {path.stem: square(load_picture(path), side) for path in paths}
+
+
+def square(picture: Image.Image, side: int) -> Image.Image:
+    """The middle of the picture, as a training sees it."""
+    return ImageOps.fit(picture, (side, side), Image.Resampling.LANCZOS)
