@@ -90,7 +90,14 @@ class Actions:
             self.desk.discard(choice)
         except DreamArtistError as error:
             return message_html(sentence(error), "error")
-        return message_html(f"The unfinished training of {choice} was discarded.")
+        return message_html(f"The unfinished training of {choice} is in the trash.")
+
+    def undo_discard(self) -> str:
+        try:
+            name = self.desk.undo_discard()
+        except DreamArtistError as error:
+            return message_html(sentence(error), "error")
+        return message_html(f"The training of {name} is back, among the unfinished ones.", "good")
 
     def ask(self, what: Ask) -> str:
         job = self.desk.job
@@ -120,7 +127,8 @@ class Actions:
         return message_html(text)
 
     def refresh(self, seen: Any) -> list[Any]:
-        """Progress, curve, previews, steps to choose from and their row, unfinished ones, what this page has seen."""
+        """Progress, curve, previews, steps to choose from and their row, unfinished ones, whether there is a Discard to
+        undo, what this page has seen."""
         job = self.desk.job
         state = shown_state(job, self.desk)
         before = seen if isinstance(seen, dict) else {}
@@ -132,6 +140,7 @@ class Actions:
             steps_choice(job) if "steps" in changed else NOTHING,
             gr.update(visible=bool(steps_to_choose(job))) if "steps" in changed else NOTHING,
             unfinished_choice(self.desk) if "unfinished" in changed else NOTHING,
+            gr.update(visible=bool(self.desk.thrown)) if "thrown" in changed else NOTHING,
             state,
         ]
 
@@ -140,7 +149,8 @@ def shown_state(job: Job | None, desk: Desk) -> dict[str, Any]:
     """What each part of the page depends on."""
     unfinished = [list(item) for item in desk.unfinished()] if job is None or job.is_over else []
     if job is None:
-        return {"progress": 0, "curve": 0, "previews": 0, "steps": 0, "unfinished": unfinished}
+        nothing = dict.fromkeys(("progress", "curve", "previews", "steps"), 0)
+        return {**nothing, "unfinished": unfinished, "thrown": desk.thrown}
     identity = [job.name, job.created]
     return {
         "progress": [*identity, job.status.value, job.step, str(job.asked), job.message],
@@ -148,6 +158,7 @@ def shown_state(job: Job | None, desk: Desk) -> dict[str, Any]:
         "previews": [*identity, len(job.previews), job.best_step],
         "steps": [*identity, len(job.checks), job.best_step, job.used_step, job.status.value],
         "unfinished": unfinished,
+        "thrown": desk.thrown,
     }
 
 
@@ -253,6 +264,7 @@ def build_training(desk: Desk, use_label: str) -> None:
                 stop = gr.Button("Stop, keep best", elem_id="dreamartist_stop")
                 pause = gr.Button("Pause", elem_id="dreamartist_pause")
                 discard = gr.Button("Discard", elem_id="dreamartist_discard")
+            undo = gr.Button("Undo Discard", visible=False, elem_id="dreamartist_undo")
             use = gr.Button(use_label, elem_id="dreamartist_use")
             curve = gr.HTML(elem_id="dreamartist_curve")
             shown = gr.HTML(elem_id="dreamartist_previews")
@@ -282,4 +294,6 @@ def build_training(desk: Desk, use_label: str) -> None:
     on(resume.click, actions.resume, [unfinished], [says])
     on(keep.click, actions.keep, [unfinished], [says])
     on(forget.click, actions.discard, [unfinished], [says])
-    on(refresh.click, actions.refresh, [seen], [live, curve, shown, step, steps_row, unfinished, seen], queue=False)
+    on(undo.click, actions.undo_discard, [], [says])
+    shown_parts = [live, curve, shown, step, steps_row, unfinished, undo, seen]
+    on(refresh.click, actions.refresh, [seen], shown_parts, queue=False)

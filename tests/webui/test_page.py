@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 PICTURE = ROOT / "dreamartist_ext" / "assets" / "samples" / "teapot.png"
 SHOTS = os.environ.get("DREAMARTIST_SHOTS")  # a folder, to keep the pictures of every state
 SHOT_STEPS = int(os.environ.get("DREAMARTIST_SHOT_STEPS", "4"))  # more make a picture for the README
+SERVER_PYTHON = os.environ.get("DREAMARTIST_SERVER_PYTHON", sys.executable)  # with another gradio, say
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
 WAIT = 40_000  # milliseconds
 
@@ -54,7 +55,7 @@ def served(tmp_path_factory):
     folder, port = tmp_path_factory.mktemp("served"), free_port()
     with (folder / "log.txt").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "dreamartist_ext", "serve", "--port", str(port)],
+            [SERVER_PYTHON, "-m", "dreamartist_ext", "serve", "--port", str(port)],
             cwd=folder,
             env=os.environ | {"PYTHONPATH": str(ROOT), "no_proxy": "127.0.0.1"},
             stdout=log,
