@@ -30,7 +30,7 @@ def message_html(text: str, kind: str = "info") -> str:
 
 def progress_html(job: Job | None) -> str:
     if job is None:
-        return message_html("Nothing is being trained.")
+        return message_html("Nothing is being trained. Time left, loss and pictures of a training show here.")
     steps = job.config.steps
     share = 100 * job.step / steps
     bar = (

@@ -102,7 +102,7 @@ def test_adetailers_own_choice_of_scripts_leaves_us_out(webui):
     assert drawn(webui, "a tree", "x", OFF, ADetailer=detailed(ad_prompt="dog2"))[0] == hooked
 
 
-def tiled(webui, **region):
+def tiled(webui, region):
     """MultiDiffusion's arguments as its page begins, with tiles small enough for a small picture."""
     [script] = [
         each
@@ -114,13 +114,13 @@ def tiled(webui, **region):
     args[6:10] = [16, 16, 4, 4]  # tile width and height, overlap (all in latents), tiles at once
     if region:
         args[18:20] = True, True  # control of regions, with a background
-        args[21:30] = [True, 0.0, 0.0, 0.6, 1.0, region["prompt"], region["negative"], "Background", 0.2]
-        args[30] = 5
+        args[21:31] = [True, 0.0, 0.0, 0.6, 1.0, *region, "Background", 0.2, 5]
     return args
 
 
-def wide(webui, prompt, negative, ours=None, **region):
-    scripts = (ours or {}).get("alwayson_scripts", {}) | {"Tiled Diffusion": {"args": tiled(webui, **region)}}
+def wide(webui, prompt, negative, ours=None, region=()):
+    """`region`: a positive and a negative prompt for the left part, or nothing."""
+    scripts = (ours or {}).get("alwayson_scripts", {}) | {"Tiled Diffusion": {"args": tiled(webui, region)}}
     return webui.picture(prompt, negative, width=256, height=128, alwayson_scripts=scripts)
 
 
@@ -135,20 +135,20 @@ def test_multidiffusions_tiles_have_the_negative(webui):
 
 
 def test_multidiffusions_regions_have_the_negative_of_the_prompt(webui):
-    region = {"prompt": "a red heart", "negative": "y"}
-    hooked, infotext = wide(webui, "cat1", "x", **region)
+    region = ("a red heart", "y")
+    hooked, infotext = wide(webui, "cat1", "x", region=region)
     assert negative_of(infotext) == "x, cat1-neg"
-    assert wide(webui, "cat1", "x, cat1-neg", OFF, **region)[0] == hooked
-    assert wide(webui, "cat1", "x", OFF, **region)[0] != hooked
+    assert wide(webui, "cat1", "x, cat1-neg", OFF, region=region)[0] == hooked
+    assert wide(webui, "cat1", "x", OFF, region=region)[0] != hooked
 
 
 def test_a_word_in_a_regions_own_prompt_brings_nothing(webui):
     """MultiDiffusion asks no script about it: its negative is typed by hand, as README says."""
-    region = {"prompt": "dog2", "negative": "y"}
-    hooked, infotext = wide(webui, "a tree", "x", **region)
+    region = ("dog2", "y")
+    hooked, infotext = wide(webui, "a tree", "x", region=region)
     assert negative_of(infotext) == "x"
-    assert wide(webui, "a tree", "x", OFF, **region)[0] == hooked
-    assert wide(webui, "a tree", "x", OFF, prompt="dog2", negative="y, dog2-neg")[0] != hooked
+    assert wide(webui, "a tree", "x", OFF, region=region)[0] == hooked
+    assert wide(webui, "a tree", "x", OFF, ("dog2", "y, dog2-neg"))[0] != hooked
 
 
 def test_wildcards_give_each_picture_of_a_batch_its_own(webui):
