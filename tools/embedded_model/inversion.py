@@ -16,13 +16,15 @@ from torch import Tensor
 from dreamartist_ext.engine.config import TrainConfig
 from dreamartist_ext.engine.data import load_pictures, to_pixels
 from dreamartist_ext.engine.embedding import EmbeddingPair, negative_name
+from dreamartist_ext.engine.storage import save_pair
 from dreamartist_ext.engine.trainer import Training
+from dreamartist_ext.evaluation import measures
 from dreamartist_ext.evaluation.backgrounds import nearest_background
+from dreamartist_ext.evaluation.features import FeatureNet
 from dreamartist_ext.hosts.diffusers import DiffusersHost, to_image
 from dreamartist_ext.hosts.model_files import load_host, training_defaults
 
 from . import drawings
-from .measure import FeatureNet
 
 COLOURS = ("red", "blue", "green", "yellow", "purple", "black", "pink", "orange")  # all but the reference's white
 SEEDS = 8
@@ -30,20 +32,25 @@ STEPS = 25
 CANDIDATES = 5  # plain prompts that are drawn again with all seeds
 
 
+NEARNESS = {"similarity": 1, "perceptual_distance": -1, "style_distance": -1}  # and the sign that makes more nearer
+
+
 class Judge:
-    """Feature-net similarity to the one reference."""
+    """How near pictures are to the one reference."""
 
     def __init__(self, reference: Tensor) -> None:
         self.network = FeatureNet()
-        self.reference = self.network(reference[None]).concept[0]
+        self.reference = self.network(reference[None])
 
     def __call__(self, pictures: Sequence[Image.Image]) -> dict[str, float]:
-        features = self.network(torch.stack([to_pixels(p) for p in pictures])).concept
-        distances = 1 - features @ features.T
-        count = len(features)
+        """Means over the pictures; distances are 0 for the reference itself, its similarity is 1."""
+        features = self.network(torch.stack([to_pixels(picture) for picture in pictures]))
+        reference = [layer.expand(len(pictures), -1, -1, -1) for layer in self.reference.maps]
         return {
-            "similarity": (features @ self.reference).mean().item(),
-            "diversity": (distances.sum() / (count * (count - 1))).item() if count > 1 else 0.0,
+            "similarity": float(measures.similarity(features.deep, self.reference.deep[0]).mean()),
+            "perceptual_distance": float(measures.perceptual_distance(features.maps, reference).mean()),
+            "style_distance": float(measures.style_distance(features.maps, self.reference.maps).mean()),
+            "diversity": measures.diversity(features.deep),
         }
 
 
@@ -75,16 +82,21 @@ class Vocabulary:
         self.once = dict(zip(words, draw(host, [_prompt(word) for word in words], "", 3000, guidance), strict=True))
         self.often: dict[str, list[Image.Image]] = {}
 
-    def nearest(self, judge: Judge) -> tuple[dict, list[Image.Image]]:
-        """Figures and pictures of the plain prompt that comes nearest to the reference: a user who tried every word
-        would find no better one."""
-        ranked = sorted(self.once, key=lambda word: -judge([self.once[word]])["similarity"])
-        results = []
-        for word in ranked[:CANDIDATES]:
-            if word not in self.often:
-                self.often[word] = draw(self.host, [_prompt(word)] * SEEDS, "", 1000, self.guidance)
-            results.append(({**judge(self.often[word]), "word": word}, self.often[word]))
-        return max(results, key=lambda result: result[0]["similarity"])
+    def drawn(self, word: str) -> list[Image.Image]:
+        if word not in self.often:
+            self.often[word] = draw(self.host, [_prompt(word)] * SEEDS, "", 1000, self.guidance)
+        return self.often[word]
+
+    def nearest(self, judge: Judge) -> dict[str, tuple[dict, list[Image.Image]]]:
+        """By measure: figures and pictures of the plain prompt that comes nearest to the reference. Whoever tried
+        every word, with the reference beside it, would find no nearer one."""
+        once = {word: judge([picture]) for word, picture in self.once.items()}
+        best = {}
+        for name, sign in NEARNESS.items():
+            ranked = sorted(once, key=lambda word: -sign * once[word][name])
+            results = [({**judge(self.drawn(word)), "word": word}, self.drawn(word)) for word in ranked[:CANDIDATES]]
+            best[name] = max(results, key=lambda result: sign * result[0][name])
+        return best
 
 
 def _prompt(word: str) -> str:
@@ -111,11 +123,15 @@ def measure_inversion(
         path = pictures / f"{concept}.png"
         reference = load_pictures([path], host.picture_size, host.picture_size)[0].pixels
         judge = Judge(reference)
-        best, drawn = vocabulary.nearest(judge)
-        rows.append({"concept": concept, "way": "best plain prompt", "guidance": guidances[0], **best})
-        sheet.append([to_image(reference), *drawn])
+        for name, (best, drawn) in vocabulary.nearest(judge).items():
+            rows.append({"concept": concept, "way": f"best plain prompt by {name}", "guidance": guidances[0], **best})
+            if name == "similarity":
+                sheet.append([to_image(reference), *drawn])
+        named = vocabulary.drawn(concept)
+        rows.append({"concept": concept, "way": "its own name", "guidance": guidances[0], **judge(named)})
         for way in ("pair", "plain"):
             pair = learn(host, path, replace(base, use_negative=way == "pair"))
+            save_pair(pair, out / "pairs" / f"{concept}-{way}")
             negative = negative_name(pair.name) if way == "pair" else ""
             with host.bind(pair.named()):
                 for guidance in guidances:
@@ -132,7 +148,7 @@ def summary(rows: Sequence[dict]) -> dict[str, dict[str, float]]:
     groups: dict[str, list[dict]] = {}
     for row in rows:
         groups.setdefault(f"{row['way']} {row['guidance']:g}", []).append(row)
-    names = ("similarity", "similarity_on_colours", "diversity", "colour_control")
+    names = (*NEARNESS, "similarity_on_colours", "diversity", "colour_control")
     return {
         group: {n: round(float(np.mean([m[n] for m in members])), 3) for n in names if n in members[0]}
         for group, members in groups.items()
