@@ -83,18 +83,20 @@ def train(
     if "name" not in given:
         raise SettingError('give the concept a name, for example "--name mycat".')
     from .engine.data import open_pictures
+    from .engine.prompts import with_template_files
     from .engine.run import RunFiles
     from .engine.storage import load_snapshot
     from .engine.trainer import Training
     from .hosts.model_files import load_host, quiet_libraries, training_defaults
     from .hosts.only_one import only_one
 
+    given = with_template_files(given)
     files = RunFiles(out, TrainConfig.from_mapping(given).name)
     files.check(resume, overwrite)
     snapshot = load_snapshot(files.snapshot) if resume else None
     base = json.loads(snapshot.config) if snapshot else training_defaults(model)
     config = TrainConfig.from_mapping(base | given)
-    check_pictures(pictures)
+    check_pictures(pictures, config)
     quiet_libraries()
     host = load_host(model, device, precision, clip_skip)
     training = Training(host, config, open_pictures(pictures, config, host.picture_size, host.size_unit))
@@ -104,12 +106,14 @@ def train(
         _train_with_progress(training, files, {"model": host.parts.name, "version": __version__})
 
 
-def check_pictures(pictures: tuple[Path, ...]) -> None:
-    """Refuse a bad picture before the model is loaded."""
-    from .engine.data import load_picture
+def check_pictures(paths: tuple[Path, ...], config: TrainConfig) -> None:
+    """Refuse a bad picture, or one without its caption, before the model is loaded."""
+    from .engine.data import captions_for, distinct_pictures, load_picture
 
-    for path in pictures:
+    captions = captions_for(config)
+    for path, _ in distinct_pictures(paths):
         load_picture(path)
+        captions(path)
 
 
 def _train_with_progress(training: Any, files: Any, provenance: dict[str, str]) -> None:

@@ -45,12 +45,19 @@ class TrainConfig:
     template: str = option(
         "a photo of [name]|a picture of [name]|[name]",
         "Prompts",
-        "Prompts to train with, one drawn per sample; [name] is the word, [filewords] the picture's caption.",
+        "Prompts to train with, one drawn per sample, or a .txt file with one a line; [name] is the word, [filewords] "
+        "the picture's caption.",
         "prompts",
         "separated by |",
     )
     negative_template: str = option(
         "[name]", "Negative prompts", "The same for the negative; [name] is the negative's word.", "prompts"
+    )
+    caption: str = option(
+        "",
+        "Caption",
+        "What [filewords] says of pictures that have no .txt file beside them; empty: what their file name says.",
+        "prompts",
     )
     filewords_positive_only: bool = option(
         False, "Captions in the positive only", "Leave [filewords] out of the negative prompts.", "prompts"
@@ -181,7 +188,12 @@ class TrainConfig:
         most=0.5,
     )
     views: int = option(
-        4, "Views", "Of each picture, where mirror or random_crop makes them differ.", "picture", least=1, most=64
+        4,
+        "Views",
+        "Of each picture, where mirror or random_crop makes them differ; each of them is encoded once.",
+        "picture",
+        least=1,
+        most=64,
     )
     latent_sampling: str = option(
         "mean",
@@ -229,6 +241,16 @@ class TrainConfig:
     @property
     def caption_ways(self) -> CaptionWays:
         return CaptionWays(self.caption_dropout, self.tag_dropout, self.shuffle_tags, self.tag_separator)
+
+    @property
+    def has_filewords(self) -> bool:
+        """Whether any template has a place for captions."""
+        return any("[filewords]" in template for template in (*self.templates, *self.negative_templates))
+
+    @property
+    def views_of_each(self) -> int:
+        """How many views of each picture differ."""
+        return self.views if self.mirror or self.random_crop else 1
 
     @property
     def weighs(self) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import itertools
 import logging
-import re
 import secrets
 import shutil
 import threading
@@ -25,15 +24,17 @@ from ..engine import preview
 from ..engine.atomic import finish_interrupted
 from ..engine.check_loss import CheckLoss
 from ..engine.config import TrainConfig
-from ..engine.data import MASK_SUFFIX, TrainingPicture, find_mask, load_picture, open_pictures
+from ..engine.data import TrainingPicture, open_pictures
 from ..engine.embedding import check_name, negative_name
 from ..engine.errors import DreamArtistError, FileError, SettingError, TrainingError
+from ..engine.prompts import with_template_files
 from ..engine.run import RunFiles, is_out_of_memory, run_to_files
 from ..engine.snapshot import Check
 from ..engine.storage import load_snapshot
 from ..engine.trainer import Training
 from ..hosts.only_one import only_one
 from . import thumbnails
+from .kept_pictures import KEPT, STAGED, adopt_pictures, given_pictures, keep_pictures, kept_pictures
 from .workplace import Workplace
 
 logger = logging.getLogger(__name__)
@@ -42,7 +43,6 @@ PREVIEW_STEPS = 20
 PREVIEW_GUIDANCE = 5.0
 PREVIEW_SEEDS = (1, 2, 3)
 PREVIEW_SIDE = 192  # pixels, at most: every page that looks gets all of them
-KEPT, STAGED = "pictures", "pictures.new"  # folders beside the snapshots
 KEPT_PREVIEWS = 12  # rows, and the best
 RECENT_STEPS = 20  # for the time left
 MEASURED_STEPS = 3
@@ -156,11 +156,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a training will take: seconds in all, and bytes of GPU memory (0 where there is no GPU)."""
+    """What a training will take: seconds in all, of them those before the first step, in which the views of the
+    pictures are encoded; and bytes of GPU memory (0 where there is no GPU)."""
 
     steps: int
     seconds: float
     memory: int
+    views: int
+    encoding: float
 
 
 class Desk:
@@ -187,23 +190,30 @@ class Desk:
             return str(error)
         return self.workplace.clash(name) or self.workplace.clash(negative_name(name))
 
+    def config(self, values: Mapping[str, Any]) -> TrainConfig:
+        """The settings over those that suit the model, with what template files hold; raises SettingError or
+        FileError."""
+        given = with_template_files(values, self.workplace.templates)
+        return TrainConfig.from_mapping({**self.workplace.defaults, **given})
+
     def prepare(self, values: Mapping[str, Any], pictures: Sequence[Path], overwrite: bool = False) -> Job:
         """Check everything that can be checked without the model, and keep the pictures for a later continuation.
 
         Raises SettingError, PictureError or FileError; nothing is changed then.
         """
-        config = TrainConfig.from_mapping({**self.workplace.defaults, **values})
+        config = self.config(values)
         files = self.files(config.name)
         files.check(resume=False, overwrite=overwrite)
         if clash := self.workplace.clash(config.name):
             raise SettingError(clash)
         if not pictures:
             raise SettingError("there is no picture to learn from; drop one first.")
-        for path in pictures:
-            load_picture(path)
+        given = given_pictures(pictures)
+        for picture in given:
+            picture.check(config)
         job = self._take(Job(config, files))
         try:
-            keep_pictures(files, pictures)
+            keep_pictures(files, given, config)
         except OSError as error:
             job.status = Status.FAILED
             job.message = f"The pictures could not be kept beside the training: {error.strerror or error}."
@@ -368,20 +378,25 @@ class Desk:
         self.workplace.learned()
         return best
 
-    def measure(self, values: Mapping[str, Any]) -> Estimate:
-        """Run a few steps on an empty picture and forget them; raises what a training would."""
-        config = TrainConfig.from_mapping({**self.workplace.defaults, **values})
+    def check_idle(self) -> None:
+        """Raises SettingError while a training uses the model."""
         if self.job is not None and not self.job.is_over:
-            raise SettingError(f"{self.job.name} is being trained; measure afterwards.")
+            raise SettingError(f"{self.job.name} is being trained; try again when it is over.")
+
+    def measure(self, values: Mapping[str, Any], pictures: int = 1) -> Estimate:
+        """Run a few steps on an empty picture and forget them; raises what a training would."""
+        config = self.config(values)
+        self.check_idle()
         with self.workplace.gpu(new_task()):
             host = self.workplace.host()
             size = host.picture_size
             blank = torch.zeros(3, config.height or size, config.width or size)
-            training = Training(host, config, [TrainingPicture(blank, None, "", "blank")])
+            mask = torch.full(blank.shape[1:], 128.0) if config.spread_mask else None
+            training = Training(host, config, [TrainingPicture(blank, mask, "", "blank")])
             if torch.cuda.is_available():
                 torch.cuda.reset_peak_memory_stats()
             try:
-                step, snapshot = measured(training)
+                encoding, step, snapshot = measured(training)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -391,7 +406,9 @@ class Desk:
                 ) from error
         memory = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
         snapshots = config.steps // config.save_every if config.save_every else 1
-        return Estimate(config.steps, config.steps * step + snapshots * snapshot, memory)
+        views = pictures * config.views_of_each
+        seconds = config.steps * step + snapshots * snapshot + views * encoding
+        return Estimate(config.steps, seconds, memory, views, views * encoding)
 
     def discard(self, name: str) -> None:
         """Forget a training that is not finished; an embedding of that name from before stays as it was."""
@@ -421,8 +438,12 @@ def use_step(files: RunFiles, step: int) -> None:
     thumbnails.adopt_step(files, step)
 
 
-def measured(training: Training) -> tuple[float, float]:
-    """Seconds of a step, and of the check and the previews at a snapshot."""
+def measured(training: Training) -> tuple[float, float, float]:
+    """Seconds of encoding a picture, of a step, and of the check and the previews at a snapshot."""
+    began = time.perf_counter()
+    with training.host.session():
+        training.encoded()
+    encoding = time.perf_counter() - began
     seconds = []
     with closing(training.run()) as reports:
         began = time.perf_counter()
@@ -432,7 +453,7 @@ def measured(training: Training) -> tuple[float, float]:
             began = time.perf_counter()
         CheckLoss(training)()
         draw_row(training)
-        return min(seconds), time.perf_counter() - began
+        return encoding, min(seconds), time.perf_counter() - began
 
 
 def sentence(error: BaseException) -> str:
@@ -441,40 +462,6 @@ def sentence(error: BaseException) -> str:
     first, _, rest = text.partition(" ")
     labels = {item.name: item.metadata["label"] for item in fields(TrainConfig)}
     return f"{labels[first]} {rest}" if first in labels else text[:1].upper() + text[1:]
-
-
-def keep_pictures(files: RunFiles, pictures: Sequence[Path]) -> None:
-    """Copy pictures, masks and captions beside the snapshots, so that a later continuation finds them."""
-    folder = files.folder / STAGED
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    stems = {path.stem for path in pictures}
-    # A browser's uploads come in a folder each, so that a mask does not lie beside its picture.
-    masks = {p.stem[: -len(MASK_SUFFIX)]: p for p in pictures if p.stem.endswith(MASK_SUFFIX)}
-    masks = {stem: mask for stem, mask in masks.items() if stem in stems}
-    for number, path in enumerate((p for p in pictures if p not in masks.values()), start=1):
-        stem = f"{number:03d}-{re.sub('[^A-Za-z0-9_-]+', '_', path.stem)[:40]}"
-        shutil.copyfile(path, folder / f"{stem}{path.suffix}")
-        mask, caption = masks.get(path.stem) or find_mask(path), path.with_suffix(".txt")
-        if mask:
-            shutil.copyfile(mask, folder / f"{stem}_att{mask.suffix}")
-        if caption.is_file():
-            shutil.copyfile(caption, folder / f"{stem}.txt")
-
-
-def adopt_pictures(files: RunFiles) -> None:
-    """The new training's pictures take the place of an earlier one's, whose steps are forgotten now as well."""
-    kept = files.folder / KEPT
-    shutil.rmtree(kept, ignore_errors=True)
-    (files.folder / STAGED).rename(kept)
-
-
-def kept_pictures(files: RunFiles, folder_name: str = "pictures") -> list[Path]:
-    """In the order in which they were given, without masks and captions."""
-    folder = files.folder / folder_name
-    found = [p for p in sorted(folder.glob("*")) if p.suffix != ".txt"] if folder.is_dir() else []
-    masks = {find_mask(path) for path in found}
-    return [path for path in found if path not in masks]
 
 
 def draw_row(training: Training) -> PreviewRow:

@@ -32,6 +32,7 @@ class StandaloneWorkplace:
 
     def __init__(self, embeddings: Path, model: Path | None, device: str, precision: str, clip_skip: int = 1) -> None:
         self.embeddings = embeddings
+        self.templates: Path | None = None
         self.model, self.device, self.precision, self.clip_skip = model, device, precision, clip_skip
         self.defaults: dict[str, Any] = training_defaults(model)
         self._turn = threading.Lock()

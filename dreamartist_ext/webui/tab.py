@@ -17,12 +17,15 @@ from ..engine.options import field_type
 from ..engine.presets import PRESET_HELP, PRESETS
 from .concept_tab import build_concepts
 from .gradio_compat import NOTHING, file_paths, on, paintable_picture, picture_and_paint
-from .jobs import Ask, Desk, Job, Status, in_background, sentence
-from .live_view import STYLE, curve_html, duration, message_html, previews_html, progress_html
+from .jobs import Ask, Desk, Estimate, Job, Status, in_background, sentence
+from .kept_pictures import given_pictures
+from .live_view import STYLE, curve_html, duration, masks_html, message_html, previews_html, progress_html
+from .mask_preview import mask_previews
 
 NAMED_FIELDS = ("name", "initialization_text")  # asked for in step 2
 OPTION_FIELDS = tuple(item for item in fields(TrainConfig) if item.name not in NAMED_FIELDS)
 UNPAINTED = 64  # the grey of what was not painted over: half of the weight that it has without a mask
+DROPPED = "0000"  # the file name of the dropped picture, without a word in it: its name says nothing of it
 
 
 class Actions:
@@ -109,15 +112,28 @@ class Actions:
             return message_html(sentence(error), "error")
         return message_html(f"{job.name} is now the pair of step {str(step).split()[0]}.", "good")
 
-    def estimate(self, name: str, start: str, *options: Any) -> str:
+    def estimate(self, picture: Any, more: Any, name: str, start: str, *options: Any) -> str:
         """Time and memory from a few steps on this very machine; nothing is kept."""
-        try:
-            found = self.desk.measure(self.values(name or "estimate", start, options))
-        except DreamArtistError as error:
-            return message_html(sentence(error), "error")
-        memory = f", {found.memory / 1e9:.1f} GB of GPU memory" if found.memory else ""
-        text = f"About {duration(found.seconds)}: {found.steps} steps of {found.seconds / found.steps:.2g} s{memory}."
-        return message_html(text)
+        with tempfile.TemporaryDirectory(prefix="dreamartist-") as folder:
+            try:
+                paths = [*saved_picture(picture, Path(folder)), *file_paths(more)]
+                pictures = max(1, len(given_pictures(paths)))
+                found = self.desk.measure(self.values(name or "estimate", start, options), pictures)
+            except DreamArtistError as error:
+                return message_html(sentence(error), "error")
+        return message_html(estimate_text(found))
+
+    def spread(self, picture: Any, more: Any, name: str, start: str, *options: Any) -> tuple[str, Any]:
+        """The painted mask before and after it spreads; and how far that is, which the training then uses."""
+        with tempfile.TemporaryDirectory(prefix="dreamartist-") as folder:
+            try:
+                paths = [*saved_picture(picture, Path(folder)), *file_paths(more)]
+                values = self.values(name or "mask", start, options)
+                painted, spread = mask_previews(self.desk, values, paths)
+            except DreamArtistError as error:
+                return message_html(sentence(error), "error"), NOTHING
+        strength = float(values.get("spread_mask") or 1.0)
+        return masks_html(painted, spread, strength), strength
 
     def refresh(self, seen: Any) -> list[Any]:
         """Progress, curve, previews, steps to choose from and their row, unfinished ones, what this page has seen."""
@@ -134,6 +150,16 @@ class Actions:
             unfinished_choice(self.desk) if "unfinished" in changed else NOTHING,
             state,
         ]
+
+
+def estimate_text(found: Estimate) -> str:
+    """One sentence: how long, of what, and what it takes."""
+    step = (found.seconds - found.encoding) / found.steps
+    parts = [f"{found.steps} steps of {step:.2g} s"]
+    if found.views > 1:
+        parts.insert(0, f"{duration(found.encoding)} to encode {found.views} views, then")
+    memory = f", {found.memory / 1e9:.1f} GB of GPU memory" if found.memory else ""
+    return f"About {duration(found.seconds)}: {' '.join(parts)}{memory}."
 
 
 def shown_state(job: Job | None, desk: Desk) -> dict[str, Any]:
@@ -172,11 +198,11 @@ def saved_picture(value: Any, folder: Path) -> list[Path]:
     picture, paint = picture_and_paint(value)
     if picture is None:
         return []
-    path = folder / "picture.png"
+    path = folder / f"{DROPPED}.png"
     picture.save(path)
     if paint is not None:
         mask = paint.point(lambda grey: 255 if grey > 127 else UNPAINTED)
-        Image.merge("RGB", [mask] * 3).save(folder / "picture_att.png")
+        Image.merge("RGB", [mask] * 3).save(folder / f"{DROPPED}_att.png")
     return [path]
 
 
@@ -226,8 +252,14 @@ def build_training(desk: Desk, use_label: str) -> None:
             picture = paintable_picture(
                 "1  Picture: drop one; paint over what matters, if you like", "dreamartist_picture"
             )
+            spread = gr.Button("Spread the painted mask", elem_id="dreamartist_spread")
+            spread_says = gr.HTML(elem_id="dreamartist_spread_says")
             with gr.Accordion("Several pictures of one concept", open=False):
-                more = gr.File(label="More pictures", file_count="multiple", elem_id="dreamartist_more")
+                more = gr.File(
+                    label="More pictures, with their captions NAME.txt and masks NAME_att.png, if any",
+                    file_count="multiple",
+                    elem_id="dreamartist_more",
+                )
             name = gr.Textbox(label="2  Name", placeholder="mycat", max_lines=1, elem_id="dreamartist_name")
             name_says = gr.HTML(elem_id="dreamartist_name_says")
             kind = gr.Radio(list(PRESETS), value="thing", label="It is a", elem_id="dreamartist_kind")
@@ -274,7 +306,9 @@ def build_training(desk: Desk, use_label: str) -> None:
     on(name.change, actions.check_word, [name], [name_says], queue=False)
     on(kind.change, actions.choose_kind, [kind], options)
     on(train.click, actions.train, [picture, more, name, start, overwrite, previews, *options], [train_says])
-    on(estimate.click, actions.estimate, [name, start, *options], [train_says])
+    on(estimate.click, actions.estimate, [picture, more, name, start, *options], [train_says])
+    spread_mask = options[[item.name for item in OPTION_FIELDS].index("spread_mask")]
+    on(spread.click, actions.spread, [picture, more, name, start, *options], [spread_says, spread_mask])
     for button, what in ((stop, Ask.STOP), (pause, Ask.PAUSE), (discard, Ask.DISCARD)):
         on(button.click, lambda what=what: actions.ask(what), [], [says])
     on(use.click, None, [], [], js="() => dreamartistUse()")

@@ -37,6 +37,10 @@ class Workplace(Protocol):
     def embeddings(self) -> Path:
         """The folder of words."""
 
+    @property
+    def templates(self) -> Path | None:
+        """The folder of template files; None where any path on this machine may be read."""
+
     def gpu(self, task: str) -> AbstractContextManager[None]:
         """Wait for the model's turn; nobody else uses it inside. `task` is the page's own id for what waits, or ""."""
 
@@ -70,6 +74,12 @@ class WebUIWorkplace:
         from modules import shared
 
         return Path(shared.cmd_opts.embeddings_dir)
+
+    @property
+    def templates(self) -> Path | None:
+        from modules import shared
+
+        return Path(shared.cmd_opts.textual_inversion_templates_dir)
 
     @contextmanager
     def gpu(self, task: str) -> Iterator[None]:

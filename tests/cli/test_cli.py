@@ -67,6 +67,19 @@ def test_train_inspect_generate(here, model):
     assert first.tobytes() != second.tobytes()
 
 
+def test_templates_and_captions_come_from_files(here, model):
+    (here / "mine.txt").write_text("a photo of [name], [filewords]\n[name]\n")
+    (here / "photo.txt").write_text("red, round")
+    flags = ("--template", "mine.txt", "--shuffle-tags", "--tag-dropout", 0.5, "--spread-mask", 1)
+    train(model, "photo.txt", "--steps", 2, *flags)
+    settings = json.loads(storage.load_embedding(here / "embeddings" / "mycat.pt").provenance["settings"])
+    assert settings["template"] == "a photo of [name], [filewords]|[name]"
+    (here / "photo.txt").unlink()
+    (here / "photo.png").rename(here / "1.png")
+    with pytest.raises(DreamArtistError, match=r'"1\.png" has no caption for'):
+        run("train", "1.png", "--name", "mydog", "--template", "mine.txt", "--model", model)
+
+
 def test_without_a_negative_there_is_one_file(here, model):
     train(model, "--steps", 2, "--no-use-negative")
     assert (here / "embeddings" / "mycat.pt").exists()

@@ -47,6 +47,7 @@ class SmallWorkplace:
         self.embeddings = folder / "embeddings"
         self.embeddings.mkdir()
         self.defaults = {}
+        self.templates = folder / "templates"
         self.turn = threading.Lock()
         self.learnings = 0
         self.reached = threading.Event()
@@ -163,8 +164,8 @@ def test_a_masks_weight_is_used(client, place):
     trained(client, overwrite=True, mask=base64_of(buffer.getvalue()))
     assert (place.embeddings / "cat.pt").read_bytes() != plain
     assert [path.name for path in sorted((place.embeddings.parent / "embeddings-training/cat/pictures").iterdir())] == [
-        "001-picture1.png",
-        "001-picture1_att.png",
+        "001-0001.png",
+        "001-0001_att.png",
     ]
 
 
@@ -172,7 +173,7 @@ def test_several_pictures_of_any_kind(client, place):
     pictures = [png(), png("blue", form="JPEG"), png("green", form="WEBP")]
     trained(client, pictures=["data:image/png;base64," + base64_of(content) for content in pictures])
     kept = sorted((place.embeddings.parent / "embeddings-training/cat/pictures").iterdir())
-    assert [path.name for path in kept] == ["001-picture1.png", "002-picture2.jpg", "003-picture3.webp"]
+    assert [path.name for path in kept] == ["001-0001.png", "002-0002.jpg", "003-0003.webp"]
     assert [path.read_bytes() for path in kept] == pictures
 
 

@@ -12,7 +12,8 @@ from PIL import Image, ImageDraw
 
 from dreamartist_ext.engine.errors import DreamArtistError, ModelError, SettingError
 from dreamartist_ext.engine.storage import load_pair
-from dreamartist_ext.webui.jobs import Ask, Desk, Status, kept_pictures
+from dreamartist_ext.webui.jobs import Ask, Desk, Status
+from dreamartist_ext.webui.kept_pictures import kept_pictures
 
 from ..models import tiny_host
 
@@ -24,6 +25,7 @@ class FakeWorkplace:
         self.embeddings = folder / "embeddings"
         self.embeddings.mkdir()
         self.defaults = {}
+        self.templates = folder / "templates"
         self.tiny = tiny_host(folder)
         self.turn = threading.Lock()
         self.told, self.learnings, self.interrupt_at = [], 0, None
@@ -257,6 +259,24 @@ def test_an_earlier_step_can_be_used(desk, place, picture):
     assert load_pair(place.embeddings, "cat").step == 2
 
 
+def test_an_estimate_counts_every_view_of_every_picture(desk):
+    alone = desk.measure(SETTINGS)
+    many = desk.measure(SETTINGS | {"mirror": True, "views": 6, "latent_sampling": "each", "spread_mask": 1.0}, 5)
+    assert (alone.views, many.views) == (1, 30)
+    assert 0 < alone.encoding < alone.seconds
+    assert many.encoding > 2 * alone.encoding
+
+
+def test_a_template_file_is_read_from_the_place_of_such_files(desk, place, picture):
+    place.templates.mkdir()
+    (place.templates / "mine.txt").write_text("a [name]\na big [name]\n")
+    job = desk.prepare(SETTINGS | {"template": "mine.txt"}, [picture])
+    assert job.config.templates == ("a [name]", "a big [name]")
+    job.ask(Ask.DISCARD)
+    with pytest.raises(DreamArtistError, match=r"template file yours\.txt could not be read"):
+        desk.prepare(SETTINGS | {"template": "yours.txt"}, [picture])
+
+
 def test_an_estimate_leaves_nothing(desk, place):
     found = desk.measure(SETTINGS | {"steps": 1000})
     assert found.steps == 1000
@@ -374,7 +394,7 @@ def test_a_full_disk_frees_the_desk(desk, place, picture, monkeypatch):
     def full(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("dreamartist_ext.webui.jobs.shutil.copyfile", full)
+    monkeypatch.setattr("dreamartist_ext.webui.kept_pictures.shutil.copyfile", full)
     with pytest.raises(DreamArtistError, match="No space left"):
         desk.prepare(SETTINGS, [picture])
     monkeypatch.undo()

@@ -87,19 +87,41 @@ def test_a_bad_wish_is_said_and_nothing_begins(actions, changed, arguments, word
     assert actions.desk.job is None
 
 
+def test_a_painted_mask_is_shown_spread_and_then_used_so(actions):
+    paint = Image.new("L", (64, 64), 0)
+    paint.paste(255, (10, 10, 30, 30))
+    said, strength = actions.spread(painted(paint=paint), None, "", "", *options(actions))
+    assert said.count("<img") == 2
+    assert strength == 1.0
+    said, strength = actions.spread(painted(paint=paint), None, "cat", "", *options(actions, spread_mask=0.5))
+    assert "is 0.5" in said
+    assert strength == 0.5
+    said, strength = actions.spread(painted(), None, "cat", "", *options(actions))
+    assert "Nothing is painted yet" in said
+    assert strength == gradio_compat.NOTHING
+
+
+def test_an_estimate_says_what_views_cost(actions):
+    plain = actions.estimate(painted(), None, "", "", *options(actions))
+    assert "4 steps of" in plain
+    assert "encode" not in plain
+    views = actions.estimate(painted(), None, "", "", *options(actions, mirror=True, views=8))
+    assert "to encode 8 views, then 4 steps of" in views
+
+
 def test_paint_becomes_a_mask_beside_the_picture(tmp_path):
     paint = Image.new("L", (64, 64), 0)
     paint.paste(255, (0, 0, 32, 64))
     (path,) = tab.saved_picture(painted(paint=paint), tmp_path)
-    mask = load_mask(tmp_path / "picture_att.png", 64, 64)
-    assert path.name == "picture.png"
+    mask = load_mask(tmp_path / "0000_att.png", 64, 64)
+    assert path.name == "0000.png"
     assert mask[32, 10] == 255
     assert mask[32, 60] == tab.UNPAINTED
 
 
 def test_without_paint_there_is_no_mask(tmp_path):
     tab.saved_picture(painted(), tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["picture.png"]
+    assert [path.name for path in tmp_path.iterdir()] == ["0000.png"]
     assert tab.saved_picture(None, tmp_path) == []
 
 
