@@ -252,7 +252,7 @@ def build_training(desk: Desk, use_label: str) -> None:
             picture = paintable_picture(
                 "1  Picture: drop one; paint over what matters, if you like", "dreamartist_picture"
             )
-            spread = gr.Button("Spread the painted mask", elem_id="dreamartist_spread")
+            spread = gr.Button("Spread the painted mask", size="sm", elem_id="dreamartist_spread")
             spread_says = gr.HTML(elem_id="dreamartist_spread_says")
             with gr.Accordion("Several pictures of one concept", open=False):
                 more = gr.File(

@@ -161,6 +161,43 @@ def test_from_a_picture_to_a_word(browser, served):
         assert not page.problems
 
 
+def paint(page):
+    """A stroke across the middle of the dropped picture."""
+    box = page.locator("#dreamartist_picture canvas").last.bounding_box()
+    across, down = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(across - 20, down)
+    page.mouse.down()
+    for step in range(1, 9):
+        page.mouse.move(across - 20 + 5 * step, down + step)
+    page.mouse.up()
+    page.wait_for_timeout(500)
+
+
+def see_the_mask_spread(page):
+    page.click("#dreamartist_spread")
+    page.get_by_text("nothing is painted yet", exact=False).wait_for(timeout=WAIT)
+    paint(page)
+    page.click("#dreamartist_spread")
+    page.wait_for_selector("#dreamartist_spread_says img", timeout=WAIT)
+    assert page.locator("#dreamartist_spread_says img").count() == 2
+    sizes = page.locator("#dreamartist_spread_says img").evaluate_all("all => all.map(i => i.naturalWidth)")
+    assert min(sizes) > 0
+
+
+def test_a_painted_mask_is_seen_before_training(browser, served):
+    url, _ = served
+    with opened(browser, url) as page:
+        drop_picture(page)
+        see_the_mask_spread(page)
+        shot(page, "serve-mask")
+        page.locator("#dreamartist_options").get_by_text("All options").first.click()
+        page.locator("#dreamartist_options").get_by_text("Picture", exact=True).first.click()
+        field(page, "spread_mask").wait_for(state="visible", timeout=WAIT)
+        assert field(page, "spread_mask").input_value() == "1"
+        shot(page, "serve-mask-options")
+        assert not page.problems
+
+
 def test_a_bad_name_and_a_missing_picture_are_said(browser, served):
     url, folder = served
     with opened(browser, url) as page:
@@ -230,6 +267,18 @@ def test_in_the_webui_from_a_picture_to_a_picture_with_the_word(browser, webui):
     changed = {key for key in state if state[key] != after[key]}
     assert changed == {"embeddings", "lookup"}
     assert webui.picture("a noto emoji of a lion")[0] == before
+
+
+@pytest.mark.webui
+def test_in_the_webui_a_painted_mask_is_seen_before_training(browser, webui):
+    state = webui.probe("state")
+    with opened(browser, webui.url) as page:
+        open_tab(page)
+        drop_picture(page)
+        see_the_mask_spread(page)
+        shot(page, "webui-mask")
+        assert not page.problems
+    assert webui.probe("state") == state
 
 
 @pytest.mark.webui
