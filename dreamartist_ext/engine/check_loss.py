@@ -33,8 +33,10 @@ class CheckLoss:
     def __call__(self) -> Check:
         config, pair = self.training.config, self.training.pair
         prompts = [fill(config.templates[0], pair.name, p.caption) for p in self.training.pictures]
+        plain = config.filewords_positive_only
         negatives = [
-            fill(config.negative_templates[0], negative_name(pair.name), p.caption) for p in self.training.pictures
+            fill(config.negative_templates[0], negative_name(pair.name), "" if plain else p.caption)
+            for p in self.training.pictures
         ]
         if self._baseline is None:
             empty = [""] * len(prompts)
