@@ -6,7 +6,7 @@ import base64
 from collections.abc import Sequence
 from html import escape
 
-from .jobs import Job, Status
+from .jobs import Estimate, Job, Status
 
 CURVE_SIZE = (520, 170)
 CURVE_MARGIN = (46, 12, 14, 26)  # left, top, right, bottom
@@ -30,7 +30,7 @@ def message_html(text: str, kind: str = "info") -> str:
 
 def progress_html(job: Job | None) -> str:
     if job is None:
-        return message_html("Nothing is being trained.")
+        return message_html("Nothing is being trained. Time left, loss and pictures of a training show here.")
     steps = job.config.steps
     share = 100 * job.step / steps
     bar = (
@@ -53,7 +53,17 @@ def _facts(job: Job) -> str:
     facts = [f"{duration(job.seconds_left)} left", f"{job.seconds_per_step:.2g} s/step"]
     if job.peak_memory:
         facts.append(f"{job.peak_memory / 1e9:.1f} GB")
-    return f'<div class="dreamartist-facts">{" · ".join(facts)}</div>'
+    return f'<div class="dreamartist-facts">{" · ".join(facts)}</div>{message_html(job.message)}'
+
+
+def estimate_text(found: Estimate) -> str:
+    """One sentence: how long, of what, and what it takes."""
+    step = (found.seconds - found.encoding) / found.steps
+    parts = [f"{found.steps} steps of {step:.2g} s"]
+    if found.views > 1:
+        parts.insert(0, f"{duration(found.encoding)} to encode {found.views} views, then")
+    memory = f", {found.memory / 1e9:.1f} GB of GPU memory" if found.memory else ""
+    return f"About {duration(found.seconds)}: {' '.join(parts)}{memory}."
 
 
 def curve_html(job: Job | None) -> str:

@@ -51,6 +51,7 @@ class SmallWorkplace:
         self.turn = threading.Lock()
         self.learnings = 0
         self.reached = threading.Event()
+        self.chosen = ""
 
     @contextmanager
     def gpu(self, task):
@@ -62,6 +63,9 @@ class SmallWorkplace:
 
     def model_name(self):
         return "small"
+
+    def chosen_model(self):
+        return self.chosen
 
     def interrupted(self):
         return False
