@@ -123,8 +123,10 @@ def previews_html(job: Job | None) -> str:
     cells = ["<span></span><span>with the pair</span><span>positive only</span>"]
     for row in reversed(job.previews):
         best = "<br><em>best so far</em>" if row.step == job.best_step else ""
-        pair = "".join(_picture(png, f"{job.name}, step {row.step}") for png in row.pair)
-        alone = "".join(_picture(png, f"{job.name} without its negative, step {row.step}") for png in row.positive_only)
+        pair = "".join(picture_html(png, f"{job.name}, step {row.step}") for png in row.pair)
+        alone = "".join(
+            picture_html(png, f"{job.name} without its negative, step {row.step}") for png in row.positive_only
+        )
         cells.append(f"<span>step {row.step}{best}</span><div>{pair}</div><div>{alone}</div>")
     return f'<div class="dreamartist-previews">{"".join(cells)}</div>'
 
@@ -132,14 +134,14 @@ def previews_html(job: Job | None) -> str:
 def masks_html(painted: bytes, spread: bytes, strength: float) -> str:
     """A mask over its picture, as painted and spread."""
     says = (
-        f"Dark counts less, orange up to five times as much. At the right the mask as training uses it now: Spread the "
+        "Dark counts less, orange up to five times as much. At the right the mask as training uses it now: Spread the "
         f"mask, under All options > Picture, is {strength:g}; 0 is as at the left."
     )
-    pictures = _picture(painted, "the mask as painted") + _picture(spread, "the mask when it has spread")
+    pictures = picture_html(painted, "the mask as painted") + picture_html(spread, "the mask when it has spread")
     return f'<div class="dreamartist-masks">{pictures}</div>{message_html(says)}'
 
 
-def _picture(png: bytes, label: str) -> str:
+def picture_html(png: bytes, label: str) -> str:
     return f'<img src="data:image/png;base64,{base64.b64encode(png).decode()}" alt="{escape(label)}">'
 
 
