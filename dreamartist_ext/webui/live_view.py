@@ -133,6 +133,11 @@ def previews_html(job: Job | None) -> str:
 
 def masks_html(painted: bytes, spread: bytes, strength: float) -> str:
     """A mask over its picture, as painted and spread."""
+    if painted == spread:
+        says = "The mask stays as it is painted: to this model's VAE all parts of the picture look alike."
+        return (
+            f'<div class="dreamartist-masks">{picture_html(painted, "the mask as painted")}</div>{message_html(says)}'
+        )
     says = (
         "Dark counts less, orange up to five times as much. At the right the mask as training uses it now: Spread the "
         f"mask, under All options > Picture, is {strength:g}; 0 is as at the left."

@@ -142,7 +142,7 @@ class Actions:
             except DreamArtistError as error:
                 return message_html(sentence(error), "error"), NOTHING
         strength = float(values.get("spread_mask") or 1.0)
-        return masks_html(painted, spread, strength), strength
+        return masks_html(painted, spread, strength), NOTHING if painted == spread else strength
 
     def refresh(self, seen: Any) -> list[Any]:
         """What has changed since this page has last seen it: see `page_state.updates`."""

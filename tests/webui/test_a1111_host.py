@@ -85,7 +85,7 @@ def test_a_training_survives_the_webui_reading_its_folder_again(webui):
 
 def test_a_spread_mask_and_sampled_latents_are_those_of_the_standalone_host(webui, tmp_path):
     picture, mask = Image.open(PICTURE).convert("RGB"), Image.new("L", (128, 128), 64)
-    mask.paste(255, (50, 60, 80, 90))
+    mask.paste(255, (30, 40, 90, 100))
     picture.save(tmp_path / "fruit.png")
     mask.resize(picture.size).save(tmp_path / "fruit_att.png")
     settings = SETTINGS | {"steps": 6, "spread_mask": 1.0, "latent_sampling": "each"}

@@ -175,7 +175,7 @@ def see_the_mask_spread(page):
     paint(page)
     page.click("#dreamartist_spread")
     page.wait_for_selector("#dreamartist_spread_says img", timeout=WAIT)
-    assert page.locator("#dreamartist_spread_says img").count() == 2
+    assert page.locator("#dreamartist_spread_says img").count() in (1, 2), "one where all parts look alike"
     sizes = page.locator("#dreamartist_spread_says img").evaluate_all("all => all.map(i => i.naturalWidth)")
     assert min(sizes) > 0
 
