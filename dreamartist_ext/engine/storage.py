@@ -6,13 +6,10 @@ import errno
 import io
 import json
 import os
-import pickle
-import re
 import secrets
-import struct
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -22,30 +19,16 @@ from torch import Tensor
 
 from .embedding import NEGATIVE_SUFFIX, EmbeddingPair, check_vectors, negative_name, pair_id
 from .errors import FileError
+from .formats import EMBEDDING_SUFFIXES, Embedding, load_embedding
+from .formats import MAX_EMBEDDING_BYTES as MAX_EMBEDDING_BYTES
 from .host import Vectors
 from .snapshot import Check, Snapshot
 
-EMBEDDING_SUFFIXES = (".pt", ".safetensors")
-MAX_EMBEDDING_BYTES = 64 * 2**20
 SNAPSHOT_FORMAT = "dreamartist-snapshot-1"
 _SINGLE_KEY = "emb_params"  # the name that kohya and others use for the one tensor of a .safetensors embedding
 # Newer torch adds members to its zip files which the allow-list unpicklers of some WebUI builds refuse.
 _KEPT_MEMBERS = ("data.pkl", "version")
-# What torch.save writes, and nothing else: no TorchScript, no older kinds of file, where `weights_only` had holes.
-_KNOWN_MEMBER = re.compile(
-    r"[^/]+/(data\.pkl|version|byteorder|data/\d+|\.data/serialization_id|\.format_version|\.storage_alignment)"
-)
 TEMPORARY_SUFFIX = ".tmp"
-
-
-@dataclass(frozen=True)
-class Embedding:
-    """One embedding file: fp32 vectors by text encoder, and what the file says about itself."""
-
-    name: str
-    vectors: Vectors
-    step: int | None = None
-    provenance: dict[str, str] = field(default_factory=dict)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -158,68 +141,12 @@ def save_pair(pair: EmbeddingPair, folder: Path, suffix: str = "", stem: str = "
     return list(contents)
 
 
-def load_embedding(path: Path) -> Embedding:
-    """Read one embedding without executing anything in it; raises FileError in one sentence."""
-    if path.suffix not in EMBEDDING_SUFFIXES:
-        raise FileError(f"{path.name} is not an embedding; those end in {' or '.join(EMBEDDING_SUFFIXES)}.")
-    try:
-        size = path.stat().st_size
-        if not path.is_file():
-            raise FileError(f"{path.name} is not a file.")
-        if not 0 < size <= MAX_EMBEDDING_BYTES:
-            raise FileError(f"{path.name} has {size} bytes, which no embedding has.")
-        return _read_pt(path) if path.suffix == ".pt" else _read_safetensors(path)
-    except OSError as error:
-        raise FileError(f"{path.name} could not be read: {error.strerror or error}.") from error
-
-
-def _read_pt(path: Path) -> Embedding:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(member.file_size for member in archive.infolist()) > MAX_EMBEDDING_BYTES:
-                raise FileError(f"{path.name} unpacks to more than any embedding holds.")
-            if not all(_KNOWN_MEMBER.fullmatch(name) for name in archive.namelist()):
-                raise FileError(f"{path.name} holds something other than plain tensors.")
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FileError(f"{path.name} is damaged, or holds something other than plain tensors.") from error
-    except (zipfile.BadZipFile, IndexError, AssertionError, OverflowError, MemoryError, struct.error) as error:
-        raise FileError(f"{path.name} is damaged.") from error
-    parameters = content.get("string_to_param") if isinstance(content, dict) else None
-    tensors = [v for v in parameters.values() if isinstance(v, Tensor)] if isinstance(parameters, dict) else []
-    if len(tensors) != 1:
-        raise FileError(f"{path.name} is not a textual-inversion embedding.")
-    step, about = content.get("step"), content.get("dreamartist")
-    return Embedding(
-        name=content["name"] if isinstance(content.get("name"), str) else path.stem,
-        vectors=_floats({"clip": tensors[0]}, path.name),
-        step=step if isinstance(step, int) else None,
-        provenance={str(k): str(v) for k, v in about.items()} if isinstance(about, dict) else {},
-    )
-
-
-def _read_safetensors(path: Path) -> Embedding:
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = dict(file.metadata() or {})
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (SafetensorError, ValueError, RuntimeError) as error:
-        raise FileError(f"{path.name} is damaged, or is not a .safetensors file.") from error
-    if set(tensors) == {"clip_l", "clip_g"}:
-        vectors = tensors
-    elif len(tensors) == 1:
-        vectors = {"clip": next(iter(tensors.values()))}
-    else:
-        raise FileError(f"{path.name} is not a textual-inversion embedding.")
-    name, step = metadata.pop("name", path.stem), metadata.pop("step", "")
-    steps = int(step) if re.fullmatch("[0-9]{1,9}", step) else None
-    return Embedding(name, _floats(vectors, path.name), steps, metadata)
-
-
-def _floats(vectors: Vectors, where: str) -> Vectors:
-    """fp32 copies of vectors that are sound; raises FileError for others."""
-    check_vectors(vectors, where)  # before any arithmetic: a tiny file can claim a tensor of terabytes
-    return {key: v.detach().float() for key, v in vectors.items()}
+def save_half(half: Embedding, folder: Path, word: str, suffix: str = ".pt") -> Path:
+    """Write one embedding as WORD.SUFFIX, with all that it says about itself; raises FileError."""
+    check_vectors(half.vectors, f"the embedding {word}")
+    path = folder / f"{word}{suffix}"
+    write_atomically(path, _WRITERS[suffix](word, half.vectors, half.step or 0, half.provenance))
+    return path
 
 
 def find_embedding(folder: Path, name: str) -> Path | None:
