@@ -46,7 +46,7 @@ def same(one: EmbeddingPair, other: EmbeddingPair) -> bool:
     return pair_id(one) == pair_id(other) and (one.name, one.step) == (other.name, other.step)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     count=st.integers(1, 75),
     negative=st.integers(0, 75),
@@ -113,7 +113,7 @@ def test_a_card_that_was_saved_again_as_png_is_known(card, tmp_path):
         read_card(tmp_path / "again.png")
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(pair=st.text("0123456789abcdef", min_size=16, max_size=16), seed=st.integers(0, 99), grey=st.booleans())
 def test_beads_tell_the_pair_whatever_the_picture(pair, seed, grey):
     picture = photo(seed, (16, 16)).convert("L" if grey else "RGB")
