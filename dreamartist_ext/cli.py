@@ -15,9 +15,10 @@ from typing import Any
 import click
 
 from . import __version__
-from .engine.config import TrainConfig, field_type
+from .engine.config import TrainConfig
 from .engine.embedding import negative_name
 from .engine.errors import FileError, SettingError, StoppedError
+from .engine.options import field_type
 
 EMBEDDINGS = Path("embeddings")
 _PATH = click.Path(path_type=Path)
@@ -46,7 +47,8 @@ def config_options(command: Callable) -> Callable:
         if field_type(item) is bool:
             command = click.option(f"{flag}/--no-{flag[2:]}", item.name, default=None, help=about)(command)
         else:
-            command = click.option(flag, item.name, metavar=field_type(item).__name__.upper(), help=about)(command)
+            metavar = "|".join(item.metadata["choices"]) or field_type(item).__name__.upper()
+            command = click.option(flag, item.name, metavar=metavar, help=about)(command)
     return command
 
 
@@ -216,7 +218,7 @@ def generate(
     paths = free_paths(out, count)
     from tqdm import tqdm
 
-    from .engine.storage import write_atomically
+    from .engine.atomic import write_atomically
     from .hosts.generation import draw, picture_bytes, with_learned_words
     from .hosts.model_files import load_host, quiet_libraries
 
@@ -234,7 +236,7 @@ def generate(
 
 def free_paths(out: Path, count: int) -> list[Path]:
     """OUT, OUT-2, OUT-3, ... without those that are there already; raises FileError if none can be written."""
-    from .engine.storage import write_atomically
+    from .engine.atomic import write_atomically
 
     numbered = (out if i == 1 else out.with_stem(f"{out.stem}-{i}") for i in itertools.count(1))
     try:

@@ -16,11 +16,11 @@ from tqdm import tqdm
 
 from . import __version__
 from .cli import progress
+from .engine.atomic import write_all_atomically
 from .engine.config import TrainConfig
 from .engine.data import load_pictures
 from .engine.embedding import EmbeddingPair, negative_name
 from .engine.run import RunFiles, run_to_files
-from .engine.storage import write_all_atomically
 from .engine.trainer import Training
 from .hosts.diffusers import DiffusersHost, to_image
 from .hosts.generation import LearnedPrompt, draw, picture_bytes

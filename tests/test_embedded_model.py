@@ -14,11 +14,12 @@ from dreamartist_ext.engine.data import load_pictures, to_pixels
 from dreamartist_ext.engine.embedding import negative_name
 from dreamartist_ext.engine.objective import noise_loss
 from dreamartist_ext.engine.trainer import Training
+from dreamartist_ext.evaluation.backgrounds import BACKGROUNDS, nearest_background
 from dreamartist_ext.hosts.diffusers import DiffusersHost
 from dreamartist_ext.hosts.model_files import EMBEDDED_MODEL, load_host, training_defaults
 from dreamartist_ext.hosts.single_file import to_single_file
-from tools.embedded_model.drawings import BACKGROUNDS, HELD_OUT, training_concepts
-from tools.embedded_model.measure import FeatureNet, nearest_background
+from tools.embedded_model.drawings import HELD_OUT, training_concepts
+from tools.embedded_model.measure import FeatureNet
 
 SAMPLES = EMBEDDED_MODEL.parent / "samples"
 
@@ -79,13 +80,15 @@ def test_words_control_the_background(host):
 
 @torch.no_grad()
 def check_loss(host: DiffusersHost, training: Training) -> float:
-    """The guided loss on 64 fixed noises and timesteps."""
+    """What is trained, at its guidance and weights, on 64 fixed noises and timesteps."""
     generator = torch.Generator().manual_seed(0)
     latents = host.encode_images(training.pictures[0].pixels[None]).expand(64, -1, -1, -1)
     noise, timesteps = torch.randn(64, 4, 16, 16, generator=generator), torch.arange(0, 1000, 1000 / 64).long()
     with host.bind(training.pair.named()):
         cond, uncond = (host.encode_prompts([word] * 64) for word in ("a mything", negative_name("mything")))
-        return float(noise_loss(host, latents, noise, timesteps, cond, uncond, 3.0).mean())
+        guidance = training.guidance.at(timesteps, host.schedule.timesteps)
+        weight = training.config.noisy_weight
+        return float(noise_loss(host, latents, noise, timesteps, cond, uncond, guidance, noisy_weight=weight).mean())
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ ENGINE_MAY_IMPORT = {"torch", "numpy", "PIL", "einops", "safetensors"} | set(sys
 FORBIDDEN = {
     "engine": {"hosts", "webui", "evaluation", "cli", "demo", "__main__"},
     "hosts": {"webui", "evaluation", "cli", "demo", "__main__"},
-    "evaluation": {"webui", "cli", "demo", "__main__"},
+    "evaluation": {"hosts", "webui", "cli", "demo", "__main__"},
     "webui": {"cli", "demo", "__main__"},
 }
 

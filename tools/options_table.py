@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import fields
 from pathlib import Path
 
-from dreamartist_ext.engine.config import TrainConfig, field_type
+from dreamartist_ext.engine.config import TrainConfig
+from dreamartist_ext.engine.options import field_type
 
 README = Path(__file__).parents[1] / "README.md"
 START, END = "<!-- options -->\n", "<!-- end of options -->"

@@ -19,11 +19,10 @@ from .card_drawing import CardText, draw_card, facts_in_words
 from .card_marker import read_beads
 from .embedding import EmbeddingPair, check_vectors, negative_name, pair_id
 from .errors import FileError
+from .family import SDXL_KEYS, family_of, widths_of
 from .formats import (
-    SDXL_KEYS,
     Embedding,
     embedding_in_json,
-    family_of,
     kind_of,
     plain_text,
     read_limited,
@@ -73,7 +72,9 @@ def card_text(pair: EmbeddingPair) -> CardText:
     return CardText(
         name=pair.name,
         negative="" if pair.negative is None else negative_name(pair.name),
-        facts=facts_in_words(family_of(pair.positive), pair.step, counts, pair.provenance.get("made", "")[:10]),
+        facts=facts_in_words(
+            family_of(widths_of(pair.positive)), pair.step, counts, pair.provenance.get("made", "")[:10]
+        ),
         model=shown(pair.provenance.get("model", "")),
         pair=pair_id(pair),
     )
@@ -130,7 +131,7 @@ def read_card(path: Path) -> EmbeddingPair:
 
 
 def _check_halves(pair: EmbeddingPair, where: str) -> None:
-    if pair.negative is not None and family_of(pair.positive) != family_of(pair.negative):
+    if pair.negative is not None and widths_of(pair.positive) != widths_of(pair.negative):
         raise FileError(f"{where} is damaged: its two halves are not for the same kind of model.")
     if pair.provenance.get("pair", "") not in ("", pair_id(pair)):
         raise FileError(f"{where} is damaged: what it holds is not what was written into it.")

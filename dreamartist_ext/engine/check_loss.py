@@ -37,7 +37,9 @@ class CheckLoss:
         if self._baseline is None:
             empty = [""] * len(prompts)
             self._baseline = self._mean_loss(empty, None)
-        return Check(self.training.step, self._mean_loss(prompts, negatives if pair.negative else None), self._baseline)
+        with self.training.kept_bound():
+            loss = self._mean_loss(prompts, negatives if pair.negative else None)
+        return Check(self.training.step, loss, self._baseline)
 
     def _mean_loss(self, prompts: list[str], negatives: list[str] | None) -> float:
         host, config = self.training.host, self.training.config
@@ -59,6 +61,7 @@ class CheckLoss:
                 Guidance.parse(config.guidance).at(timesteps[part], host.schedule.timesteps),
                 None if masks is None else masks[chosen],
                 config.min_snr,
+                config.noisy_weight,
             ).sum()
         return float(total / SAMPLES)
 

@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
-from dataclasses import Field, asdict, dataclass, field, fields
-from typing import Any, get_type_hints
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from .data import check_templates
 from .embedding import MAX_VECTORS, check_name
 from .errors import SettingError
 from .guidance import Guidance
 from .learning_rate import RateSchedule
-
-
-def option(
-    default: Any,
-    label: str,
-    help: str,
-    group: str,
-    unit: str = "",
-    least: float | None = None,
-    most: float | None = None,
-    above: float | None = None,
-) -> Any:
-    """A field with what a user interface needs: label, one line of help, group, unit and range."""
-    about = {"label": label, "help": help, "group": group, "unit": unit, "least": least, "most": most, "above": above}
-    return field(default=default, metadata=about)
+from .norm import SIDES
+from .options import check, converted, option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +24,9 @@ class TrainConfig:
     name: str = option("concept", "Name", "The word to type in a prompt, and the name of the files.", "concept")
     initialization_text: str = option(
         "*", "Starts from", "Words whose token vectors both embeddings start from.", "concept"
+    )
+    negative_initialization_text: str = option(
+        "", "Negative starts from", "Words that the negative starts from instead; empty: the same.", "concept"
     )
     vectors: int = option(
         3,
@@ -98,9 +87,60 @@ class TrainConfig:
         least=0,
         most=1000,
     )
+    noisy_weight: float = option(
+        0.0,
+        "Weight of the noisy end",
+        "Multiplies the loss by min(SNR, 5)^-this: shape and colours count more; 0 is off, 0.5 a half way.",
+        "training",
+        least=0,
+        most=1,
+    )
+    timestep_exponent: float = option(
+        1.0,
+        "Timestep exponent",
+        "Timesteps are drawn as T u^this: below 1 more of them at the noisy end.",
+        "training",
+        least=0.1,
+        most=10,
+    )
     beta1: float = option(0.9, "AdamW beta 1", "Decay of the gradient's mean.", "optimizer", least=0, most=0.9999)
     beta2: float = option(0.999, "AdamW beta 2", "Decay of its square's mean.", "optimizer", least=0, most=0.999999)
     weight_decay: float = option(0.0, "Weight decay", "AdamW's decoupled weight decay.", "optimizer", least=0, most=1)
+    clip_gradient: float = option(
+        0.0,
+        "Clip the gradient",
+        "Shorten each side's gradient to this length where it is longer; 0 is off.",
+        "optimizer",
+        least=0,
+        most=1e6,
+    )
+    fix_norm: str = option(
+        "off",
+        "Fix the vectors' length",
+        "Hold these vectors at the vocabulary's mean length and learn only where they point (arXiv 2512.13672).",
+        "optimizer",
+        choices=tuple(SIDES),
+    )
+    ema: float = option(
+        0.0,
+        "Moving average",
+        "Decay of an average of the vectors over the steps, such as 0.99; 0 is off.",
+        "optimizer",
+        least=0,
+        most=0.9999,
+    )
+    ema_replace_every: int = option(
+        0,
+        "Replace by the average every",
+        "The vectors go on from their average after so many steps; 0 is never.",
+        "optimizer",
+        "steps",
+        least=0,
+        most=1_000_000,
+    )
+    save_ema: bool = option(
+        False, "Keep the average", "Judge, show and write the average instead of the vectors of the step.", "saving"
+    )
     width: int = option(0, "Width", "0 takes the model's own size.", "picture", "pixels", least=0, most=4096)
     height: int = option(0, "Height", "0 takes the model's own size.", "picture", "pixels", least=0, most=4096)
     use_mask: bool = option(True, "Use the mask", "Weigh by NAME_att.png, where one lies beside NAME.png.", "picture")
@@ -111,10 +151,12 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for item in fields(self):
-            _check(item, getattr(self, item.name))
+            check(item, getattr(self, item.name))
         check_name(self.name)
         for field_name in ("template", "negative_template"):
             check_templates(_split(getattr(self, field_name)), field_name)
+        if (self.save_ema or self.ema_replace_every) and not self.ema:
+            raise SettingError("ema must be more than 0 for save_ema or ema_replace_every to have an effect, got 0.")
         Guidance.parse(self.guidance)
         _check_word(self.name, (*self.templates, *self.negative_templates))
         RateSchedule.parse(self.learning_rate)
@@ -155,59 +197,11 @@ class TrainConfig:
         unknown = sorted(set(values) - set(known))
         if unknown:
             raise SettingError(f'there is no setting "{unknown[0]}".')
-        return cls(**{name: _convert(known[name], value) for name, value in values.items()})
+        return cls(**{name: converted(known[name], value) for name, value in values.items()})
 
 
 def _split(text: str) -> tuple[str, ...]:
     return tuple(prompt.strip() for prompt in text.split("|") if prompt.strip())
-
-
-def field_type(item: Field) -> type:
-    """The Python type of a field of TrainConfig: int, float, bool or str."""
-    return get_type_hints(TrainConfig)[item.name]
-
-
-def _convert(item: Field, value: Any) -> Any:
-    kind = field_type(item)
-    if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
-        return value
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if kind is str and is_number:  # a JSON file may say "learning_rate": 0.005
-        return str(value)
-    if kind is not bool and kind is not str and (isinstance(value, str) or (is_number and _is_whole(value, kind))):
-        try:
-            return kind(value)
-        except (ValueError, OverflowError):
-            raise _wrong_kind(item, value) from None
-    raise _wrong_kind(item, value)
-
-
-def _wrong_kind(item: Field, value: Any) -> SettingError:
-    return SettingError(f"{item.name} must be {_KINDS[field_type(item)]}, got {_shown(value)}.")
-
-
-_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-
-
-def _check(item: Field, value: Any) -> None:
-    kind = field_type(item)
-    plain = isinstance(value, (int, float)) and not isinstance(value, bool) if kind is float else type(value) is kind
-    if not plain:
-        raise _wrong_kind(item, value)
-    if kind is str and not value.isprintable():
-        raise SettingError(f"{item.name} must be one line of plain text, got {_shown(value)}.")
-    if kind in (int, float):
-        _check_range(item, value)
-
-
-def _is_whole(value: float, kind: type) -> bool:
-    return isinstance(value, int) or kind is float or (math.isfinite(value) and value.is_integer())
-
-
-def _shown(value: Any) -> str:
-    """The value as a user gave it, cut to what fits a sentence."""
-    text = f"{value:g}" if isinstance(value, float) else repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _check_word(name: str, templates: tuple[str, ...]) -> None:
@@ -215,15 +209,3 @@ def _check_word(name: str, templates: tuple[str, ...]) -> None:
     for template in templates:
         if name.lower() in re.findall(r"[a-z0-9_-]+", template.replace("[name]", "").lower()):
             raise SettingError(f'name must not be a word of the template "{template}", got "{name}".')
-
-
-def _check_range(item: Field, value: float) -> None:
-    least, most, above = (item.metadata[key] for key in ("least", "most", "above"))
-    if isinstance(value, float) and not math.isfinite(value):
-        raise SettingError(f"{item.name} must be a finite number, got {value}.")
-    if above is not None and value <= above:
-        raise SettingError(f"{item.name} must be more than {above:g}, got {_shown(value)}.")
-    if least is not None and value < least:
-        raise SettingError(f"{item.name} must be at least {least:g}, got {_shown(value)}.")
-    if most is not None and value > most:
-        raise SettingError(f"{item.name} must be at most {most:g}, got {_shown(value)}.")

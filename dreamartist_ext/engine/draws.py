@@ -22,6 +22,12 @@ class Draws:
     def integers(self, high: int, count: int) -> Tensor:
         return torch.randint(high, (count,), generator=self.generator)
 
+    def timesteps(self, high: int, count: int, exponent: float = 1.0) -> Tensor:
+        """t = floor(high u^exponent), u uniform in [0, 1), (count,): below 1 more of them fall on the noisy end."""
+        if exponent == 1:
+            return self.integers(high, count)
+        return (high * torch.rand(count, generator=self.generator) ** exponent).long().clamp(max=high - 1)
+
 
 def seed_for(seed: int, purpose: str, index: int) -> int:
     digest = hashlib.sha256(f"{seed}/{purpose}/{index}".encode()).digest()

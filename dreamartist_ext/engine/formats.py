@@ -16,17 +16,16 @@ from torch import Tensor
 
 from .embedding import MAX_VECTORS, check_vectors
 from .errors import FileError
+from .family import SDXL_KEYS
 from .host import Vectors
 from .png_text import PNG_SIGNATURE
 from .torch_files import read_torch
 
 EMBEDDING_SUFFIXES = (".pt", ".safetensors", ".bin")
 MAX_EMBEDDING_BYTES = 64 * 2**20
-SDXL_KEYS = ("clip_l", "clip_g")
 _MOST_HEADER_BYTES = 2**20  # of a .safetensors file
 _MOST_TEXT = 100_000  # characters of one entry of what a file says about itself
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-_FAMILIES = {768: "SD 1", 1024: "SD 2"}  # by the width of a token vector
 
 
 @dataclass(frozen=True)
@@ -37,15 +36,6 @@ class Embedding:
     vectors: Vectors
     step: int | None = None
     provenance: dict[str, str] = field(default_factory=dict)
-
-
-def family_of(vectors: Vectors) -> str:
-    """Of the models that vectors belong to: "SD 1", "SD 2", "SDXL", or the width where no family is known by it."""
-    widths = {key: v.shape[-1] for key, v in vectors.items()}
-    if widths.get("clip_l") == 768 and widths.get("clip_g") == 1280:
-        return "SDXL"
-    width = " + ".join(map(str, widths.values()))
-    return _FAMILIES.get(next(iter(widths.values())), f"{width} wide") if len(widths) == 1 else f"{width} wide"
 
 
 def shown(name: str) -> str:

@@ -47,5 +47,8 @@ class DiffusionHost(Protocol):
     def initial_vectors(self, text: str, count: int) -> Vectors:
         """`count` vectors per text encoder from the input embeddings of `text`, as fresh fp32 tensors."""
 
+    def mean_norms(self) -> dict[str, float]:
+        """By text encoder, the mean length of its vocabulary's token vectors."""
+
     def bind(self, embeddings: Mapping[str, Vectors]) -> AbstractContextManager[None]:
         """Inside, these names in a prompt stand for these live tensors."""

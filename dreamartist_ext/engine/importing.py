@@ -14,8 +14,9 @@ from pathlib import Path
 from .card import PICTURE_SUFFIXES, read_card
 from .embedding import MAX_NAME_LENGTH, NEGATIVE_SUFFIX, EmbeddingPair, check_name, negative_name
 from .errors import DreamArtistError, FileError, SettingError
-from .formats import EMBEDDING_SUFFIXES, Embedding, family_of, load_embedding, shown
-from .storage import find_embedding, save_half, save_pair
+from .family import family_of, widths_of
+from .formats import EMBEDDING_SUFFIXES, Embedding, load_embedding, shown
+from .storage import embedding_files, save_half, save_pair
 
 IMPORT_SUFFIXES = (*EMBEDDING_SUFFIXES, *PICTURE_SUFFIXES)
 
@@ -33,7 +34,7 @@ class Offer:
     def family(self) -> str:
         """Of the models that it belongs to."""
         half = self.positive or self.negative
-        return family_of(half.vectors) if half else ""
+        return family_of(widths_of(half.vectors)) if half else ""
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -42,8 +43,22 @@ class Offer:
         return tuple(word for word, half in halves if half is not None)
 
     def taken(self, folder: Path) -> list[Path]:
-        """The files in the embeddings folder that would be replaced."""
-        return [path for word in self.words if (path := find_embedding(folder, word))]
+        """The files in the embeddings folder that would be replaced: all of this name, but for the half that is
+        missing here."""
+        words = (self.name.lower(), negative_name(self.name).lower())
+        named = [path for path in embedding_files(folder) if path.stem.lower() in words]
+        return sorted((path for path in named if not self._lacks(path)), key=lambda path: len(path.stem))
+
+    def _lacks(self, path: Path) -> bool:
+        """Whether a file is the half that is missing here, as far as the two say."""
+        half = self.positive or self.negative
+        if half is None or path.stem.lower() in (word.lower() for word in self.words):
+            return False
+        try:
+            pair = load_embedding(path).provenance.get("pair")
+        except FileError:
+            return False
+        return pair is None or half.provenance.get("pair", pair) == pair
 
 
 @dataclass(frozen=True)
@@ -92,17 +107,12 @@ def accept(offer: Offer, folder: Path, name: str = "", overwrite: bool = False, 
     if half is None:
         raise FileError("there is nothing to import.")
     suffix = suffix or (".pt" if len(half.vectors) == 1 else ".safetensors")
-    before = offer.taken(folder)
+    earlier = [path.name for path in offer.taken(folder)]
     if offer.positive is None:
-        written = [save_half(half, folder, negative_name(name), suffix)]
-    elif offer.negative is None and half.provenance.get("pair"):
-        written = [save_half(half, folder, name, suffix)]  # its negative may still come
-    else:
-        written = save_pair(_as_pair(offer, name), folder, suffix)
-    for path in before:
-        if path not in written:
-            path.unlink(missing_ok=True)
-    return written
+        return [save_half(half, folder, negative_name(name), suffix, earlier)]
+    if offer.negative is None and half.provenance.get("pair"):
+        return [save_half(half, folder, name, suffix, earlier)]  # its negative may still come
+    return save_pair(_as_pair(offer, name), folder, suffix, replacing=earlier)
 
 
 def safe_name(text: str) -> str:
@@ -157,7 +167,7 @@ def _pair_up(halves: Sequence[_Half], refusals: list[Refusal]) -> Iterable[Offer
         negative = next((n for n in negatives if _belong(positive, n)), None)
         if negative is not None:
             negatives.remove(negative)
-            if family_of(positive.embedding.vectors) != family_of(negative.embedding.vectors):
+            if widths_of(positive.embedding.vectors) != widths_of(negative.embedding.vectors):
                 sentence = f"{positive.source} and {negative.source} are not for the same kind of model."
                 refusals += [Refusal(half.source, sentence) for half in (positive, negative)]
                 continue

@@ -8,6 +8,8 @@ from enum import Enum
 import torch
 from torch import Tensor
 
+_LARGE_SNR = 5.0  # above it, timesteps with little noise are all weighed alike (as in arXiv 2303.09556)
+
 
 class PredictionType(str, Enum):
     """What the U-Net predicts; the values are the names in a diffusers scheduler config."""
@@ -75,3 +77,11 @@ def snr_weight(schedule: NoiseSchedule, timesteps: Tensor, gamma: float) -> Tens
     if schedule.prediction_type is PredictionType.SAMPLE:
         return snr.clamp(max=gamma)
     return snr.clamp(max=gamma) / (snr + 1)
+
+
+def noisy_end_weight(schedule: NoiseSchedule, timesteps: Tensor, power: float) -> Tensor:
+    """min(SNR, 5)^-power, (B,); power 0 means none. The squared error of eps counts an error of the picture by the
+    SNR, which is next to nothing at the timesteps where shape and colours are decided; this gives a part of it back."""
+    if power == 0:
+        return torch.ones(timesteps.shape, device=timesteps.device)
+    return schedule.snr(timesteps).clamp(max=_LARGE_SNR) ** -power

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .guidance import combine
 from .host import Cond, DiffusionHost
-from .noise import add_noise, snr_weight, target_for
+from .noise import add_noise, noisy_end_weight, snr_weight, target_for
 
 
 def guided_prediction(
@@ -39,8 +39,9 @@ def noise_loss(
     guidance_scale: Tensor | float,
     mask: Tensor | None = None,
     min_snr: float = 0.0,
+    noisy_weight: float = 0.0,
 ) -> Tensor:
-    """L = mean over latents of  w_mask * w_snr(t) * (eps_hat - target)^2, per sample: (B,).
+    """L = mean over latents of  w_mask * w_snr(t) * w_noisy(t) * (eps_hat - target)^2, per sample: (B,).
 
     latents and noise (B, C, h, w), timesteps (B,), mask (B, 1, h, w) or None. Without `uncond` it is the loss of
     textual inversion (arXiv 2208.01618, eq. 2).
@@ -50,5 +51,5 @@ def noise_loss(
     error = (model_pred - target_for(host.schedule, latents, noise, timesteps)).square()
     if mask is not None:
         error = error * mask
-    weight = snr_weight(host.schedule, timesteps, min_snr)
+    weight = snr_weight(host.schedule, timesteps, min_snr) * noisy_end_weight(host.schedule, timesteps, noisy_weight)
     return torch.mean(error, dim=(1, 2, 3)) * weight

@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from .atomic import finish_interrupted, remove_abandoned, write_atomically
 from .check_loss import CheckLoss
 from .embedding import EmbeddingPair, negative_name
 from .errors import SettingError, TrainingError
@@ -18,10 +19,8 @@ from .storage import (
     find_embedding,
     load_pair,
     load_snapshot,
-    remove_abandoned,
     save_pair,
     save_snapshot,
-    write_atomically,
 )
 from .trainer import StepReport, Training
 
@@ -43,9 +42,20 @@ class RunFiles:
     def snapshot(self) -> Path:
         return self.folder / "snapshot.safetensors"
 
+    def finish_interrupted(self) -> None:
+        """Make both files of every pair here of one moment, if a process was killed while it wrote them."""
+        for folder in (self.out, self.folder):
+            finish_interrupted(folder)
+
+    def tidy(self) -> None:
+        """Finish or remove what a killed process left here; only while nobody else trains this name."""
+        remove_abandoned(self.out, (self.name, negative_name(self.name)))
+        remove_abandoned(self.folder, (f"{self.name}-*", "snapshot"))
+
     def check(self, resume: bool, overwrite: bool) -> None:
         """Say before any work that the name is taken, that there is nothing to resume, or that nothing can be
         written here; raises SettingError or FileError."""
+        self.finish_interrupted()
         if resume:
             load_snapshot(self.snapshot)
         elif not overwrite:
@@ -77,10 +87,18 @@ class RunFiles:
 
     def use_step(self, step: int) -> EmbeddingPair:
         """Make the pair of a step on disk the one in the embeddings folder; raises FileError."""
+        self.finish_interrupted()
         pair = load_pair(self.folder, self.step_stem(step))
         pair.name = self.name
-        self.forget_others(save_pair(pair, self.out))
+        self.put_in_use(pair)
         return pair
+
+    def put_in_use(self, pair: EmbeddingPair) -> list[Path]:
+        """Make a pair the one in the embeddings folder, with nothing left of an earlier concept of this name; raises
+        FileError, with the earlier one as it was."""
+        words = (self.name.lower(), negative_name(self.name).lower())
+        earlier = [path.name for path in embedding_files(self.out) if path.stem.lower() in words]
+        return save_pair(pair, self.out, replacing=earlier)
 
     def save_step(self, snapshot: Snapshot) -> int:
         """Put the pair of a snapshot among the steps to choose from; returns its step."""
@@ -88,16 +106,11 @@ class RunFiles:
         return snapshot.step
 
     def forget_steps(self) -> None:
-        """Remove the snapshot and the steps of an earlier training of this name."""
-        steps = [path for suffix in EMBEDDING_SUFFIXES for path in self.folder.glob(f"{self.name}-*{suffix}")]
+        """Remove the snapshot and the steps of an earlier training of this name, with their pictures."""
+        kinds = (*EMBEDDING_SUFFIXES, ".jpg")
+        steps = [path for suffix in kinds for path in self.folder.glob(f"{self.name}-*{suffix}")]
         for path in (self.snapshot, *steps):
             path.unlink(missing_ok=True)
-
-    def forget_others(self, written: Sequence[Path]) -> None:
-        """Remove what an earlier concept of this name left beside the files just written."""
-        for path in embedding_files(self.out):
-            if path.stem.lower() in (self.name.lower(), negative_name(self.name).lower()) and path not in written:
-                path.unlink(missing_ok=True)
 
 
 def run_to_files(
@@ -110,8 +123,7 @@ def run_to_files(
     """
     config = training.config
     training.pair.provenance = {"settings": config.to_json(), **(provenance or {})}
-    remove_abandoned(files.out, files.name)
-    remove_abandoned(files.folder, "snapshot")
+    files.tidy()
     saved = training.step
     check = CheckLoss(training)
     try:
@@ -135,7 +147,7 @@ def run_to_files(
         raise
     if training.step > saved:
         save_snapshot(training.snapshot(), files.snapshot)
-    files.forget_others(save_pair(training.pair.detached(), files.out))
+    files.put_in_use(training.kept().detached())
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -149,4 +161,4 @@ def _save(training: Training, files: RunFiles) -> None:
     """The snapshot to resume from, and the pair as it is now, to compare with others."""
     snapshot = training.snapshot()  # refuses vectors that are not finite
     save_snapshot(snapshot, files.snapshot)
-    save_pair(training.pair.detached(), files.folder, stem=files.step_stem(training.step))
+    save_pair(training.kept().detached(), files.folder, stem=files.step_stem(training.step))

@@ -40,11 +40,13 @@ class Snapshot:
 
 
 def pair_of(snapshot: Snapshot, name: str) -> EmbeddingPair:
-    """The pair that a snapshot holds, without its optimizer."""
+    """The pair that a snapshot holds, as it would be written: without its optimizer, or the average of it."""
+    config = TrainConfig.from_json(snapshot.config)
+    average = "ema." if config.ema and config.save_ema else ""
 
     def half(prefix: str) -> Vectors:
-        split = ((key.split("."), tensor) for key, tensor in snapshot.tensors.items())
-        return {words[1]: tensor for words, tensor in split if words[0] == prefix and len(words) == 2}
+        split = ((key.rpartition("."), tensor) for key, tensor in snapshot.tensors.items())
+        return {key: tensor for (before, _, key), tensor in split if before == average + prefix}
 
     return EmbeddingPair(name, half("positive"), half("negative") or None, snapshot.step, {"settings": snapshot.config})
 
@@ -56,9 +58,16 @@ def _vectors_of(pair: EmbeddingPair) -> Iterator[tuple[str, Tensor]]:
             yield f"{prefix}.{key}", vectors
 
 
-def tensors_of(pair: EmbeddingPair, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Vectors and moments, copied; raises TrainingError rather than keep any that is not finite."""
-    tensors = {}
+def _averages_of(average: EmbeddingPair | None) -> Iterator[tuple[str, Tensor]]:
+    for name, vectors in _vectors_of(average) if average is not None else ():
+        yield f"ema.{name}", vectors
+
+
+def tensors_of(
+    pair: EmbeddingPair, optimizer: torch.optim.Optimizer, average: EmbeddingPair | None = None
+) -> dict[str, Tensor]:
+    """Vectors, moments and averages, copied; raises TrainingError rather than keep any that is not finite."""
+    tensors = dict(_averages_of(average))
     for name, vectors in _vectors_of(pair):
         tensors[name] = vectors
         for moment, value in optimizer.state.get(vectors, {}).items():
@@ -70,9 +79,14 @@ def tensors_of(pair: EmbeddingPair, optimizer: torch.optim.Optimizer) -> dict[st
 
 
 @torch.no_grad()
-def put_back(snapshot: Snapshot, pair: EmbeddingPair, optimizer: torch.optim.Optimizer) -> None:
-    """Let the pair and its optimizer hold what the snapshot does; raises FileError if it lacks a part of that."""
-    check_complete(snapshot, pair)
+def put_back(
+    snapshot: Snapshot, pair: EmbeddingPair, optimizer: torch.optim.Optimizer, average: EmbeddingPair | None = None
+) -> None:
+    """Let the pair, its optimizer and its average hold what the snapshot does; raises FileError if it lacks a part
+    of that."""
+    check_complete(snapshot, pair, average)
+    for name, vectors in _averages_of(average):
+        vectors.copy_(snapshot.tensors[name])
     for name, vectors in _vectors_of(pair):
         vectors.copy_(snapshot.tensors[name])
         state = {m: snapshot.tensors.get(f"{name}.{m}") for m in ("step", "exp_avg", "exp_avg_sq")}
@@ -84,16 +98,22 @@ def put_back(snapshot: Snapshot, pair: EmbeddingPair, optimizer: torch.optim.Opt
     pair.step = snapshot.step
 
 
-def check_complete(snapshot: Snapshot, pair: EmbeddingPair) -> None:
+def check_complete(snapshot: Snapshot, pair: EmbeddingPair, average: EmbeddingPair | None = None) -> None:
     """Raises FileError when a tensor is missing or has another shape than the pair's."""
+    for name, vectors in _averages_of(average):
+        _check_shape(snapshot, name, vectors.shape)
     for name, vectors in _vectors_of(pair):
         wanted = {"": vectors.shape}
         if snapshot.step:
             wanted |= {".step": torch.Size([]), ".exp_avg": vectors.shape, ".exp_avg_sq": vectors.shape}
         for part, shape in wanted.items():
-            tensor = snapshot.tensors.get(f"{name}{part}")
-            if tensor is None or tensor.shape != shape:
-                raise FileError("the snapshot is damaged: it lacks a part of what training needs.")
+            _check_shape(snapshot, name + part, shape)
+
+
+def _check_shape(snapshot: Snapshot, name: str, shape: torch.Size) -> None:
+    tensor = snapshot.tensors.get(name)
+    if tensor is None or tensor.shape != shape:
+        raise FileError("the snapshot is damaged: it lacks a part of what training needs.")
 
 
 def check_same(snapshot: Snapshot, config: TrainConfig, fingerprint: str, model: str) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import json
-import os
-import secrets
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,7 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from .embedding import NEGATIVE_SUFFIX, EmbeddingPair, check_vectors, negative_name, pair_id
+from .atomic import write_atomically, write_together
+from .embedding import EmbeddingPair, check_vectors, negative_name, pair_id
 from .errors import FileError
 from .formats import EMBEDDING_SUFFIXES, Embedding, load_embedding
 from .formats import MAX_EMBEDDING_BYTES as MAX_EMBEDDING_BYTES
@@ -28,43 +26,6 @@ SNAPSHOT_FORMAT = "dreamartist-snapshot-1"
 _SINGLE_KEY = "emb_params"  # the name that kohya and others use for the one tensor of a .safetensors embedding
 # Newer torch adds members to its zip files which the allow-list unpicklers of some WebUI builds refuse.
 _KEPT_MEMBERS = ("data.pkl", "version")
-TEMPORARY_SUFFIX = ".tmp"
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write the whole file or nothing; raises FileError when the disk or the folder refuses."""
-    write_all_atomically({path: content})
-
-
-def write_all_atomically(contents: Mapping[Path, bytes]) -> None:
-    """Write every file completely beside its place before the first is put there."""
-    staged: list[tuple[Path, Path]] = []
-    path = Path()
-    try:
-        for path, content in contents.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if path.is_dir():
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-            temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
-            with temporary.open("xb") as file:
-                staged.append((temporary, path))
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        for temporary, path in staged:
-            temporary.replace(path)
-    except OSError as error:
-        raise FileError(f"{path.name} could not be written to {path.parent}: {error.strerror or error}.") from error
-    finally:
-        for temporary, _ in staged:
-            temporary.unlink(missing_ok=True)
-
-
-def remove_abandoned(folder: Path, name: str) -> None:
-    """Remove what a killed process left half-written for a name; only when nobody else is writing it."""
-    for suffix in ("", NEGATIVE_SUFFIX):
-        for path in folder.glob(f".{name}{suffix}.*{TEMPORARY_SUFFIX}"):
-            path.unlink(missing_ok=True)
 
 
 def pt_bytes(name: str, vectors: Vectors, step: int, provenance: Mapping[str, str]) -> bytes:
@@ -120,11 +81,15 @@ _WRITERS: dict[str, Callable[[str, Vectors, int, Mapping[str, str]], bytes]] = {
 }
 
 
-def save_pair(pair: EmbeddingPair, folder: Path, suffix: str = "", stem: str = "") -> list[Path]:
+def save_pair(
+    pair: EmbeddingPair, folder: Path, suffix: str = "", stem: str = "", replacing: Sequence[str] = ()
+) -> list[Path]:
     """Write the halves that there are as STEM.SUFFIX and STEM-neg.SUFFIX.
 
     STEM is the pair's name by default; SUFFIX .pt, or .safetensors for the two text encoders of SDXL.
-    Both say in their provenance which "half" they are, and of which "pair".
+    Both say in their provenance which "half" they are, and of which "pair". `replacing` names files of the folder that
+    go in the same moment. After a kill at any time, and `atomic.finish_interrupted`, the folder holds the old pair or
+    the new one, never a half of each.
     """
     stem, suffix = stem or pair.name, suffix or (".pt" if len(pair.positive) == 1 else ".safetensors")
     halves = {stem: (pair.name, "positive", pair.positive)}
@@ -134,19 +99,21 @@ def save_pair(pair: EmbeddingPair, folder: Path, suffix: str = "", stem: str = "
         check_vectors(vectors, f"the embedding {word}")
     about = {**pair.provenance, "pair": pair_id(pair)}
     contents = {
-        folder / f"{file}{suffix}": _WRITERS[suffix](word, vectors, pair.step, {**about, "half": half})
+        f"{file}{suffix}": _WRITERS[suffix](word, vectors, pair.step, {**about, "half": half})
         for file, (word, half, vectors) in halves.items()
     }
-    write_all_atomically(contents)
-    return list(contents)
+    write_together(folder, stem, contents, [name for name in replacing if name not in contents])
+    return [folder / name for name in contents]
 
 
-def save_half(half: Embedding, folder: Path, word: str, suffix: str = ".pt") -> Path:
-    """Write one embedding as WORD.SUFFIX, with all that it says about itself; raises FileError."""
+def save_half(half: Embedding, folder: Path, word: str, suffix: str = ".pt", replacing: Sequence[str] = ()) -> Path:
+    """Write one embedding as WORD.SUFFIX, with all that it says about itself; raises FileError. `replacing` as in
+    `save_pair`."""
     check_vectors(half.vectors, f"the embedding {word}")
-    path = folder / f"{word}{suffix}"
-    write_atomically(path, _WRITERS[suffix](word, half.vectors, half.step or 0, half.provenance))
-    return path
+    name = f"{word}{suffix}"
+    content = _WRITERS[suffix](word, half.vectors, half.step or 0, half.provenance)
+    write_together(folder, word, {name: content}, [other for other in replacing if other != name])
+    return folder / name
 
 
 def find_embedding(folder: Path, name: str) -> Path | None:

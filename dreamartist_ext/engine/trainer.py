@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from .attention_mask import latent_weight
+from .averaging import average_in, copy_of, overwrite
 from .config import TrainConfig
 from .data import TrainingPicture, fill, fingerprint
 from .draws import Draws, picture_order, seed_for
@@ -18,6 +20,7 @@ from .errors import SettingError, TrainingError
 from .guidance import Guidance
 from .host import DiffusionHost, Vectors
 from .learning_rate import RateSchedule, lr_at
+from .norm import SIDES, set_length, turn_only
 from .objective import noise_loss
 from .snapshot import Check, Snapshot, check_same, put_back, tensors_of
 
@@ -42,9 +45,10 @@ def initial_pair(host: DiffusionHost, config: TrainConfig) -> EmbeddingPair:
     if not config.use_negative:
         return EmbeddingPair(config.name, positive)
     generator = torch.Generator().manual_seed(seed_for(config.seed, "negative", 0))
+    text = config.negative_initialization_text or config.initialization_text
     negative = {
         key: v + NEGATIVE_JITTER * torch.randn(v.shape, generator=generator).to(v)
-        for key, v in host.initial_vectors(config.initialization_text, config.negative_vectors).items()
+        for key, v in host.initial_vectors(text, config.negative_vectors).items()
     }
     return EmbeddingPair(config.name, positive, negative)
 
@@ -64,6 +68,9 @@ class Training:
         self._encoded: tuple[Tensor, Tensor | None] | None = None
         self.loss_scale = float(getattr(host, "loss_scale", 1.0))
         self._halves: list[Vectors] = [h for h in (self.pair.positive, self.pair.negative) if h is not None]
+        self._lengths = host.mean_norms() if config.fix_norm != "off" else {}
+        self._set_lengths(self.pair)
+        self.average = copy_of(self.pair) if config.ema else None
         self.optimizer = torch.optim.AdamW(
             [{"params": [v.requires_grad_(True) for v in half.values()]} for half in self._halves],
             lr=self.rates.rate(1),
@@ -85,10 +92,43 @@ class Training:
                     raise TrainingError(
                         f"the loss is no longer a finite number at step {self.step + 1}; try a lower learning_rate."
                     )
+                self._shape_gradients()
                 self.optimizer.step()
                 self.step += 1
-                self.pair.step = self.step
+                self._after_step()
                 yield StepReport(self.step, self.config.steps, loss, rate, time.perf_counter() - started)
+
+    def _shape_gradients(self) -> None:
+        for half, fixed in zip(self._halves, SIDES[self.config.fix_norm], strict=False):
+            if fixed:
+                turn_only(half)
+            if self.config.clip_gradient:
+                torch.nn.utils.clip_grad_norm_(half.values(), self.config.clip_gradient)
+
+    def _after_step(self) -> None:
+        self.pair.step = self.step
+        self._set_lengths(self.pair)
+        if self.average is not None:
+            average_in(self.average, self.pair, self.config.ema)
+            self._set_lengths(self.average)
+            self.average.step = self.step
+            if self.config.ema_replace_every and self.step % self.config.ema_replace_every == 0:
+                overwrite(self.pair, self.average)
+
+    def _set_lengths(self, pair: EmbeddingPair) -> None:
+        for half, fixed in zip((pair.positive, pair.negative), SIDES[self.config.fix_norm], strict=True):
+            if fixed and half is not None:
+                set_length(half, self._lengths)
+
+    def kept(self) -> EmbeddingPair:
+        """The pair that is judged, shown and written: the one that is trained, or its average."""
+        if self.average is None or not self.config.save_ema:
+            return self.pair
+        return replace(self.average, provenance=self.pair.provenance)
+
+    def kept_bound(self) -> AbstractContextManager[None]:
+        """Inside, prompts see `kept()`; call it where the training's session is open."""
+        return nullcontext() if self.kept() is self.pair else self.host.bind(self.kept().named())
 
     def _check_reached(self) -> None:
         """A word that the tokenizer does not find in a prompt would leave its vectors as they were."""
@@ -144,7 +184,7 @@ class Training:
         draws = Draws(config.seed, self.step)
         order = picture_order(config.seed, len(latents), self.step * samples, samples)
         noise = draws.noise((samples, *latents.shape[1:])).to(latents)
-        timesteps = draws.integers(self.host.schedule.timesteps, samples).to(device)
+        timesteps = draws.timesteps(self.host.schedule.timesteps, samples, config.timestep_exponent).to(device)
         prompts, negative_prompts = self._prompts(draws, order)
         total = torch.zeros((), device=device)
         for first in range(0, samples, config.batch_size):
@@ -159,6 +199,7 @@ class Training:
                 self.guidance.at(timesteps[part], self.host.schedule.timesteps),
                 None if masks is None else masks[order[part]],
                 config.min_snr,
+                config.noisy_weight,
             )
             loss = loss.sum() / samples
             if loss.requires_grad:
@@ -182,13 +223,15 @@ class Training:
 
     def snapshot(self) -> Snapshot:
         """The whole state, copied; raises TrainingError rather than keep vectors that are not finite."""
-        tensors = tensors_of(self.pair, self.optimizer)
+        tensors = tensors_of(self.pair, self.optimizer, self.average)
         about = self.config.to_json(), self.step, fingerprint(self.pictures), self.host.identity()
         return Snapshot(tensors, *about, tuple(self.checks))
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go on from a snapshot of the same settings (but for `steps` and `save_every`), pictures and model."""
         check_same(snapshot, self.config, fingerprint(self.pictures), self.host.identity())
-        put_back(snapshot, self.pair, self.optimizer)
+        put_back(snapshot, self.pair, self.optimizer, self.average)
         self.step = snapshot.step
+        if self.average is not None:
+            self.average.step = snapshot.step
         self.checks = list(snapshot.checks)

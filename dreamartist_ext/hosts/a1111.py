@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -130,13 +130,16 @@ class WebUIHost:
         return prediction.float()
 
     def encode_prompts(self, prompts: Sequence[str]) -> Tensor:
-        """(B, 77 n, width), n the chunks of the longest prompt; equal prompts are encoded once."""
+        """(B, 77 n, width), n the chunks of the longest prompt; equal prompts are encoded once.
+
+        Another thread may read the embeddings folder again at any moment: the live vectors are found all the same.
+        """
         from modules import devices
 
         self.check_loaded()
         self._register_again()
         unique = list(dict.fromkeys(prompts))
-        with devices.autocast(), plain_emphasis():
+        with devices.autocast(), plain_emphasis(), found_first(self.model, self._live):
             cond = self.model.cond_stage_model(unique)
         return cond[[unique.index(prompt) for prompt in prompts]]
 
@@ -158,6 +161,10 @@ class WebUIHost:
         if not text.strip() or rows.dim() != 2 or not len(rows):
             raise SettingError("initialization_text must hold at least one word; * is a neutral one.")
         return {ENCODER: rows[[i * len(rows) // count for i in range(count)]].float().to(self.device).clone()}
+
+    @torch.no_grad()
+    def mean_norms(self) -> dict[str, float]:
+        return {ENCODER: float(vocabulary(self.model.cond_stage_model).weight.float().norm(dim=1).mean())}
 
     def bind(self, embeddings: Mapping[str, Vectors]) -> AbstractContextManager[None]:
         """The names are found by the WebUI's own look-up, in its own database; what was there before comes back."""
@@ -188,7 +195,33 @@ class WebUIHost:
         database = embedding_database()
         for name, embedding in self._live.items():
             if database.word_embeddings.get(name) is not embedding:
-                database.register_embedding_by_name(embedding, self.model, name)
+                with suppress(KeyError):  # of a look-up that another thread has just emptied
+                    database.register_embedding_by_name(embedding, self.model, name)
+
+
+@contextmanager
+def found_first(model: Any, live: Mapping[str, Any]) -> Iterator[None]:
+    """Inside, prompts find these embeddings though the WebUI's database is being filled again; longest first."""
+    database = embedding_database()
+    instead = vars(database).get("find_embedding_at_position")
+    before = database.find_embedding_at_position
+    own = [(model.cond_stage_model.tokenize([name])[0], embedding) for name, embedding in live.items()]
+    own.sort(key=lambda item: len(item[0]), reverse=True)
+
+    def find(tokens: list[int], offset: int) -> tuple[Any, int | None]:
+        other, length = before(tokens, offset)
+        for ids, embedding in own:
+            if tokens[offset : offset + len(ids)] == ids and len(ids) >= (length or 0):
+                return embedding, len(ids)
+        return other, length
+
+    database.find_embedding_at_position = find
+    try:
+        yield
+    finally:
+        del database.find_embedding_at_position
+        if instead is not None:  # another extension's
+            database.find_embedding_at_position = instead
 
 
 def check_trainable(model: Any) -> None:
@@ -218,6 +251,11 @@ def live_embedding(name: str, vectors: Tensor) -> Any:
     embedding = Embedding(vectors, name)
     embedding.vectors, embedding.shape = vectors.shape
     return embedding
+
+
+def vocabulary(encoder: nn.Module) -> nn.Embedding:
+    """The token vectors: wrapped by the WebUI, at a place of its own in each family; positions are far fewer."""
+    return max((m for m in encoder.modules() if isinstance(m, nn.Embedding)), key=lambda m: m.num_embeddings)
 
 
 def forget_cached_conditionings() -> None:

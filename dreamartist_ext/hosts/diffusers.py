@@ -188,6 +188,9 @@ class DiffusersHost:
         """Vector i of `count` is row floor(i * rows / count) of the text's, as in the WebUI."""
         return {encoder.key: encoder.initial_rows(text, count) for encoder in self.encoders}
 
+    def mean_norms(self) -> dict[str, float]:
+        return {encoder.key: encoder.mean_norm() for encoder in self.encoders}
+
     def encode_prompts(self, prompts: Sequence[str]) -> Cond:
         """Hidden states (B, 77 n, width), n the chunks of the longest prompt; SDXL: a dict with the pooled vector of
         the first chunk too. Equal prompts are encoded once."""

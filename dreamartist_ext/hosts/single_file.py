@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
+from ..engine.atomic import write_all_atomically
 from ..engine.errors import FileError, ModelError
-from ..engine.storage import write_all_atomically
 from .ldm_config import (
     CLIP_EMBEDDER,
     MODEL_INDEX,

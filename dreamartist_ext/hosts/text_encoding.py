@@ -80,6 +80,10 @@ class TextEncoder:
         body = getattr(self.model, "text_model", self.model)  # newer versions of the library have no such level
         return body.final_layer_norm(hidden) if self.layer.normalised else hidden
 
+    def mean_norm(self) -> float:
+        """The mean length of the vocabulary's token vectors."""
+        return float(self._token_embedding().weight.detach().float().norm(dim=1).mean())
+
     def _token_embedding(self) -> nn.Embedding:
         return self.model.get_input_embeddings()
 

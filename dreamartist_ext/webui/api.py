@@ -22,8 +22,9 @@ from ..engine.data import load_mask, load_picture
 from ..engine.embedding import check_name
 from ..engine.errors import DreamArtistError, FileError, PictureError, SettingError
 from .api_auth import Door, webui_door
-from .concepts import MissingError, bring_back, list_concepts, throw_away
+from .concepts import MissingError, bring_back, throw_away
 from .jobs import Ask, Desk, Job, in_background, sentence
+from .shelf import Shelf
 
 PREFIX = "/dreamartist/v1"
 MAX_PICTURES = 20
@@ -96,6 +97,7 @@ class Routes:
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
+        self.shelf = Shelf(desk)
 
     def train(self, body: TrainBody) -> dict[str, Any]:
         """Learn a concept from pictures. Answers at once, or with `wait` when it is over."""
@@ -141,7 +143,7 @@ class Routes:
 
     def concepts(self) -> dict[str, Any]:
         """The learned words in the embeddings folder."""
-        return {"concepts": list_concepts(self.desk.workplace.embeddings)}
+        return {"concepts": self.shelf.described()}
 
     def delete(self, name: str) -> dict[str, Any]:
         """Move a concept into the trash."""

@@ -1,4 +1,4 @@
-"""The learned concepts on disk: a list of them, and a trash from which they come back."""
+"""The learned concepts on disk: what a program sees of them, and a trash from which they come back."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,50 +14,83 @@ from typing import Any
 from ..engine.embedding import NEGATIVE_SUFFIX, negative_name
 from ..engine.errors import FileError
 from ..engine.run import RunFiles
-from ..engine.storage import embedding_files, find_embedding, load_pair
+from ..engine.storage import EMBEDDING_SUFFIXES
 from ..hosts.only_one import only_one
-from .prompt_hook import pair_up
+from . import thumbnails
+from .concept_index import Concept, FactsCache, concepts_in, is_name, lacks_negative
 
 TRASH = "_trash"  # beside the trainings' folders; no name of a concept begins so
 _TRAINING = "training"  # within a concept's folder in the trash
 _STAMP = r"\d{8}-\d{6}-\d{6}"
+_PLACE = re.compile(rf".+-{_STAMP}", re.DOTALL)
+_LONGEST = 64  # characters of a name that are a part of its folder's name in the trash
 
 
 class MissingError(FileError):
     """There is no such concept, or none of that name in the trash."""
 
 
-def list_concepts(embeddings: Path) -> list[dict[str, Any]]:
-    """The words that have a negative, or a training beside the folder; by name."""
-    names = [path.stem for path in embedding_files(embeddings)]
-    pairs = pair_up(names)
-    trained = {name for name in names if not name.lower().endswith(NEGATIVE_SUFFIX) and _is_trained(embeddings, name)}
-    return [_describe(embeddings, name) for name in sorted({*pairs, *trained}, key=str.lower)]
+@dataclass(frozen=True)
+class Thrown:
+    """A concept in the trash."""
+
+    name: str
+    place: Path
+    when: datetime
+
+    @property
+    def key(self) -> str:
+        """Stands for it in a page."""
+        return key_of_place(self.place)
 
 
-def _is_trained(embeddings: Path, name: str) -> bool:
-    return RunFiles(embeddings, name).folder.is_dir()
+def key_of_place(place: Path) -> str:
+    return place.name[-len("yyyymmdd-hhmmss-ffffff") :]
 
 
-def _describe(embeddings: Path, name: str) -> dict[str, Any]:
-    about: dict[str, Any] = {"name": name, "size": sum(path.stat().st_size for path in _halves(embeddings, name))}
-    try:
-        pair = load_pair(embeddings, name)
-    except FileError as error:
-        return {**about, "problem": str(error)}
+def list_concepts(embeddings: Path, cache: FactsCache) -> list[dict[str, Any]]:
+    """The words that have a negative, a training beside the folder, or half of a pair; by name."""
+    return [_describe(concept, cache) for concept in concepts_in(embeddings) if is_learned(concept, cache)]
+
+
+def is_learned(concept: Concept, cache: FactsCache) -> bool:
+    """Whether it is one of the method's concepts and not just any embedding."""
+    if concept.negative is not None or concept.is_trained:
+        return True
+    return concept.positive is not None and cache.is_ours(concept.positive)
+
+
+def _describe(concept: Concept, cache: FactsCache) -> dict[str, Any]:
+    about: dict[str, Any] = {"name": concept.name, "size": concept.size}
+    halves = [half for half in (concept.positive, concept.negative) if half is not None]
+    facts = [cache.of(half) for half in halves]
+    for fact in facts:
+        if fact.problem:
+            return {**about, "problem": fact.problem}
+    negative = cache.of(concept.negative).vectors if concept.negative else 0
     return {
         **about,
-        "has_negative": pair.negative is not None,
-        "step": pair.step,
-        "model": pair.provenance.get("model", ""),
-        "vectors": len(next(iter(pair.positive.values()))),
-        "negative_vectors": len(next(iter(pair.negative.values()))) if pair.negative else 0,
+        "has_negative": concept.negative is not None,
+        "lacks": "positive" if concept.positive is None else "negative" if lacks_negative(concept, facts[0]) else "",
+        "step": facts[0].step or 0,
+        "model": facts[0].provenance.get("model", ""),
+        "family": facts[0].family,
+        "vectors": facts[0].vectors if concept.positive else 0,
+        "negative_vectors": negative,
     }
 
 
-def _halves(embeddings: Path, name: str) -> list[Path]:
-    words = (name.lower(), negative_name(name).lower())
-    return [path for path in embedding_files(embeddings) if path.stem.lower() in words]
+def find_concept(embeddings: Path, name: str) -> Concept:
+    """By its word, whose case does not matter; raises MissingError."""
+    for concept in concepts_in(embeddings):
+        if concept.name.lower() in _words(name):
+            return concept
+    raise MissingError(f"there is no concept {name}.")
+
+
+def _words(name: str) -> tuple[str, str]:
+    """What a concept of this name is called: a lone negative is called as such."""
+    return name.lower(), negative_name(name).lower()
 
 
 def throw_away(files: RunFiles) -> Path:
@@ -64,19 +98,50 @@ def throw_away(files: RunFiles) -> Path:
 
     Raises MissingError when there are none, SettingError while another process trains them, FileError when one stays.
     """
-    found = find_embedding(files.out, files.name)
-    files = RunFiles(files.out, found.stem if found else files.name)
-    halves = _halves(files.out, files.name)
-    place = _trash(files) / f"{files.name}-{datetime.now().strftime('%Y%m%d-%H%M%S-%f')}"
-    moves = {path: place / path.name for path in halves}
-    if files.folder.is_dir():
+    with suppress(MissingError):
+        return throw_away_concept(files.out, find_concept(files.out, files.name))
+    if not files.folder.is_dir():
+        raise MissingError(f"there is no concept {files.name}.")
+    return throw_away_concept(files.out, Concept(files.name, None, None, (), is_trained=True))
+
+
+def throw_away_concept(embeddings: Path, concept: Concept, key: str = "") -> Path:
+    """As `throw_away`; `key` is that of the positive's facts, by which its preview comes along."""
+    files = RunFiles(embeddings, concept.name)
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
+    place = _trash(embeddings) / f"{concept.name[:_LONGEST]}-{stamp}"
+    moves = {file.path: place / file.path.name for file in concept.files}
+    if concept.is_trained and is_name(concept.name) and files.folder.is_dir():
         with only_one(files):
             pass
         moves[files.folder] = place / _TRAINING
-    if not moves:
-        raise MissingError(f"there is no concept {files.name}.")
+    preview = thumbnails.path_of(embeddings, key)
+    if key and preview.is_file():
+        moves[preview] = place / preview.name
     move_all(moves)
     return place
+
+
+def list_trash(embeddings: Path) -> list[Thrown]:
+    """What can be brought back, the latest first."""
+    try:
+        places = [place for place in _trash(embeddings).iterdir() if _PLACE.fullmatch(place.name) and place.is_dir()]
+    except OSError:
+        return []
+    found = []
+    for place in sorted(places, key=key_of_place, reverse=True):
+        with suppress(ValueError, OSError):  # no time that there is; or gone in between
+            when = datetime.strptime(key_of_place(place), "%Y%m%d-%H%M%S-%f")
+            found.append(Thrown(_name_in(place), place, when))
+    return found
+
+
+def _name_in(place: Path) -> str:
+    """By the files that lie there: the folder's own name may be cut short."""
+    short = place.name[: -len(key_of_place(place)) - 1]
+    stems = [path.stem for path in place.iterdir() if path.suffix in EMBEDDING_SUFFIXES]
+    words = [stem for stem in stems if not stem.lower().endswith(NEGATIVE_SUFFIX)] or stems
+    return min(words, key=len, default=short)
 
 
 def bring_back(files: RunFiles) -> None:
@@ -85,41 +150,55 @@ def bring_back(files: RunFiles) -> None:
     Raises MissingError when the trash has nothing of it, SettingError when the name is taken meanwhile, FileError when
     one cannot be moved.
     """
-    pattern = re.compile(re.escape(files.name) + f"-{_STAMP}", re.IGNORECASE)
-    trash = _trash(files)
-    places = [path for path in (trash.iterdir() if trash.is_dir() else ()) if pattern.fullmatch(path.name)]
-    if not places:
-        raise MissingError(f"the trash holds nothing of {files.name}.")
-    place = max(places, key=lambda path: path.name[-len("yyyymmdd-hhmmss-ffffff") :])
-    files = RunFiles(files.out, place.name[: len(files.name)])
-    files.check(resume=False, overwrite=False)
-    if not files.kept_steps():
+    for thrown in list_trash(files.out):
+        if thrown.name.lower() in _words(files.name):
+            return bring_back_thrown(files.out, thrown)
+    raise MissingError(f"the trash holds nothing of {files.name}.")
+
+
+def bring_back_thrown(embeddings: Path, thrown: Thrown) -> None:
+    """As `bring_back`, of exactly this one."""
+    files = RunFiles(embeddings, thrown.name)
+    files.check_free()
+    homes = {path: _home(files, path) for path in thrown.place.iterdir()}
+    if is_name(thrown.name) and thrown.place / _TRAINING in homes and not files.kept_steps():
         shutil.rmtree(files.folder, ignore_errors=True)  # of a training that never made a step
-    homes = {path: files.out / path.name for path in place.iterdir() if path.name != _TRAINING}
-    if (place / _TRAINING).is_dir():
-        homes[place / _TRAINING] = files.folder
     move_all(homes)
     with suppress(OSError):
-        place.rmdir()
+        thrown.place.rmdir()
 
 
-def _trash(files: RunFiles) -> Path:
-    return files.folder.parent / TRASH
+def _home(files: RunFiles, path: Path) -> Path:
+    if path.name == _TRAINING:
+        return files.folder
+    return thumbnails.path_of(files.out, path.stem) if path.suffix == thumbnails.SUFFIX else files.out / path.name
+
+
+def _trash(embeddings: Path) -> Path:
+    return RunFiles(embeddings, TRASH).folder
 
 
 def move_all(moves: Mapping[Path, Path]) -> None:
     """Move every file or folder, or none; raises FileError."""
     done: list[tuple[Path, Path]] = []
-    source = Path()
+    source = target = Path()
     try:
         for source, target in moves.items():
-            if target.exists():
+            if target.exists() and not target.samefile(source):  # the same file: another spelling of its name
                 raise FileExistsError(None, f"{target} is in the way")
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(source, target)
             done.append((source, target))
+            shutil.move(source, target)
     except OSError as error:
         for home, moved in reversed(done):
-            with suppress(OSError):
-                shutil.move(moved, home)
+            _move_back(moved, home)
         raise FileError(f"{source.name} could not be moved: {error.strerror or error}.") from error
+
+
+def _move_back(moved: Path, home: Path) -> None:
+    """A file that is at home still was only copied: what cannot be removed cannot be moved either."""
+    with suppress(OSError):
+        if not home.exists():
+            shutil.move(moved, home)
+        elif moved.is_file() and not moved.samefile(home):
+            moved.unlink()

@@ -22,6 +22,7 @@ from PIL import Image
 
 from .. import __version__
 from ..engine import preview
+from ..engine.atomic import finish_interrupted
 from ..engine.check_loss import CheckLoss
 from ..engine.config import TrainConfig
 from ..engine.data import MASK_SUFFIX, TrainingPicture, find_mask, load_picture, load_pictures
@@ -32,6 +33,7 @@ from ..engine.snapshot import Check
 from ..engine.storage import load_snapshot
 from ..engine.trainer import Training
 from ..hosts.only_one import only_one
+from . import thumbnails
 from .workplace import Workplace
 
 logger = logging.getLogger(__name__)
@@ -169,6 +171,10 @@ class Desk:
         self.job: Job | None = None
         self._lock = threading.Lock()
 
+    def finish_interrupted(self) -> None:
+        """At the start: pairs whose two files a killed process left out of step become whole again."""
+        finish_interrupted(self.workplace.embeddings)
+
     def files(self, name: str) -> RunFiles:
         return RunFiles(self.workplace.embeddings, name)
 
@@ -295,18 +301,27 @@ class Desk:
             job.losses = (*job.losses, (job.step, float(loss)))  # waits for the GPU
         if len(training.checks) != len(job.checks):
             job.checks, job.best_step = tuple(training.checks), job.files.best_step(training.checks)
-            if job.previews_wanted and job.asked is None:
+            if job.asked is None and (job.previews_wanted or job.step == config.steps):
                 self._preview(job, training)
 
     @staticmethod
     def _preview(job: Job, training: Training) -> None:
-        """A preview that fails, for want of memory say, costs no training: it goes on without."""
+        """A preview that fails, for want of memory say, costs no training: it goes on without.
+
+        Where none are wanted, one picture is drawn, for My concepts.
+        """
         try:
-            rows = (*job.previews, draw_row(training))
-        except (RuntimeError, MemoryError) as error:
+            with training.kept_bound():
+                row = draw_row(training) if job.previews_wanted else None
+                picture = row.pair[0] if row else draw_some(training, training.pair.negative is not None, 1)[0]
+            thumbnails.keep_step(job.files, job.step, picture)
+        except (RuntimeError, MemoryError, FileError) as error:
             logger.warning("no more previews of %s: %s", job.name, error)
             job.previews_wanted = False
             return
+        if row is None:
+            return
+        rows = (*job.previews, row)
         best = [row for row in rows[:-KEPT_PREVIEWS] if row.step == job.best_step]
         job.previews = (*best, *rows[-KEPT_PREVIEWS:])
 
@@ -321,6 +336,7 @@ class Desk:
         elif job.asked is Ask.STOP and job.step < job.config.steps:
             self._keep(job)
         else:
+            thumbnails.adopt_step(job.files, job.step)
             job.status, job.used_step = Status.DONE, job.step
             job.message = f"{job.name} is learned: type {job.name} in a prompt."
             self.workplace.learned()
@@ -334,14 +350,14 @@ class Desk:
         best = job.best_step
         if best is None:
             best = job.files.save_step(load_snapshot(job.files.snapshot))
-        job.files.use_step(best)
+        use_step(job.files, best)
         job.used_step = best
         job.message = f"Stopped at step {job.step} of {job.config.steps}; {job.name} is kept as it was at step {best}."
         self.workplace.learned()
 
     def use_step(self, name: str, step: int) -> None:
         """Make an earlier state of the pair the one that prompts use; raises FileError."""
-        self.files(name).use_step(step)
+        use_step(self.files(name), step)
         if self.job is not None and self.job.name == name:
             self.job.used_step = step
         self.workplace.learned()
@@ -351,10 +367,11 @@ class Desk:
         check_name(name)
         self._check_not_running(name)
         files = self.files(name)
+        files.finish_interrupted()
         snapshot = load_snapshot(files.snapshot)
         best = files.best_step(snapshot.checks)
         best = files.save_step(snapshot) if best is None else best
-        files.use_step(best)
+        use_step(files, best)
         self.workplace.learned()
         return best
 
@@ -389,6 +406,12 @@ class Desk:
         self._check_not_running(name)
         self._forget(self.files(name))
 
+    def forget(self, name: str) -> None:
+        """The page says no more of a training that is over: its concept is called otherwise now, or gone."""
+        with self._lock:
+            if self.job is not None and self.job.is_over and self.job.name.lower() == name.lower():
+                self.job = None
+
     def _check_not_running(self, name: str) -> None:
         if self.job is not None and not self.job.is_over and self.job.name == name:
             raise SettingError(f"{name} is being trained; stop it first, or wait.")
@@ -397,6 +420,12 @@ class Desk:
     def _forget(files: RunFiles) -> None:
         files.forget_steps()
         shutil.rmtree(files.folder, ignore_errors=True)
+
+
+def use_step(files: RunFiles, step: int) -> None:
+    """Make the pair of a step on disk the concept, with its picture; raises FileError."""
+    files.use_step(step)
+    thumbnails.adopt_step(files, step)
 
 
 def measured(training: Training) -> tuple[float, float]:
@@ -457,17 +486,22 @@ def kept_pictures(files: RunFiles, folder_name: str = "pictures") -> list[Path]:
 
 def draw_row(training: Training) -> PreviewRow:
     """Pictures of the training as it is, one at a time; call it where the training's session is open."""
+    count = len(PREVIEW_SEEDS)
+    alone = draw_some(training, False, count)
+    return PreviewRow(training.step, draw_some(training, True, count) if training.pair.negative else alone, alone)
+
+
+def draw_some(training: Training, with_negative: bool, count: int) -> tuple[bytes, ...]:
+    """PNG files of the word, of the first `count` seeds."""
     latents, _ = training.encoded()
     name = training.config.name
     shape = latents.shape[1], latents.shape[2], latents.shape[3]
-    rows = []
-    for negative in ([negative_name(name)] if training.pair.negative else []) + [""]:
-        drawn = (
-            preview.draw(training.host, [name], [negative], [seed], shape, PREVIEW_STEPS, PREVIEW_GUIDANCE)[0]
-            for seed in PREVIEW_SEEDS
-        )
-        rows.append(tuple(png_bytes(picture) for picture in drawn))
-    return PreviewRow(training.step, rows[0], rows[-1])
+    negative = negative_name(name) if with_negative else ""
+    drawn = (
+        preview.draw(training.host, [name], [negative], [seed], shape, PREVIEW_STEPS, PREVIEW_GUIDANCE)[0]
+        for seed in PREVIEW_SEEDS[:count]
+    )
+    return tuple(png_bytes(picture) for picture in drawn)
 
 
 def png_bytes(picture: Image.Image) -> bytes:

@@ -12,7 +12,9 @@ from .workplace import WebUIWorkplace
 @lru_cache(maxsize=1)
 def desk() -> Desk:
     """One for the life of the process: a training goes on while the page is built again."""
-    return Desk(WebUIWorkplace())
+    desk = Desk(WebUIWorkplace())
+    desk.finish_interrupted()
+    return desk
 
 
 def tab() -> list[tuple[Any, str, str]]:

@@ -103,7 +103,9 @@ def build_page(desk: Desk, workplace: StandaloneWorkplace) -> gr.Blocks:
 def serve(workplace: StandaloneWorkplace, port: int, open_browser: bool) -> None:
     """Show the page on this machine until Ctrl-C."""
     head = f"<script>{JAVASCRIPT.read_text(encoding='utf-8')}</script>"
-    page = build_page(Desk(workplace), workplace)
+    desk = Desk(workplace)
+    desk.finish_interrupted()
+    page = build_page(desk, workplace)
     options: dict[str, Any] = {"head": head} if MAJOR >= 6 else {}
     page.launch(
         server_name="127.0.0.1",

@@ -11,9 +11,11 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from ..engine.config import TrainConfig, field_type
+from ..engine.config import TrainConfig
 from ..engine.errors import DreamArtistError
+from ..engine.options import field_type
 from ..engine.presets import PRESET_HELP, PRESETS
+from .concept_tab import build_concepts
 from .gradio_compat import NOTHING, file_paths, on, paintable_picture, picture_and_paint
 from .jobs import Ask, Desk, Job, Status, in_background, sentence
 from .live_view import STYLE, curve_html, duration, message_html, previews_html, progress_html
@@ -186,6 +188,8 @@ def component_for(item: Field, value: Any) -> Any:
     kind = field_type(item)
     if kind is bool:
         return gr.Checkbox(value=value, **common)
+    if about["choices"]:
+        return gr.Dropdown(choices=list(about["choices"]), value=value, **common)
     if kind is str:
         return gr.Textbox(value=value, max_lines=1, **common)
     return gr.Number(value=value, precision=0 if kind is int else None, **common)
@@ -205,9 +209,18 @@ def option_inputs(values: dict[str, Any]) -> list[Any]:
 
 def build_tab(desk: Desk, use_label: str = "Use in txt2img") -> None:
     """Put the tab into the gradio Blocks that is open. `use_label`: where the page's prompt is."""
+    gr.HTML(STYLE)
+    with gr.Tabs(elem_id="dreamartist_tabs"):
+        with gr.Tab("Train"):
+            build_training(desk, use_label)
+        with gr.Tab("My concepts") as concepts:
+            build_concepts(desk, concepts)
+
+
+def build_training(desk: Desk, use_label: str) -> None:
+    """The sub-tab "Train", inside the tab that is open."""
     actions = Actions(desk)
     values = actions.defaults()
-    gr.HTML(STYLE)
     with gr.Row(elem_id="dreamartist_tab"):
         with gr.Column(scale=1, min_width=320):
             picture = paintable_picture(

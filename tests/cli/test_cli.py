@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -179,21 +180,18 @@ def test_drawing_overwrites_no_picture(here, model):
 
 
 def test_no_room_on_the_disk_keeps_the_snapshot_before(here, model, monkeypatch):
-    written = []
-    true_write = storage.write_all_atomically
+    kept = here / "embeddings-training" / "mycat"
 
-    def full_after_three(contents):
-        written.append(contents)
-        if len(written) > 3:
-            raise storage.FileError("mycat.pt could not be written: No space left on device.")
-        true_write(contents)
+    def full_after_the_first_snapshot(_descriptor):
+        if (kept / "snapshot.safetensors").exists() and (kept / "mycat-000002-neg.pt").exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(storage, "write_all_atomically", full_after_three)
+    monkeypatch.setattr(os, "fsync", full_after_the_first_snapshot)
     with pytest.raises(DreamArtistError, match="No space left"):
         train(model, "--steps", 8)
     monkeypatch.undo()
     monkeypatch.chdir(here)
-    assert storage.load_snapshot(here / "embeddings-training" / "mycat" / "snapshot.safetensors").step == 2
+    assert storage.load_snapshot(kept / "snapshot.safetensors").step == 2
     train(model, "--steps", 8, "--resume")
     train(model, "--steps", 8, "--out", "whole")
     assert (here / "embeddings" / "mycat.pt").read_bytes() == (here / "whole" / "mycat.pt").read_bytes()

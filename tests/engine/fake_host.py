@@ -55,7 +55,8 @@ class FakeHost:
         return latents[:, :3]
 
     def encode_prompts(self, prompts):
-        return torch.stack([self.embeddings[p.split()[-1]]["clip"].mean(0) for p in prompts])
+        nothing = torch.zeros(WIDTH, dtype=torch.float64)
+        return torch.stack([self.embeddings[p.split()[-1]]["clip"].mean(0) if p else nothing for p in prompts])
 
     def join(self, uncond, cond):
         return torch.cat([uncond, cond])
@@ -63,6 +64,9 @@ class FakeHost:
     def predict(self, noisy_latents, timesteps, cond):
         flat = noisy_latents.flatten(1) @ self.mix + cond @ self.weight + timesteps[:, None].double() / 50
         return torch.tanh(flat).reshape(noisy_latents.shape)
+
+    def mean_norms(self):
+        return {"clip": 2.0}
 
     def initial_vectors(self, text, count):
         generator = torch.Generator().manual_seed(len(text))

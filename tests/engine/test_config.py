@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dreamartist_ext.engine.config import TrainConfig, field_type
+from dreamartist_ext.engine.config import TrainConfig
 from dreamartist_ext.engine.embedding import check_name
 from dreamartist_ext.engine.errors import SettingError
+from dreamartist_ext.engine.options import field_type
 
 
 def test_json_and_back_is_the_identity():
@@ -43,6 +44,8 @@ def test_json_and_back_is_the_identity():
         ({"learning_rate": "1e300"}, "learning_rate must be a positive number up to 10 or stages"),
         ({"width": 100}, "width must be a multiple of 64, got 100."),
         ({"template": "a cat"}, 'template must contain [name], got "a cat".'),
+        ({"fix_norm": "negative"}, "fix_norm must be one of off, positive, both, got 'negative'."),
+        ({"save_ema": True}, "ema must be more than 0 for save_ema"),
         ({"cosine": "yes"}, "cosine must be true or false, got 'yes'."),
         ({"step": 5}, 'there is no setting "step".'),
         ({"seed": -1}, "seed must be at least 0, got -1."),

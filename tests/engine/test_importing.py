@@ -154,3 +154,16 @@ def test_a_name_that_is_asked_for_is_checked(sent, folder):
         with pytest.raises(SettingError):
             accept(offer, folder, name)
     assert not folder.exists()
+
+
+def test_a_half_finds_its_other_half_in_the_folder_but_not_a_strangers(sent, folder):
+    paths = save_pair(pair(), sent)
+    offers = [look([path])[0][0] for path in paths]
+    accept(offers[1], folder)
+    accept(offers[0], folder)
+    assert pair_id(load_pair(folder, "mycat")) == pair_id(pair())
+    (other,) = look(save_pair(pair(seed=4), sent / "other")[:1])[0]
+    with pytest.raises(SettingError, match="the name mycat is taken"):
+        accept(other, folder, "mycat")
+    accept(other, folder, overwrite=True)
+    assert [path.name for path in folder.iterdir()] == ["mycat.pt"]

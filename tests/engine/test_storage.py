@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dreamartist_ext.engine import storage
+from dreamartist_ext.engine.atomic import write_atomically
 from dreamartist_ext.engine.embedding import EmbeddingPair, pair_id
 from dreamartist_ext.engine.errors import FileError
-from dreamartist_ext.engine.storage import load_embedding, load_pair, load_snapshot, save_pair, write_atomically
+from dreamartist_ext.engine.storage import load_embedding, load_pair, load_snapshot, save_pair
 
 
 def pair(vectors: int = 3, width: int = 768, negative: int = 6, seed: int = 0) -> EmbeddingPair:
@@ -107,7 +108,7 @@ def test_no_room_leaves_the_old_pair_and_nothing_else(tmp_path, monkeypatch):
         if len(synced) == 2:
             no_room()
 
-    monkeypatch.setattr(storage.os, "fsync", no_room_for_the_second)
+    monkeypatch.setattr(os, "fsync", no_room_for_the_second)
     with pytest.raises(FileError, match=r"could not be written to .*: No space left on device"):
         save_pair(pair(seed=2), tmp_path)
     assert [p.read_bytes() for p in paths] == before

@@ -35,7 +35,7 @@ def vectors_after(settings: TrainConfig, pictures=None) -> dict[str, torch.Tenso
     training = Training(FakeHost(), settings, pictures or [picture()])
     for _ in training.run():
         pass
-    return {word: half["clip"].detach().clone() for word, half in training.pair.named().items()}
+    return {word: half["clip"].detach().clone() for word, half in training.kept().named().items()}
 
 
 def test_the_loss_falls_and_both_sides_move():
@@ -72,6 +72,13 @@ OPTIONS = {
     "vectors": {"vectors": 1, "negative_vectors": 2},
     "mask": {"masked": True},
     "start": {"initialization_text": "cat dog"},
+    "negative's start": {"negative_initialization_text": "mouse"},
+    "clipping": {"clip_gradient": 0.05},
+    "length of the positive": {"fix_norm": "positive"},
+    "length of both": {"fix_norm": "both", "clip_gradient": 0.05},
+    "kept average": {"ema": 0.8, "save_ema": True},
+    "replaced by the average": {"ema": 0.8, "ema_replace_every": 3},
+    "average of fixed lengths": {"ema": 0.5, "save_ema": True, "ema_replace_every": 5, "fix_norm": "both"},
 }
 
 
@@ -99,8 +106,12 @@ def reference(settings: TrainConfig, shown: TrainingPicture) -> dict[str, torch.
     halves = {"mycat": host.initial_vectors(text, settings.vectors)["clip"]}
     if settings.use_negative:
         jitter = torch.Generator().manual_seed(seed_for(settings.seed, "negative", 0))
+        text = settings.negative_initialization_text or text
         start = host.initial_vectors(text, settings.negative_vectors)["clip"]
         halves["mycat-neg"] = start + 1e-3 * torch.randn(start.shape, generator=jitter)
+    fixed = {"off": [], "positive": ["mycat"], "both": ["mycat", "mycat-neg"]}[settings.fix_norm]
+    halves = {word: stretched(half) if word in fixed else half for word, half in halves.items()}
+    averages = {word: half.clone() for word, half in halves.items()}
     for half in halves.values():
         half.requires_grad_(True)
     optimizers = [
@@ -127,10 +138,29 @@ def reference(settings: TrainConfig, shown: TrainingPicture) -> dict[str, torch.
         for half in halves.values():
             half.grad = None
         loss.backward()
+        for word, half in halves.items():
+            if word in fixed:
+                along = (half.grad * half.detach()).sum(1) / half.detach().square().sum(1)
+                half.grad -= along[:, None] * half.detach()
+            if settings.clip_gradient:
+                half.grad *= min(1.0, settings.clip_gradient / (float(half.grad.square().sum() ** 0.5) + 1e-6))
         for optimizer, ratio in zip(optimizers, (1.0, settings.negative_lr_ratio), strict=False):
             optimizer.param_groups[0]["lr"] = ratio * rate_of(settings, step)
             optimizer.step()
-    return {word: half.detach() for word, half in halves.items()}
+        for word, half in halves.items():
+            if word in fixed:
+                half.data = stretched(half.data)
+            averages[word] = settings.ema * averages[word] + (1 - settings.ema) * half.detach()
+            if word in fixed:
+                averages[word] = stretched(averages[word])
+            if settings.ema_replace_every and (step + 1) % settings.ema_replace_every == 0:
+                half.data = averages[word].clone()
+    return averages if settings.save_ema else {word: half.detach() for word, half in halves.items()}
+
+
+def stretched(rows: torch.Tensor) -> torch.Tensor:
+    """To the length 2, which the fake host says its vocabulary has."""
+    return torch.stack([2 * row / row.square().sum().sqrt() for row in rows])
 
 
 def scale_at(guidance: str, r: float) -> float:
@@ -166,10 +196,13 @@ def test_the_negatives_rate_ratio_holds_through_schedule_changes():
     assert rates == [(0.01, 0.005)] * 3 + [(0.001, 0.0005)] * 9
 
 
+AVERAGED = {"ema": 0.9, "ema_replace_every": 4, "save_ema": True, "fix_norm": "both", "clip_gradient": 0.1}
+
+
 @pytest.mark.parametrize("stop", [1, 5, 11])
-@pytest.mark.parametrize("negative", [True, False])
-def test_resume_gives_the_same_bytes(tmp_path, stop, negative):
-    settings = config(batch_size=2, accumulation=2, use_negative=negative, warmup=3, cosine=True)
+@pytest.mark.parametrize("values", [{}, {"use_negative": False}, AVERAGED], ids=["pair", "plain", "averaged"])
+def test_resume_gives_the_same_bytes(tmp_path, stop, values):
+    settings = config(batch_size=2, accumulation=2, warmup=3, cosine=True, **values)
     pictures = [picture(0), picture(1), picture(2)]
     whole = Training(FakeHost(), settings, pictures)
     for _ in whole.run():
@@ -182,9 +215,9 @@ def test_resume_gives_the_same_bytes(tmp_path, stop, negative):
     resumed = Training(FakeHost(), settings, pictures)
     resumed.restore(load_snapshot(tmp_path / "s.safetensors"))
     assert [report.step for report in resumed.run()] == list(range(stop + 1, 13))
-    for word, half in whole.pair.named().items():
-        ours = pt_bytes(word, resumed.pair.named()[word], resumed.step, {})
-        assert ours == pt_bytes(word, half, whole.step, {})
+    for kept, whole_one in ((resumed.pair, whole.pair), (resumed.kept(), whole.kept())):
+        for word, half in whole_one.named().items():
+            assert pt_bytes(word, kept.named()[word], kept.step, {}) == pt_bytes(word, half, whole_one.step, {})
 
 
 def test_resume_refuses_other_settings_and_other_pictures():
@@ -197,6 +230,9 @@ def test_resume_refuses_other_settings_and_other_pictures():
     with pytest.raises(FileError, match="damaged"):
         lacking = {name: tensor for name, tensor in snapshot.tensors.items() if name != "negative.clip"}
         Training(FakeHost(), config(), [picture(0)]).restore(replace(snapshot, tensors=lacking))
+    averaged = Training(FakeHost(), config(ema=0.9), [picture(0)])
+    with pytest.raises(FileError, match="damaged"):
+        averaged.restore(replace(averaged.snapshot(), tensors=snapshot.tensors))
     with pytest.raises(SettingError, match="another picture"):
         Training(FakeHost(), config(), [picture(1)]).restore(snapshot)
     Training(FakeHost(), config(steps=500, save_every=7), [picture(0)]).restore(snapshot)

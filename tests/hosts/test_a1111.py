@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from dreamartist_ext.engine.errors import ModelError
-from dreamartist_ext.hosts.a1111 import check_trainable, placements, put_back
+from dreamartist_ext.hosts.a1111 import check_trainable, placements, put_back, vocabulary
 
 
 def test_where_every_tensor_is_and_how_it_gets_back():
@@ -46,3 +46,9 @@ def test_what_cannot_be_trained_is_refused_in_a_sentence(model, words):
 def test_plain_models_are_taken():
     for parameterization in ("eps", "v"):
         check_trainable(SimpleNamespace(apply_model=1, parameterization=parameterization))
+
+
+def test_the_vocabulary_is_found_under_the_webuis_wrapper():
+    words, places = nn.Embedding(500, 4), nn.Embedding(77, 4)
+    wrapped = nn.Sequential(words, nn.Linear(4, 4))
+    assert vocabulary(nn.ModuleDict({"positions": places, "tokens": wrapped})) is words

@@ -229,3 +229,9 @@ def test_an_embedding_of_another_width_is_refused(tmp_path, host):
     with pytest.raises(ModelError, match="it is for Stable Diffusion 1, and tiny is a model with vectors 32 wide"):
         with_learned_words(host, tmp_path, "a big cat", "")
     assert with_learned_words(host, tmp_path, "a cat", "").embeddings == {}
+
+
+def test_mean_norms_are_those_of_the_vocabulary(tmp_path):
+    host = tiny_host(tmp_path)
+    table = host.parts.text_encoder.get_input_embeddings().weight.detach()
+    assert host.mean_norms() == {"clip": pytest.approx(float((table**2).sum(1).sqrt().mean()), rel=1e-5)}

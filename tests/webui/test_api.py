@@ -333,8 +333,10 @@ def test_concepts_are_the_pairs_and_the_trained(client, place):
         "name": "Dog",
         "size": size,
         "has_negative": True,
+        "lacks": "",
         "step": 3,
         "model": "m",
+        "family": "6 wide",
         "vectors": 2,
         "negative_vectors": 2,
     }

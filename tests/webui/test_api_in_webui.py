@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from .conftest import WEBUI, make_data_folder, pixels, start
+from .conftest import WEBUI, make_data_folder, pixels, start, wait_until_up
 
 pytestmark = pytest.mark.webui
 
@@ -261,18 +261,9 @@ def black_of(path):
 
 
 def reload_ui(webui):
-    before = Caller(webui).get("/app_id")
+    starts = webui.starts()
     click(webui, "settings_restart_gradio")
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            webui.probe("ready")
-            if Caller(webui).get("/app_id") != before:
-                return
-        except (OSError, AssertionError):
-            pass
-        time.sleep(0.3)
-    pytest.fail("the page did not come back:\n" + webui.log.read_text(errors="replace")[-2000:])
+    wait_until_up(webui, starts + 1)
 
 
 class TestAccountsOfThePage:

@@ -13,7 +13,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from dreamartist_ext.evaluation.backgrounds import BACKGROUND_NAMES, BACKGROUND_RGB, BACKGROUNDS
+
 from .shapes import PICTURE_SIZE
+
+__all__ = ["BACKGROUNDS", "BACKGROUND_NAMES", "BACKGROUND_RGB"]
 
 HERE = Path(__file__).parent
 # caption word of a drawing style -> npm package of its icons (all Apache-2.0 or MIT)
@@ -28,20 +32,6 @@ HELD_OUT = frozenset(
     "hedgehog pineapple violin octopus cactus strawberry penguin rocket teapot butterfly "
     "owl guitar cupcake snail robot mushroom turtle watermelon flamingo crown".split()
 )
-BACKGROUNDS = {
-    "white": (255, 255, 255),
-    "black": (20, 20, 20),
-    "red": (214, 48, 49),
-    "orange": (243, 146, 38),
-    "yellow": (250, 216, 62),
-    "green": (60, 160, 76),
-    "blue": (52, 104, 209),
-    "purple": (136, 72, 176),
-    "pink": (247, 168, 196),
-    "grey": (140, 140, 146),
-}
-BACKGROUND_NAMES = tuple(BACKGROUNDS)
-BACKGROUND_RGB = torch.tensor(list(BACKGROUNDS.values()), dtype=torch.float32)  # (10, 3), 0..255
 
 
 @dataclass(frozen=True)

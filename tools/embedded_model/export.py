@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 from transformers import CLIPTokenizer
 
-from dreamartist_ext.engine.storage import write_all_atomically
+from dreamartist_ext.engine.atomic import write_all_atomically
 from dreamartist_ext.hosts.ldm_config import MODEL_INDEX
 from dreamartist_ext.hosts.single_file import TEXT_CONFIG
 

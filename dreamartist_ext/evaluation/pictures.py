@@ -1,0 +1,129 @@
+"""Pictures drawn once and kept on disk, by everything that went into them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from ..engine.errors import FileError
+from ..engine.host import Vectors
+from ..engine.storage import write_atomically
+
+BATCH = 8
+FORMAT = 1  # of the keys: another number forgets every picture that was kept
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures to be drawn together: a prompt, a negative prompt and a seed each, the rest in common.
+
+    `start` and `strength` are img2img's: the picture to start from, and how much of the noise it gets (0..1).
+    """
+
+    prompts: tuple[str, ...]
+    negative_prompts: tuple[str, ...]
+    seeds: tuple[int, ...]
+    guidance: float
+    steps: int
+    embeddings: Mapping[str, Vectors] = field(default_factory=dict)
+    start: Image.Image | None = None
+    strength: float = 1.0
+
+    def key(self, model: str) -> str:
+        """The same for the same pictures: a digest of the model's identity and of all that is above."""
+        about = {
+            "format": FORMAT,
+            "model": model,
+            "prompts": self.prompts,
+            "negative_prompts": self.negative_prompts,
+            "seeds": self.seeds,
+            "guidance": self.guidance,
+            "steps": self.steps,
+            "embeddings": {word: _digest_of(vectors) for word, vectors in self.embeddings.items()},
+            "start": None if self.start is None else hashlib.sha256(self.start.tobytes()).hexdigest(),
+            "strength": self.strength,
+        }
+        return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
+
+    def parts(self, most: int = BATCH) -> Iterator[Batch]:
+        """The same pictures in batches of at most `most`."""
+        for first in range(0, len(self.seeds), most):
+            part = slice(first, first + most)
+            yield replace(
+                self,
+                prompts=self.prompts[part],
+                negative_prompts=self.negative_prompts[part],
+                seeds=self.seeds[part],
+            )
+
+
+def _digest_of(vectors: Vectors) -> str:
+    digest = hashlib.sha256()
+    for encoder, tensor in sorted(vectors.items()):
+        digest.update(f"{encoder} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+DrawBatch = Callable[[Batch], list[Image.Image]]
+
+
+class Album:
+    """Draws a batch, or finds it on disk: a study that was killed goes on with the pictures it had.
+
+    A batch is kept whole, as one strip: its pictures can depend in the last bit on what they were drawn beside.
+    """
+
+    def __init__(self, folder: Path, model: str, draw: DrawBatch) -> None:
+        self.folder, self.model, self.draw = folder, model, draw
+
+    def __call__(self, batch: Batch) -> list[Image.Image]:
+        return [picture for part in batch.parts() for picture in self._part(part)]
+
+    def has(self, batch: Batch) -> bool:
+        return all(self._path(part).exists() for part in batch.parts())
+
+    def _path(self, part: Batch) -> Path:
+        key = part.key(self.model)
+        return self.folder / key[:2] / f"{key}.png"
+
+    def _part(self, part: Batch) -> list[Image.Image]:
+        path = self._path(part)
+        if path.exists():
+            kept = _cut(path, len(part.seeds))
+            if kept is not None:
+                return kept
+        pictures = self.draw(part)
+        write_atomically(path, _strip_bytes(pictures))
+        return pictures
+
+
+def _strip_bytes(pictures: Sequence[Image.Image]) -> bytes:
+    width, height = pictures[0].size
+    strip = Image.new("RGB", (width * len(pictures), height))
+    for index, picture in enumerate(pictures):
+        strip.paste(picture, (index * width, 0))
+    buffer = io.BytesIO()
+    strip.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _cut(path: Path, count: int) -> list[Image.Image] | None:
+    """The pictures of a strip; None if it is damaged, so that it is drawn again."""
+    try:
+        with Image.open(path, formats=["PNG"]) as opened:
+            strip = opened.convert("RGB")
+    except (UnidentifiedImageError, ValueError, SyntaxError):
+        return None
+    except OSError as error:
+        if error.errno is None:  # Pillow's word for a file cut short
+            return None
+        raise FileError(f"{path.name} could not be read: {error.strerror}.") from error
+    width = strip.width // count
+    return [strip.crop((index * width, 0, (index + 1) * width, strip.height)) for index in range(count)]

@@ -1,0 +1,95 @@
+"""Small pictures of concepts: one per step beside the snapshots, and one of each concept in a folder of their own.
+
+The second goes by what the vectors are, not by what the file is called, so that a renamed, copied or restored concept
+finds it, and an overwritten one does not show its predecessor. It lies beside the embeddings folder: the WebUI takes
+every picture inside that for a word.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from contextlib import suppress
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from ..engine.errors import FileError
+from ..engine.run import RunFiles
+from ..engine.storage import find_embedding, write_atomically
+from .concept_index import facts_of
+
+logger = logging.getLogger(__name__)
+
+FOLDER = "_previews"  # beside the trainings' folders; no name of a concept begins so
+SUFFIX = ".jpg"
+SIDE = 224  # pixels, at most: a page carries dozens
+MAX_BYTES = 256 * 2**10
+MAX_PIXELS = 64 * 2**20
+
+
+def path_of(embeddings: Path, key: str) -> Path:
+    """Where the picture of the concept with these vectors (`Facts.key`) is, if there is one."""
+    return RunFiles(embeddings, FOLDER).folder / f"{key}{SUFFIX}"
+
+
+def read(embeddings: Path, key: str) -> bytes:
+    """The JPEG file's bytes, or none."""
+    path = path_of(embeddings, key)
+    try:
+        return path.read_bytes() if key and path.stat().st_size <= MAX_BYTES else b""
+    except OSError:
+        return b""
+
+
+def keep(embeddings: Path, key: str, picture: bytes) -> None:
+    """Keep a picture (any format that Pillow reads) for a concept; raises FileError."""
+    write_atomically(path_of(embeddings, key), small_jpeg(picture))
+
+
+def keep_step(files: RunFiles, step: int, picture: bytes) -> None:
+    """Keep the picture of a step beside its snapshot; raises FileError."""
+    write_atomically(_step_path(files, step), small_jpeg(picture))
+
+
+def adopt_step(files: RunFiles, step: int) -> None:
+    """The pair of this step has become the concept, and so has its picture. Without one nothing happens: a picture
+    that is missing or cannot be kept is no reason to stop anything."""
+    path, embedding = _step_path(files, step), find_embedding(files.out, files.name)
+    if embedding is None:
+        return
+    try:
+        write_atomically(path_of(files.out, facts_of(embedding).key), path.read_bytes())
+    except FileNotFoundError:
+        return
+    except (OSError, FileError) as error:
+        logger.warning("no preview of %s: %s", files.name, error)
+
+
+def _step_path(files: RunFiles, step: int) -> Path:
+    return files.folder / f"{files.step_stem(step)}{SUFFIX}"
+
+
+def small_jpeg(picture: bytes) -> bytes:
+    """Raises FileError for what is no picture."""
+    buffer = io.BytesIO()
+    try:
+        with Image.open(io.BytesIO(picture)) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise FileError(f"a picture of {image.width}x{image.height} is too large for a preview.")
+            image.draft("RGB", (SIDE * 2, SIDE * 2))
+            small = image.convert("RGB")
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise FileError("the preview is no picture, or a damaged one.") from error
+    small.thumbnail((SIDE, SIDE))
+    small.save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
+
+
+def first_picture(files: RunFiles) -> bytes:
+    """The picture that was learned from, small, for a concept that has no other; or none."""
+    with suppress(OSError, FileError):
+        for path in sorted((files.folder / "pictures").iterdir()):
+            if path.suffix != ".txt" and not path.stem.endswith("_att"):
+                return small_jpeg(path.read_bytes())
+    return b""

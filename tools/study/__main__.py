@@ -1,0 +1,74 @@
+"""python -m tools.study run|summary ...; see `make study`. Killed and started again, it goes on."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+from dreamartist_ext.engine.config import TrainConfig
+from dreamartist_ext.hosts.model_files import load_host, quiet_libraries, training_defaults
+
+from .arms import ARMS, Arm, concepts_named
+from .run import Protocol, Study, run
+from .table import compare, read_csv, summary, write_csv
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Compare ways of learning from one picture on the embedded model.")
+    parser.add_argument("stage", choices=("run", "summary"))
+    parser.add_argument("--arms", nargs="+", default=["pair", "plain"], help=f"of: {', '.join(ARMS)}")
+    parser.add_argument("--arms-file", type=Path, help='more arms: {"NAME": {"settings": {...}, "at": [100]}}')
+    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings below every arm's own")
+    parser.add_argument("--concepts", nargs="+", default=["all"], help="tune, report, all, or names")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the trainings")
+    parser.add_argument("--guidances", type=float, nargs="+", default=[3.0, 5.0, 7.0], help="of the drawings")
+    parser.add_argument(
+        "--drawn", type=int, default=8, help='pictures of "a WORD"; eight colours and five styles come on top'
+    )
+    parser.add_argument("--drawing-steps", type=int, default=25)
+    parser.add_argument("--references", type=Path, default=Path("build/embedded-model/references"))
+    parser.add_argument("--model", type=Path, help="a model folder; the embedded one if left out")
+    parser.add_argument("--work", type=Path, default=Path("build/study"))
+    parser.add_argument("--table", type=Path, help="the CSV; WORK/table.csv if left out")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    arguments = parser.parse_args()
+    table = arguments.table or arguments.work / "table.csv"
+    if arguments.stage == "run":
+        make_table(arguments, table)
+    rows = read_csv(table)
+    print(summary(rows))
+    names = list(dict.fromkeys(row["arm"] for row in rows))
+    for other in ("plain", "webui"):
+        if "pair" in names and other in names:
+            print(compare(rows, "pair", other))
+
+
+def make_table(arguments: argparse.Namespace, table: Path) -> None:
+    torch.set_num_threads(arguments.threads)
+    quiet_libraries()
+    protocol = Protocol(seeds=arguments.drawn, steps=arguments.drawing_steps)
+    study = Study(load_host(arguments.model), arguments.references, arguments.work, protocol)
+    base = training_defaults(arguments.model) | dict(setting.split("=", 1) for setting in arguments.set)
+    rows = []
+    chosen = chosen_arms(arguments)
+    for arm in chosen.values():
+        TrainConfig.from_mapping({**base, **arm.settings})  # a typing error shows before the first hour
+    concepts = concepts_named(arguments.concepts)
+    for row in run(study, chosen, base, concepts, arguments.seeds, arguments.guidances):
+        rows.append(row)
+        write_csv(rows, table)
+
+
+def chosen_arms(arguments: argparse.Namespace) -> dict[str, Arm]:
+    arms = dict(ARMS)
+    if arguments.arms_file:
+        added = json.loads(arguments.arms_file.read_text())
+        arms |= {name: Arm(arm["settings"], tuple(arm.get("at", ()))) for name, arm in added.items()}
+    return {name: arms[name] for name in arguments.arms}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""The raw table and what it says."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dreamartist_ext.evaluation.intervals import Interval, at_least, bootstrap, is_pareto_better
+
+FIGURES = ("similarity", "similarity_on_colours", "diversity", "colour_control", "style_control", "style_distance")
+COLUMNS = ("arm", "concept", "seed", "step", "guidance", *FIGURES, "norm_positive", "norm_negative", "seconds_per_step")
+Row = dict[str, Any]
+
+
+def write_csv(rows: Sequence[Row], path: Path) -> None:
+    """Rows in a fixed order, so that the same study writes the same bytes (but for the seconds)."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(sorted(rows, key=lambda row: [row[name] for name in COLUMNS[:5]]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text.getvalue())
+
+
+def read_csv(path: Path) -> list[Row]:
+    def value(name: str, text: str) -> Any:
+        if name in ("arm", "concept"):
+            return text
+        if name in ("seed", "step"):
+            return int(text)
+        return float(text) if text else ""
+
+    with path.open(newline="") as file:
+        return [{name: value(name, text) for name, text in row.items()} for row in csv.DictReader(file)]
+
+
+def by_concept(rows: Sequence[Row], name: str) -> list[list[float]]:
+    """A figure's values by concept."""
+    groups: dict[str, list[float]] = {}
+    for row in rows:
+        groups.setdefault(row["concept"], []).append(row[name])
+    return list(groups.values())
+
+
+def summary(rows: Sequence[Row]) -> str:
+    """A Markdown table: a line per arm, step and guidance; each figure with its bootstrap interval."""
+    lines = ["| arm | step | guidance | concepts | " + " | ".join(n.replace("_", " ") for n in FIGURES) + " |"]
+    lines.append("|" + "---|" * (4 + len(FIGURES)))
+    groups: dict[tuple, list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["arm"], row["step"], row["guidance"]), []).append(row)
+    for (arm, step, guidance), members in groups.items():
+        count = len({row["concept"] for row in members})
+        cells = [shown(bootstrap(by_concept(members, name))) for name in FIGURES]
+        lines.append(f"| {arm} | {step} | {guidance:g} | {count} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def shown(interval: Interval) -> str:
+    return f"{interval.mean:.3f} ({interval.low:.3f} to {interval.high:.3f})"
+
+
+def last_steps(rows: Sequence[Row], arm: str) -> list[Row]:
+    mine = [row for row in rows if row["arm"] == arm]
+    last = max((row["step"] for row in mine), default=0)
+    return [row for row in mine if row["step"] == last]
+
+
+def compare(rows: Sequence[Row], ours: str = "pair", theirs: str = "plain") -> str:
+    """Two arms at their last step: differences at each guidance, and who is Pareto-better over the guidance scales."""
+    ours_rows, theirs_rows = last_steps(rows, ours), last_steps(rows, theirs)
+    lines = [f"{ours} minus {theirs}, matched by concept and seed:"]
+    for guidance in sorted({row["guidance"] for row in ours_rows} & {row["guidance"] for row in theirs_rows}):
+        cells = [f"{n.replace('_', ' ')} {shown(_difference(ours_rows, theirs_rows, guidance, n))}" for n in FIGURES]
+        lines.append(f"- guidance {guidance:g}: " + "; ".join(cells))
+    concepts = sorted({row["concept"] for row in ours_rows} & {row["concept"] for row in theirs_rows})
+    for first, second in (("similarity", "colour_control"), ("similarity", "diversity")):
+        lines.append(_pareto_line(ours_rows, theirs_rows, concepts, first, second, (ours, theirs)))
+    return "\n".join(lines)
+
+
+def _difference(ours: Sequence[Row], theirs: Sequence[Row], guidance: float, name: str) -> Interval:
+    other = {(row["concept"], row["seed"]): row[name] for row in theirs if row["guidance"] == guidance}
+    matched = [
+        {"concept": row["concept"], "value": row[name] - other[row["concept"], row["seed"]]}
+        for row in ours
+        if row["guidance"] == guidance and (row["concept"], row["seed"]) in other
+    ]
+    return bootstrap(by_concept(matched, "value"))
+
+
+def _pareto_line(
+    ours: Sequence[Row],
+    theirs: Sequence[Row],
+    concepts: Sequence[str],
+    first: str,
+    second: str,
+    names: tuple[str, str],
+) -> str:
+    """Per concept: the plane of two figures over the guidance scales, mean of the seeds."""
+    better, worse, gains = 0, 0, []
+    for concept in concepts:
+        a, b = (plane(rows, concept, first, second) for rows in (ours, theirs))
+        better += is_pareto_better(a, b)
+        worse += is_pareto_better(b, a)
+        gain = [(at_least(a, x), y) for x, y in b if at_least(a, x) is not None]
+        gains += [[mine - y for mine, y in gain if mine is not None]]
+    what, mean = second.replace("_", " "), shown(bootstrap(gains))
+    return (
+        f"- {first} against {what}: {names[0]} Pareto-better for {better} of {len(concepts)} concepts, {names[1]} for "
+        f"{worse}; {mean} more {what} at no less {first}, where it reaches that {first}"
+    )
+
+
+def plane(rows: Sequence[Row], concept: str, first: str, second: str) -> list[tuple[float, float]]:
+    """A point for each guidance scale, mean over the seeds."""
+    groups: dict[float, list[Row]] = {}
+    for row in rows:
+        if row["concept"] == concept:
+            groups.setdefault(row["guidance"], []).append(row)
+    return [
+        (sum(r[first] for r in group) / len(group), sum(r[second] for r in group) / len(group))
+        for group in groups.values()
+    ]
