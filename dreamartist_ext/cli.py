@@ -82,7 +82,7 @@ def train(
     given = read_config(config_file) | {name: value for name, value in flags.items() if value is not None}
     if "name" not in given:
         raise SettingError('give the concept a name, for example "--name mycat".')
-    from .engine.data import load_pictures
+    from .engine.data import open_pictures
     from .engine.run import RunFiles
     from .engine.storage import load_snapshot
     from .engine.trainer import Training
@@ -97,10 +97,7 @@ def train(
     check_pictures(pictures)
     quiet_libraries()
     host = load_host(model, device, precision, clip_skip)
-    size = host.picture_size
-    captioned = "[filewords]" in config.template + config.negative_template
-    loaded = load_pictures(pictures, config.width or size, config.height or size, config.use_mask, captioned)
-    training = Training(host, config, loaded)
+    training = Training(host, config, open_pictures(pictures, config, host.picture_size, host.size_unit))
     if snapshot:
         training.restore(snapshot)
     with only_one(files):
