@@ -83,6 +83,7 @@ def train(
     if "name" not in given:
         raise SettingError('give the concept a name, for example "--name mycat".')
     from .engine.data import open_pictures
+    from .engine.provenance import about_model
     from .engine.run import RunFiles
     from .engine.storage import load_snapshot
     from .engine.trainer import Training
@@ -101,7 +102,7 @@ def train(
     if snapshot:
         training.restore(snapshot)
     with only_one(files):
-        _train_with_progress(training, files, {"model": host.parts.name, "version": __version__})
+        _train_with_progress(training, files, about_model(host, __version__))
 
 
 def check_pictures(pictures: tuple[Path, ...]) -> None:

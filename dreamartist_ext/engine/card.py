@@ -90,7 +90,7 @@ def _webui_text(vectors: Vectors, word: str, pair: EmbeddingPair) -> str:
             "string_to_param": {"*": _numbers(next(iter(vectors.values())))},
             "name": word,
             "step": pair.step,
-            "sd_checkpoint": None,
+            "sd_checkpoint": pair.provenance.get("model_hash"),
             "sd_checkpoint_name": pair.provenance.get("model"),
         }
     return base64.b64encode(json.dumps(content).encode()).decode()

@@ -12,6 +12,7 @@ from .atomic import finish_interrupted, remove_abandoned, write_atomically
 from .check_loss import CheckLoss
 from .embedding import EmbeddingPair, negative_name
 from .errors import SettingError, TrainingError
+from .provenance import provenance_of
 from .snapshot import Check, Snapshot, pair_of
 from .storage import (
     EMBEDDING_SUFFIXES,
@@ -123,7 +124,7 @@ def run_to_files(
     """
     config = training.config
     training.scratch = files.folder
-    training.pair.provenance = {"settings": config.to_json(), **(provenance or {})}
+    training.pair.provenance = provenance_of(training, provenance or {})
     files.tidy()
     saved = training.step
     check = CheckLoss(training)

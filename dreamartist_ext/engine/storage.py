@@ -17,7 +17,7 @@ from torch import Tensor
 from .atomic import write_atomically, write_together
 from .embedding import EmbeddingPair, check_vectors, negative_name, pair_id
 from .errors import FileError
-from .formats import EMBEDDING_SUFFIXES, Embedding, load_embedding
+from .formats import EMBEDDING_SUFFIXES, Embedding, load_embedding, plain_text
 from .formats import MAX_EMBEDDING_BYTES as MAX_EMBEDDING_BYTES
 from .host import Vectors
 from .snapshot import Check, Snapshot
@@ -37,7 +37,7 @@ def pt_bytes(name: str, vectors: Vectors, step: int, provenance: Mapping[str, st
         "string_to_param": {"*": _plain(next(iter(vectors.values())))},
         "name": name,
         "step": step,
-        "sd_checkpoint": None,
+        "sd_checkpoint": provenance.get("model_hash"),
         "sd_checkpoint_name": provenance.get("model"),
         "dreamartist": dict(provenance),
     }
@@ -152,6 +152,7 @@ def save_snapshot(snapshot: Snapshot, path: Path) -> None:
         "fingerprint": snapshot.fingerprint,
         "model": snapshot.model,
         "checks": json.dumps([asdict(check) for check in snapshot.checks]),
+        "about": json.dumps(dict(snapshot.about)),
     }
     tensors = {name: tensor.contiguous() for name, tensor in snapshot.tensors.items()}
     write_atomically(path, _same_bytes_every_time(safetensors_bytes(tensors, header)))
@@ -168,7 +169,9 @@ def load_snapshot(path: Path) -> Snapshot:
         if not isinstance(json.loads(header["config"]), dict):
             raise FileError(f"the snapshot {path.name} is damaged.")
         checks = tuple(Check(**check) for check in json.loads(header.get("checks", "[]")))
-        return Snapshot(tensors, header["config"], int(header["step"]), header["fingerprint"], header["model"], checks)
+        about = plain_text(json.loads(header.get("about", "{}")))
+        known = header["config"], int(header["step"]), header["fingerprint"], header["model"]
+        return Snapshot(tensors, *known, checks, about)
     except FileNotFoundError as error:
         raise FileError(f"there is no snapshot {path} to go on from.") from error
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError, RecursionError, OSError) as error:

@@ -28,6 +28,7 @@ from ..engine.config import TrainConfig
 from ..engine.data import MASK_SUFFIX, TrainingPicture, find_mask, load_picture, open_pictures
 from ..engine.embedding import check_name, negative_name
 from ..engine.errors import DreamArtistError, FileError, SettingError, TrainingError
+from ..engine.provenance import about_model
 from ..engine.run import RunFiles, is_out_of_memory, run_to_files
 from ..engine.snapshot import Check
 from ..engine.storage import load_snapshot
@@ -269,7 +270,7 @@ class Desk:
         training = Training(host, config, pictures)
         if resumed:
             training.restore(load_snapshot(files.snapshot))
-        provenance = {"model": host.name, "version": __version__}
+        provenance = about_model(host, __version__)
         try:
             with only_one(files), closing(run_to_files(training, files, provenance)) as reports:
                 for report in reports:
