@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont, ImageOps
 
-from .card_marker import BEAD_RADIUS, bead_places, beads_of
+from .card_marker import BEAD_RADIUS, CARD_ASPECT, bead_places, beads_of
 
 WIDTH, HEIGHT = 768, 1104  # of the finished card; see CARD_ASPECT
 _MARGIN, _PICTURE, _RADIUS = 40, 688, 22
@@ -48,6 +48,14 @@ def draw_card(picture: Image.Image, text: CardText) -> Image.Image:
     _words(card, text, palette)
     _beads(card, text.pair, palette)
     return card.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
+
+
+def picture_on_card(card: Image.Image) -> Image.Image:
+    """The picture that a card was drawn around; any other picture as it is."""
+    if abs(card.width / card.height / CARD_ASPECT - 1) > 0.02:
+        return card
+    edge, side = (round(n * card.width / WIDTH) for n in (_MARGIN, _PICTURE))
+    return card.crop((edge, edge, edge + side, edge + side))
 
 
 def _palette(picture: Image.Image) -> _Palette:

@@ -11,12 +11,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 from .card import PICTURE_SUFFIXES, read_card
-from .embedding import MAX_NAME_LENGTH, NEGATIVE_SUFFIX, EmbeddingPair, check_name, negative_name
+from .earlier import keep_earlier
+from .embedding import MAX_NAME_LENGTH, NEGATIVE_SUFFIX, EmbeddingPair, check_name, negative_name, pair_id
 from .errors import DreamArtistError, FileError, SettingError
 from .family import family_of, widths_of
 from .formats import EMBEDDING_SUFFIXES, Embedding, load_embedding, shown
-from .storage import embedding_files, save_half, save_pair
+from .storage import embedding_files, find_embedding, save_half, save_pair
 
 IMPORT_SUFFIXES = (*EMBEDDING_SUFFIXES, *PICTURE_SUFFIXES)
 
@@ -37,6 +40,14 @@ class Offer:
         return family_of(widths_of(half.vectors)) if half else ""
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it is a single embedding that was never one of a pair."""
+        if self.positive is None or self.negative is not None:
+            return False
+        pair = self.positive.provenance.get("pair", "")
+        return pair in ("", pair_id(EmbeddingPair(self.name, self.positive.vectors)))
+
+    @property
     def words(self) -> tuple[str, ...]:
         """The words that it would bring."""
         halves = ((self.name, self.positive), (negative_name(self.name), self.negative))
@@ -49,6 +60,11 @@ class Offer:
         named = [path for path in embedding_files(folder) if path.stem.lower() in words]
         return sorted((path for path in named if not self._lacks(path)), key=lambda path: len(path.stem))
 
+    def is_here(self, folder: Path) -> bool:
+        """Whether the folder holds the same vectors under the same name."""
+        halves = zip(self.words, filter(None, (self.positive, self.negative)), strict=True)
+        return all(_holds(folder, word, half) for word, half in halves)
+
     def _lacks(self, path: Path) -> bool:
         """Whether a file is the half that is missing here, as far as the two say."""
         half = self.positive or self.negative
@@ -59,6 +75,15 @@ class Offer:
         except FileError:
             return False
         return pair is None or half.provenance.get("pair", pair) == pair
+
+
+def _holds(folder: Path, word: str, half: Embedding) -> bool:
+    try:
+        path = find_embedding(folder, word)
+        vectors = load_embedding(path).vectors if path else {}
+    except FileError:
+        return False
+    return set(vectors) == set(half.vectors) and all(torch.equal(vectors[key], half.vectors[key]) for key in vectors)
 
 
 @dataclass(frozen=True)
@@ -97,7 +122,7 @@ def accept(offer: Offer, folder: Path, name: str = "", overwrite: bool = False, 
     """Write an offer into the embeddings folder, under another name if one is given; returns the files.
 
     Raises SettingError for a name that cannot be used, or is taken and `overwrite` is not given; FileError when a
-    file cannot be written.
+    file cannot be written. What is overwritten is in the trash afterwards.
     """
     name = check_name(name or offer.name)
     offer = replace(offer, name=name)
@@ -108,9 +133,10 @@ def accept(offer: Offer, folder: Path, name: str = "", overwrite: bool = False, 
         raise FileError("there is nothing to import.")
     suffix = suffix or (".pt" if len(half.vectors) == 1 else ".safetensors")
     earlier = [path.name for path in offer.taken(folder)]
+    keep_earlier(folder, name, earlier)
     if offer.positive is None:
         return [save_half(half, folder, negative_name(name), suffix, earlier)]
-    if offer.negative is None and half.provenance.get("pair"):
+    if offer.negative is None and not offer.is_plain:
         return [save_half(half, folder, name, suffix, earlier)]  # its negative may still come
     return save_pair(_as_pair(offer, name), folder, suffix, replacing=earlier)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from .atomic import finish_interrupted, remove_abandoned, write_atomically
 from .check_loss import CheckLoss
+from .earlier import keep_earlier
 from .embedding import EmbeddingPair, negative_name
 from .errors import SettingError, TrainingError
 from .provenance import provenance_of
@@ -96,9 +97,10 @@ class RunFiles:
 
     def put_in_use(self, pair: EmbeddingPair) -> list[Path]:
         """Make a pair the one in the embeddings folder, with nothing left of an earlier concept of this name; raises
-        FileError, with the earlier one as it was."""
+        FileError, with the earlier one as it was. A copy of it is in the trash afterwards."""
         words = (self.name.lower(), negative_name(self.name).lower())
         earlier = [path.name for path in embedding_files(self.out) if path.stem.lower() in words]
+        keep_earlier(self.out, self.name, earlier)
         return save_pair(pair, self.out, replacing=earlier)
 
     def save_step(self, snapshot: Snapshot) -> int:

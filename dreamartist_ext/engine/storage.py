@@ -91,6 +91,14 @@ def save_pair(
     go in the same moment. After a kill at any time, and `atomic.finish_interrupted`, the folder holds the old pair or
     the new one, never a half of each.
     """
+    stem = stem or pair.name
+    contents = pair_contents(pair, suffix, stem)
+    write_together(folder, stem, contents, [name for name in replacing if name not in contents])
+    return [folder / name for name in contents]
+
+
+def pair_contents(pair: EmbeddingPair, suffix: str = "", stem: str = "") -> dict[str, bytes]:
+    """What `save_pair` writes, by the files' names; raises FileError for vectors that are not sound."""
     stem, suffix = stem or pair.name, suffix or (".pt" if len(pair.positive) == 1 else ".safetensors")
     halves = {stem: (pair.name, "positive", pair.positive)}
     if pair.negative is not None:
@@ -98,12 +106,10 @@ def save_pair(
     for word, _, vectors in halves.values():
         check_vectors(vectors, f"the embedding {word}")
     about = {**pair.provenance, "pair": pair_id(pair)}
-    contents = {
+    return {
         f"{file}{suffix}": _WRITERS[suffix](word, vectors, pair.step, {**about, "half": half})
         for file, (word, half, vectors) in halves.items()
     }
-    write_together(folder, stem, contents, [name for name in replacing if name not in contents])
-    return [folder / name for name in contents]
 
 
 def save_half(half: Embedding, folder: Path, word: str, suffix: str = ".pt", replacing: Sequence[str] = ()) -> Path:

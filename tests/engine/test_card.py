@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -35,6 +36,14 @@ def photo(seed: int = 0, size: tuple[int, int] = (64, 48)) -> Image.Image:
     return Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC)
 
 
+@contextmanager
+def undrawn():
+    """Inside, cards hold what they hold, and nobody takes the time to draw them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dreamartist_ext.engine.card.draw_card", lambda picture, text: Image.new("RGB", (8, 8)))
+        yield
+
+
 @pytest.fixture(scope="module")
 def card(tmp_path_factory):
     path = tmp_path_factory.mktemp("card") / "mycat.png"
@@ -57,25 +66,28 @@ def test_a_card_gives_back_its_pair_to_the_bit(tmp_path_factory, count, negative
     pair = EmbeddingPair("mycat", vectors(count, seed, 64, scale), step=7, provenance={"model": "<b>x</b> 猫"})
     pair.negative = vectors(negative, seed + 1, 64, scale) if negative else None
     path = tmp_path_factory.mktemp("card") / "c.png"
-    path.write_bytes(card_bytes(pair, photo(size=(8, 8))))
+    with undrawn():
+        path.write_bytes(card_bytes(pair, photo(size=(8, 8))))
     loaded = read_card(path)
     assert same(loaded, pair)
     assert loaded.provenance["model"] == "<b>x</b> 猫"
 
 
 def test_any_fp32_number_survives_the_webuis_json(tmp_path):
-    bits = torch.randint(-(2**31), 2**31, (400_000,), generator=torch.Generator().manual_seed(1)).to(torch.int32)
+    bits = torch.randint(-(2**31), 2**31, (200_000,), generator=torch.Generator().manual_seed(1)).to(torch.int32)
     numbers = bits.view(torch.float32)
-    numbers = numbers[torch.isfinite(numbers)][: 75 * 5000].reshape(75, 5000)
+    numbers = numbers[torch.isfinite(numbers)][: 75 * 2500].reshape(75, 2500)
     pair = EmbeddingPair("mycat", {"clip": numbers})
-    (tmp_path / "c.png").write_bytes(card_bytes(pair, photo(size=(8, 8))))
+    with undrawn():
+        (tmp_path / "c.png").write_bytes(card_bytes(pair, photo(size=(8, 8))))
     assert torch.equal(read_card(tmp_path / "c.png").positive["clip"], numbers)
 
 
 def test_sdxl_keeps_both_encoders_and_the_webui_finds_only_tensors(tmp_path):
     both = {"clip_l": torch.randn(2, 768), "clip_g": torch.randn(2, 1280)}
     pair = EmbeddingPair("xl", both, {key: -v for key, v in both.items()}, 5)
-    (tmp_path / "c.png").write_bytes(card_bytes(pair, photo()))
+    with undrawn():
+        (tmp_path / "c.png").write_bytes(card_bytes(pair, photo()))
     assert same(read_card(tmp_path / "c.png"), pair)
     with Image.open(tmp_path / "c.png") as picture:
         content = json.loads(base64.b64decode(picture.text["sd-ti-embedding"]))
@@ -95,9 +107,10 @@ def test_the_same_pair_and_picture_give_the_same_bytes(card):
     assert card_bytes(a_pair(), photo()) == card.read_bytes()
 
 
-@pytest.mark.parametrize("quality", [30, 60, 95])
-@pytest.mark.parametrize("width", [300, 512, WIDTH, 1500])
-@pytest.mark.parametrize("ending", ["jpg", "webp"])
+@pytest.mark.parametrize(
+    ("ending", "width", "quality"),
+    [("jpg", 300, 30), ("jpg", 512, 60), ("jpg", WIDTH, 30), ("webp", 300, 30), ("webp", 512, 95), ("webp", 1500, 60)],
+)
 def test_a_card_that_became_a_jpeg_of_any_size_is_known(card, tmp_path, quality, width, ending):
     path = tmp_path / f"posted.{ending}"
     with Image.open(card) as picture:
@@ -113,7 +126,7 @@ def test_a_card_that_was_saved_again_as_png_is_known(card, tmp_path):
         read_card(tmp_path / "again.png")
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(pair=st.text("0123456789abcdef", min_size=16, max_size=16), seed=st.integers(0, 99), grey=st.booleans())
 def test_beads_tell_the_pair_whatever_the_picture(pair, seed, grey):
     picture = photo(seed, (16, 16)).convert("L" if grey else "RGB")
@@ -122,7 +135,7 @@ def test_beads_tell_the_pair_whatever_the_picture(pair, seed, grey):
     assert len(beads_of(pair)) == BEADS
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(8))
 def test_other_pictures_are_no_cards(seed):
     for size in ((WIDTH, HEIGHT), (400, 575), (512, 512), (20, 20)):
         assert read_beads(photo(seed, size)) is None
@@ -191,7 +204,7 @@ def test_a_strangers_text_is_refused_in_one_sentence(tmp_path, text):
 def test_halves_of_different_cards_do_not_pass_as_one(tmp_path):
     chunks = []
     for seed in (0, 5):
-        with Image.open(io.BytesIO(card_bytes(a_pair(seed), photo()))) as picture:
+        with undrawn(), Image.open(io.BytesIO(card_bytes(a_pair(seed), photo()))) as picture:
             chunks.append(dict(picture.text))
     mixed = chunks[0] | {"sd-ti-embedding-negative": chunks[1]["sd-ti-embedding-negative"]}
     info = PngImagePlugin.PngInfo()
