@@ -44,7 +44,7 @@ def test_another_checkpoint_waits_for_the_training(webui):
     time.sleep(2)
     assert wait(webui, lambda job: True)["status"] == "running", "the training goes on with its own model"
     webui.post(f"{V1}/cancel", {"how": "stop"})
-    job = wait(webui, lambda job: job["status"] == "stopped")
+    job = wait(webui, lambda job: job["status"] == "stopped" and job["message"])
     assert "is kept as it was at step" in job["message"]
     chosen.join(60)
     assert webui.picture("a noto emoji of a lion")[0] != before, "the other checkpoint came after it"
