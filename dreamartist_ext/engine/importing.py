@@ -138,7 +138,7 @@ def accept(offer: Offer, folder: Path, name: str = "", overwrite: bool = False, 
         return [save_half(half, folder, negative_name(name), suffix, earlier)]
     if offer.negative is None and not offer.is_plain:
         return [save_half(half, folder, name, suffix, earlier)]  # its negative may still come
-    return save_pair(_as_pair(offer, name), folder, suffix, replacing=earlier)
+    return save_pair(as_pair(offer, name), folder, suffix, replacing=earlier)
 
 
 def safe_name(text: str) -> str:
@@ -154,7 +154,8 @@ def safe_name(text: str) -> str:
         return check_name(f"imported-{name}".rstrip("-_")[:MAX_NAME_LENGTH].rstrip("-_"))
 
 
-def _as_pair(offer: Offer, name: str) -> EmbeddingPair:
+def as_pair(offer: Offer, name: str) -> EmbeddingPair:
+    """The vectors of an offer that has a positive, under another name."""
     assert offer.positive is not None
     negative = offer.negative.vectors if offer.negative else None
     about = {key: value for key, value in offer.positive.provenance.items() if key not in ("pair", "half")}

@@ -115,11 +115,16 @@ def pair_contents(pair: EmbeddingPair, suffix: str = "", stem: str = "") -> dict
 def save_half(half: Embedding, folder: Path, word: str, suffix: str = ".pt", replacing: Sequence[str] = ()) -> Path:
     """Write one embedding as WORD.SUFFIX, with all that it says about itself; raises FileError. `replacing` as in
     `save_pair`."""
-    check_vectors(half.vectors, f"the embedding {word}")
     name = f"{word}{suffix}"
-    content = _WRITERS[suffix](word, half.vectors, half.step or 0, half.provenance)
+    content = half_content(half, word, suffix)
     write_together(folder, word, {name: content}, [other for other in replacing if other != name])
     return folder / name
+
+
+def half_content(half: Embedding, word: str, suffix: str) -> bytes:
+    """What `save_half` writes."""
+    check_vectors(half.vectors, f"the embedding {word}")
+    return _WRITERS[suffix](word, half.vectors, half.step or 0, half.provenance)
 
 
 def find_embedding(folder: Path, name: str) -> Path | None:

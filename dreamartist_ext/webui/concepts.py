@@ -120,9 +120,9 @@ def throw_away_concept(embeddings: Path, concept: Concept, key: str = "") -> Pat
         with only_one(files):
             pass
         moves[files.folder] = place / _TRAINING
-    preview = thumbnails.path_of(embeddings, key)
-    if key and preview.is_file():
-        moves[preview] = place / preview.name
+    for preview in (thumbnails.path_of(embeddings, key), thumbnails.large_path_of(embeddings, key)):
+        if key and preview.is_file():
+            moves[preview] = place / preview.name
     move_all(moves)
     return place
 
