@@ -50,6 +50,7 @@ class SmallWorkplace:
         self.turn = threading.Lock()
         self.learnings = 0
         self.reached = threading.Event()
+        self.chosen = ""
 
     @contextmanager
     def gpu(self, task):
@@ -61,6 +62,9 @@ class SmallWorkplace:
 
     def model_name(self):
         return "small"
+
+    def chosen_model(self):
+        return self.chosen
 
     def interrupted(self):
         return False
@@ -424,6 +428,13 @@ ROUTES = [
     ("GET", "/concepts"),
     ("DELETE", "/concepts/cat"),
     ("POST", "/concepts/cat/restore"),
+    ("POST", "/compare"),
+    ("GET", "/compare"),
+    ("POST", "/compare/cancel"),
+    ("POST", "/evaluate"),
+    ("GET", "/evaluate"),
+    ("GET", "/evaluate/report"),
+    ("POST", "/evaluate/cancel"),
 ]
 
 
