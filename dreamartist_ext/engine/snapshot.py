@@ -124,7 +124,7 @@ def check_same(snapshot: Snapshot, config: TrainConfig, fingerprint: str, model:
     old = json.loads(TrainConfig.from_mapping(json.loads(snapshot.config)).to_json())
     new = json.loads(config.to_json())
     for name in new:
-        free = {"save_every", "name_pictures"} | (set() if config.cosine else {"steps"})
+        free = {"save_every", "less_memory", "name_pictures"} | ({"steps"} if not config.cosine else set())
         if name not in free and old[name] != new[name]:
             raise SettingError(
                 f"this training was started with {name} {old[name]}, so it cannot go on with {new[name]}."
