@@ -26,8 +26,10 @@ from ..engine.config import TrainConfig
 from ..engine.data import TrainingPicture, open_pictures
 from ..engine.embedding import check_name, negative_name
 from ..engine.errors import DreamArtistError, FileError, SettingError, TrainingError
+from ..engine.memory import is_less, kept_by
 from ..engine.prompts import with_template_files
-from ..engine.run import RunFiles, is_out_of_memory, run_to_files
+from ..engine.provenance import about_model
+from ..engine.run import LESS_MEMORY, RunFiles, is_out_of_memory, run_to_files
 from ..engine.snapshot import Check
 from ..engine.storage import load_snapshot
 from ..engine.trainer import Training
@@ -83,6 +85,7 @@ class PreviewRow:
     step: int
     pair: tuple[bytes, ...]
     positive_only: tuple[bytes, ...]
+    large: bytes = b""  # the pair's first, at its own size
 
 
 @dataclass
@@ -156,14 +159,19 @@ class Job:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a training will take: seconds in all, of them those before the first step, in which the views of the
-    pictures are encoded; and bytes of GPU memory (0 where there is no GPU)."""
+    """What a training will take: seconds in all, and bytes of GPU memory (0 where there is no GPU).
+
+    Of the seconds, `encoding` come before the first step: that many `views` of the pictures are encoded. `kept` is what
+    a pass holds for its backward pass, computed from the model's shapes; `plain` would be it without "less memory".
+    """
 
     steps: int
     seconds: float
     memory: int
     views: int
     encoding: float
+    kept: int
+    plain: int
 
 
 class Desk:
@@ -280,7 +288,7 @@ class Desk:
         training = Training(host, config, pictures)
         if resumed:
             training.restore(load_snapshot(files.snapshot))
-        provenance = {"model": host.name, "version": __version__}
+        provenance = about_model(host, __version__)
         try:
             with only_one(files), closing(run_to_files(training, files, provenance)) as reports:
                 for report in reports:
@@ -323,7 +331,7 @@ class Desk:
         try:
             with training.kept_bound():
                 row = draw_row(training) if job.previews_wanted else None
-                picture = row.pair[0] if row else draw_some(training, training.pair.negative is not None, 1)[0]
+                picture = row.large if row else png_bytes(draw_some(training, training.pair.negative is not None, 1)[0])
             thumbnails.keep_step(job.files, job.step, picture)
         except (RuntimeError, MemoryError, FileError) as error:
             logger.warning("no more previews of %s: %s", job.name, error)
@@ -406,19 +414,25 @@ class Desk:
             if torch.cuda.is_available():
                 torch.cuda.reset_peak_memory_stats()
             try:
-                encoding, step, snapshot = measured(training)
+                began = time.perf_counter()
+                with host.session():
+                    sizes = training.encoded().sizes
+                    encoding = time.perf_counter() - began
+                    kept, less = kept_by(host, config, sizes[0]), is_less(host, config, sizes)
+                step, snapshot = measured(training)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
                 height, width = blank.shape[1:]
                 raise TrainingError(
-                    f"{width}x{height} in batches of {config.batch_size} does not fit into memory; less needs less."
+                    f"{width}x{height} in batches of {config.batch_size} does not fit into memory; " + LESS_MEMORY
                 ) from error
         memory = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
         snapshots = config.steps // config.save_every if config.save_every else 1
         views = pictures * config.views_of_each
         seconds = config.steps * step + snapshots * snapshot + views * encoding
-        return Estimate(config.steps, seconds, memory, views, views * encoding)
+        held = kept.less if less else kept.plain
+        return Estimate(config.steps, seconds, memory, views, views * encoding, held, kept.plain)
 
     def discard(self, name: str) -> None:
         """Move a training that is not finished to the trash; an embedding of that name from before stays as it was."""
@@ -449,12 +463,8 @@ def use_step(files: RunFiles, step: int) -> None:
     thumbnails.adopt_step(files, step)
 
 
-def measured(training: Training) -> tuple[float, float, float]:
-    """Seconds of encoding a picture, of a step, and of the check and the previews at a snapshot."""
-    began = time.perf_counter()
-    with training.host.session():
-        training.encoded()
-    encoding = time.perf_counter() - began
+def measured(training: Training) -> tuple[float, float]:
+    """Seconds of a step, and of the check and the previews at a snapshot."""
     seconds = []
     with closing(training.run()) as reports:
         began = time.perf_counter()
@@ -464,7 +474,7 @@ def measured(training: Training) -> tuple[float, float, float]:
             began = time.perf_counter()
         CheckLoss(training)()
         draw_row(training)
-        return encoding, min(seconds), time.perf_counter() - began
+        return min(seconds), time.perf_counter() - began
 
 
 def sentence(error: BaseException) -> str:
@@ -479,24 +489,30 @@ def draw_row(training: Training) -> PreviewRow:
     """Pictures of the training as it is, one at a time; call it where the training's session is open."""
     count = len(PREVIEW_SEEDS)
     alone = draw_some(training, False, count)
-    return PreviewRow(training.step, draw_some(training, True, count) if training.pair.negative else alone, alone)
+    pair = draw_some(training, True, count) if training.pair.negative else alone
+    large = png_bytes(pair[0])
+    return PreviewRow(training.step, tuple(map(small_png, pair)), tuple(map(small_png, alone)), large)
 
 
-def draw_some(training: Training, with_negative: bool, count: int) -> tuple[bytes, ...]:
-    """PNG files of the word, of the first `count` seeds."""
+def draw_some(training: Training, with_negative: bool, count: int) -> tuple[Image.Image, ...]:
+    """Pictures of the word, of the first `count` seeds."""
     encoded, name = training.encoded(), training.config.name
     shape = (encoded.latents([0]).shape[1], *encoded.sizes[0])
     negative = negative_name(name) if with_negative else ""
-    drawn = (
+    return tuple(
         preview.draw(training.host, [name], [negative], [seed], shape, PREVIEW_STEPS, PREVIEW_GUIDANCE)[0]
         for seed in PREVIEW_SEEDS[:count]
     )
-    return tuple(png_bytes(picture) for picture in drawn)
+
+
+def small_png(picture: Image.Image) -> bytes:
+    small = picture.copy()
+    small.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+    return png_bytes(small)
 
 
 def png_bytes(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    picture.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
     picture.save(buffer, "PNG")
     return buffer.getvalue()
 

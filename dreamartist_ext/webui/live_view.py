@@ -8,6 +8,7 @@ from html import escape
 
 from .jobs import Estimate, Job, Status
 
+SHOWN_BYTES = 50_000_000
 CURVE_SIZE = (520, 170)
 CURVE_MARGIN = (46, 12, 14, 26)  # left, top, right, bottom
 _WAITING_WORDS = {
@@ -57,13 +58,17 @@ def _facts(job: Job) -> str:
 
 
 def estimate_text(found: Estimate) -> str:
-    """One sentence: how long, of what, and what it takes."""
+    """How long, of what, and what it takes."""
     step = (found.seconds - found.encoding) / found.steps
     parts = [f"{found.steps} steps of {step:.2g} s"]
     if found.views > 1:
         parts.insert(0, f"{duration(found.encoding)} to encode {found.views} views, then")
     memory = f", {found.memory / 1e9:.1f} GB of GPU memory" if found.memory else ""
-    return f"About {duration(found.seconds)}: {' '.join(parts)}{memory}."
+    text = f"About {duration(found.seconds)}: {' '.join(parts)}{memory}."
+    if found.kept >= SHOWN_BYTES:
+        without = f' ({found.plain / 1e9:.1f} GB without "Less memory")' if found.kept < found.plain else ""
+        text += f" By the model's shapes, a pass keeps about {found.kept / 1e9:.1f} GB{without}."
+    return text
 
 
 def curve_html(job: Job | None) -> str:
