@@ -259,7 +259,7 @@ class Desk:
     def _take(self, job: Job) -> Job:
         with self._lock:
             if self.job is not None and not self.job.is_over:
-                raise SettingError(f"{self.job.name} is being trained; stop it first, or wait.")
+                raise SettingError(f"the word {self.job.name} is being trained; stop it first, or wait.")
             self.job = job
         return job
 
@@ -399,7 +399,7 @@ class Desk:
     def check_idle(self) -> None:
         """Raises SettingError while a training uses the model."""
         if self.job is not None and not self.job.is_over:
-            raise SettingError(f"{self.job.name} is being trained; try again when it is over.")
+            raise SettingError(f"the word {self.job.name} is being trained; try again when it is over.")
 
     def measure(self, values: Mapping[str, Any], pictures: int = 1) -> Estimate:
         """Run a few steps on an empty picture and forget them; raises what a training would."""
@@ -454,7 +454,7 @@ class Desk:
 
     def _check_not_running(self, name: str) -> None:
         if self.job is not None and not self.job.is_over and self.job.name == name:
-            raise SettingError(f"{name} is being trained; stop it first, or wait.")
+            raise SettingError(f"the word {name} is being trained; stop it first, or wait.")
 
 
 def use_step(files: RunFiles, step: int) -> None:
