@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import signal
 import types
 from collections.abc import Callable, Iterator
@@ -84,14 +85,15 @@ def train(
         raise SettingError('give the concept a name, for example "--name mycat".')
     from .engine.data import load_pictures
     from .engine.run import RunFiles
-    from .engine.storage import load_snapshot
     from .engine.trainer import Training
     from .hosts.model_files import load_host, quiet_libraries, training_defaults
     from .hosts.only_one import only_one
 
     files = RunFiles(out, TrainConfig.from_mapping(given).name)
     files.check(resume, overwrite)
-    snapshot = load_snapshot(files.snapshot) if resume else None
+    snapshot = files.last_snapshot() if resume else None
+    if snapshot and snapshot.notice:
+        click.echo(f"Note: {snapshot.notice}")
     base = json.loads(snapshot.config) if snapshot else training_defaults(model)
     config = TrainConfig.from_mapping(base | given)
     check_pictures(pictures)
@@ -128,6 +130,8 @@ def _train_with_progress(training: Any, files: Any, provenance: dict[str, str]) 
         raise StoppedError(
             f"stopped at step {training.step} of {steps}; the same command with --resume goes on from there."
         )
+    if notice := training.guard.notice():
+        click.echo(f"Note: {notice}")
     halves = [name, negative_name(name)] if training.config.use_negative else [name]
     written = [path.name for half in halves if (path := find_embedding(files.out, half))]
     click.echo(f"Written to {files.out}: {', '.join(written)}")
@@ -142,7 +146,9 @@ def progress(reports: Iterator[Any], label: str, steps: int, done: int = 0) -> I
         for report in reports:
             if report.step % 5 == 0 or mean is None:  # reading a loss waits for the GPU
                 loss = float(report.loss)
-                mean = loss if mean is None else 0.9 * mean + 0.1 * loss
+                if math.isfinite(loss):
+                    mean = loss if mean is None else 0.9 * mean + 0.1 * loss
+            if mean is not None:
                 bar.set_postfix_str(f"loss {mean:.3f}", refresh=False)
             bar.update()
             yield report

@@ -13,6 +13,7 @@ from .config import TrainConfig
 from .embedding import EmbeddingPair
 from .errors import FileError, SettingError, TrainingError
 from .host import Vectors
+from .step_guard import StepGuard
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Snapshot:
     fingerprint: str  # of the pictures
     model: str  # the host's identity
     checks: tuple[Check, ...] = ()
+    notice: str = ""  # what its reader should tell the user; no part of the file
 
     # Noise, timesteps, templates and the order of the pictures are functions of the seed and the step
     # (see `Draws`), so there is no generator's state to keep.
@@ -64,10 +66,10 @@ def _averages_of(average: EmbeddingPair | None) -> Iterator[tuple[str, Tensor]]:
 
 
 def tensors_of(
-    pair: EmbeddingPair, optimizer: torch.optim.Optimizer, average: EmbeddingPair | None = None
+    pair: EmbeddingPair, optimizer: torch.optim.Optimizer, average: EmbeddingPair | None, guard: StepGuard
 ) -> dict[str, Tensor]:
-    """Vectors, moments and averages, copied; raises TrainingError rather than keep any that is not finite."""
-    tensors = dict(_averages_of(average))
+    """Vectors, moments, averages and the guard's, copied; raises TrainingError rather than keep any not finite."""
+    tensors = dict(_averages_of(average)) | guard.tensors()
     for name, vectors in _vectors_of(pair):
         tensors[name] = vectors
         for moment, value in optimizer.state.get(vectors, {}).items():
@@ -91,9 +93,10 @@ def put_back(
         vectors.copy_(snapshot.tensors[name])
         state = {m: snapshot.tensors.get(f"{name}.{m}") for m in ("step", "exp_avg", "exp_avg_sq")}
         if state["step"] is not None:
-            # AdamW counts its steps on the CPU
+            # AdamW counts its steps on the CPU, unless it is fused
+            counter = vectors.device if optimizer.defaults.get("fused") else torch.device("cpu")
             optimizer.state[vectors] = {
-                m: t.clone() if m == "step" else t.to(vectors) for m, t in state.items() if t is not None
+                m: t.to(counter, copy=True) if m == "step" else t.to(vectors) for m, t in state.items() if t is not None
             }
     pair.step = snapshot.step
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import pickle
@@ -11,9 +12,11 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load as safetensors_of
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
@@ -215,7 +218,7 @@ def load_pair(folder: Path, name: str) -> EmbeddingPair:
 
 
 def save_snapshot(snapshot: Snapshot, path: Path) -> None:
-    """One safetensors file: tensors, and the rest as text in its header."""
+    """One safetensors file: tensors, and the rest as text in its header, with a digest of all of it."""
     header = {
         "format": SNAPSHOT_FORMAT,
         "config": snapshot.config,
@@ -225,22 +228,43 @@ def save_snapshot(snapshot: Snapshot, path: Path) -> None:
         "checks": json.dumps([asdict(check) for check in snapshot.checks]),
     }
     tensors = {name: tensor.contiguous() for name, tensor in snapshot.tensors.items()}
-    write_atomically(path, _same_bytes_every_time(safetensors_bytes(tensors, header)))
+    digest = _digest(_header(safetensors_bytes(tensors, header)), tensors)
+    write_atomically(path, _same_bytes_every_time(safetensors_bytes(tensors, {**header, "digest": digest})))
 
 
 def load_snapshot(path: Path) -> Snapshot:
     """Raises FileError for a missing, damaged or foreign file."""
     try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            if header.get("format") != SNAPSHOT_FORMAT:
-                raise FileError(f"{path.name} is not a training snapshot of this version.")
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
-        if not isinstance(json.loads(header["config"]), dict):
+        content = path.read_bytes()
+        about = _header(content)
+        header = dict(about.get("__metadata__", {}))
+        if header.get("format") != SNAPSHOT_FORMAT:
+            raise FileError(f"{path.name} is not a training snapshot of this version.")
+        tensors = safetensors_of(content)
+        digest = about["__metadata__"].pop("digest", None)  # there is none in those of earlier versions
+        if (digest and digest != _digest(about, tensors)) or not isinstance(json.loads(header["config"]), dict):
             raise FileError(f"the snapshot {path.name} is damaged.")
         checks = tuple(Check(**check) for check in json.loads(header.get("checks", "[]")))
         return Snapshot(tensors, header["config"], int(header["step"]), header["fingerprint"], header["model"], checks)
     except FileNotFoundError as error:
         raise FileError(f"there is no snapshot {path} to go on from.") from error
-    except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError, RecursionError, OSError) as error:
+    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise FileError(f"the snapshot {path.name} is damaged.") from error
+    except (RuntimeError, MemoryError, OSError) as error:
+        raise FileError(f"the snapshot {path.name} could not be read: {error}.") from error
+
+
+def _header(content: bytes) -> dict[str, Any]:
+    """What a safetensors file says of itself; raises ValueError for other bytes."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    if not isinstance(header, dict):
+        raise TypeError("no header")
+    return header
+
+
+def _digest(header: Mapping[str, Any], tensors: Vectors) -> str:
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    for name in sorted(tensors):
+        digest.update(tensors[name].detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

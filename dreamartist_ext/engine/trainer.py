@@ -16,16 +16,16 @@ from .config import TrainConfig
 from .data import TrainingPicture, fill, fingerprint
 from .draws import Draws, picture_order, seed_for
 from .embedding import EmbeddingPair, negative_name
-from .errors import SettingError, TrainingError
+from .errors import SettingError
 from .guidance import Guidance
 from .host import DiffusionHost, Vectors
 from .learning_rate import RateSchedule, lr_at
 from .norm import SIDES, set_length, turn_only
 from .objective import noise_loss
 from .snapshot import Check, Snapshot, check_same, put_back, tensors_of
+from .step_guard import StepGuard, copies, undo_unless
 
 NEGATIVE_JITTER = 1e-3  # the negative starts as the positive's initial vectors plus this much noise
-FINITE_CHECK_EVERY = 10  # steps: a check waits for the GPU
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Training:
         self.step = 0
         self.checks: list[Check] = []
         self._encoded: tuple[Tensor, Tensor | None] | None = None
-        self.loss_scale = float(getattr(host, "loss_scale", 1.0))
+        self.guard = StepGuard(float(getattr(host, "loss_scale", 1.0)), host.device)
         self._halves: list[Vectors] = [h for h in (self.pair.positive, self.pair.negative) if h is not None]
         self._lengths = host.mean_norms() if config.fix_norm != "off" else {}
         self._set_lengths(self.pair)
@@ -76,6 +76,7 @@ class Training:
             lr=self.rates.rate(1),
             betas=(config.beta1, config.beta2),
             weight_decay=config.weight_decay,
+            fused=host.device.type == "cuda" or None,  # counts its steps on the GPU: see `step_guard`
         )
 
     def run(self) -> Generator[StepReport, None, None]:
@@ -86,17 +87,28 @@ class Training:
                 started = time.perf_counter()
                 rate = self._set_rates(self.step + 1)
                 self.optimizer.zero_grad(set_to_none=True)  # also what a step that failed left behind
-                loss = self._backward_in_range(latents, masks)
+                loss = self._backward(latents, masks)
                 self._check_reached()
-                if self.step % FINITE_CHECK_EVERY == 0 and not torch.isfinite(loss):
-                    raise TrainingError(
-                        f"the loss is no longer a finite number at step {self.step + 1}; try a lower learning_rate."
-                    )
-                self._shape_gradients()
-                self.optimizer.step()
-                self.step += 1
-                self._after_step()
+                self._make_step(loss)
+                self.guard.check(self.step)
                 yield StepReport(self.step, self.config.steps, loss, rate, time.perf_counter() - started)
+
+    def _make_step(self, loss: Tensor) -> None:
+        """Change vectors, moments and averages, unless this step's loss or gradient is not finite."""
+        gradients = (v.grad for half in self._halves for v in half.values() if v.grad is not None)
+        finite = self.guard.judge(loss, gradients)
+        before = copies(self._state())
+        self._shape_gradients()
+        self.optimizer.step()
+        self.step += 1
+        self._after_step()
+        undo_unless(finite, self._state(), before)
+
+    def _state(self) -> list[Tensor]:
+        vectors = [v for half in self._halves for v in half.values()]
+        moments = [m for state in self.optimizer.state.values() for m in state.values()]
+        averages = [] if self.average is None else [v for h in self.average.named().values() for v in h.values()]
+        return [*vectors, *moments, *averages]
 
     def _shape_gradients(self) -> None:
         for half, fixed in zip(self._halves, SIDES[self.config.fix_norm], strict=False):
@@ -163,20 +175,6 @@ class Training:
             group["lr"] = rate * ratio
         return rate
 
-    def _backward_in_range(self, latents: Tensor, masks: Tensor | None) -> Tensor:
-        """`_backward`; in half precision with the loss scaled (arXiv 1710.03740), again where that overflows."""
-        while True:
-            loss = self._backward(latents, masks)
-            if self.loss_scale == 1:
-                return loss
-            gradients = [v.grad for half in self._halves for v in half.values() if v.grad is not None]
-            if all(bool(torch.isfinite(gradient).all()) for gradient in gradients):
-                for gradient in gradients:
-                    gradient /= self.loss_scale
-                return loss
-            self.loss_scale = max(1.0, self.loss_scale / 2)
-            self.optimizer.zero_grad(set_to_none=True)
-
     def _backward(self, latents: Tensor, masks: Tensor | None) -> Tensor:
         """Add up the gradient of the mean loss over all samples of this step; the mean loss, detached."""
         config, device = self.config, latents.device
@@ -203,7 +201,7 @@ class Training:
             )
             loss = loss.sum() / samples
             if loss.requires_grad:
-                (loss * self.loss_scale).backward()
+                self.guard.scaled(loss).backward()
             total += loss.detach()
         return total
 
@@ -223,7 +221,7 @@ class Training:
 
     def snapshot(self) -> Snapshot:
         """The whole state, copied; raises TrainingError rather than keep vectors that are not finite."""
-        tensors = tensors_of(self.pair, self.optimizer, self.average)
+        tensors = tensors_of(self.pair, self.optimizer, self.average, self.guard)
         about = self.config.to_json(), self.step, fingerprint(self.pictures), self.host.identity()
         return Snapshot(tensors, *about, tuple(self.checks))
 
@@ -231,6 +229,7 @@ class Training:
         """Go on from a snapshot of the same settings (but for `steps` and `save_every`), pictures and model."""
         check_same(snapshot, self.config, fingerprint(self.pictures), self.host.identity())
         put_back(snapshot, self.pair, self.optimizer, self.average)
+        self.guard.put_back(snapshot.tensors)
         self.step = snapshot.step
         if self.average is not None:
             self.average.step = snapshot.step

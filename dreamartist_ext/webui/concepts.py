@@ -15,15 +15,13 @@ from ..engine.embedding import NEGATIVE_SUFFIX, negative_name
 from ..engine.errors import FileError
 from ..engine.run import RunFiles
 from ..engine.storage import EMBEDDING_SUFFIXES
+from ..engine.trash import STAMP, TRASH, place_for
 from ..hosts.only_one import only_one
 from . import thumbnails
 from .concept_index import Concept, FactsCache, concepts_in, is_name, lacks_negative
 
-TRASH = "_trash"  # beside the trainings' folders; no name of a concept begins so
 _TRAINING = "training"  # within a concept's folder in the trash
-_STAMP = r"\d{8}-\d{6}-\d{6}"
-_PLACE = re.compile(rf".+-{_STAMP}", re.DOTALL)
-_LONGEST = 64  # characters of a name that are a part of its folder's name in the trash
+_PLACE = re.compile(rf".+-{STAMP}", re.DOTALL)
 
 
 class MissingError(FileError):
@@ -108,8 +106,7 @@ def throw_away(files: RunFiles) -> Path:
 def throw_away_concept(embeddings: Path, concept: Concept, key: str = "") -> Path:
     """As `throw_away`; `key` is that of the positive's facts, by which its preview comes along."""
     files = RunFiles(embeddings, concept.name)
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
-    place = _trash(embeddings) / f"{concept.name[:_LONGEST]}-{stamp}"
+    place = place_for(_trash(embeddings), concept.name)
     moves = {file.path: place / file.path.name for file in concept.files}
     if concept.is_trained and is_name(concept.name) and files.folder.is_dir():
         with only_one(files):

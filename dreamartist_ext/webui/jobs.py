@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import logging
+import math
 import re
 import secrets
 import shutil
@@ -30,7 +31,6 @@ from ..engine.embedding import check_name, negative_name
 from ..engine.errors import DreamArtistError, FileError, SettingError, TrainingError
 from ..engine.run import RunFiles, is_out_of_memory, run_to_files
 from ..engine.snapshot import Check
-from ..engine.storage import load_snapshot
 from ..engine.trainer import Training
 from ..hosts.only_one import only_one
 from . import thumbnails
@@ -103,6 +103,7 @@ class Job:
     best_step: int | None = None
     used_step: int | None = None
     message: str = ""
+    notice: str = ""  # what the user should know while it goes on
     peak_memory: int = 0  # bytes on the GPU, 0 where there is none
     created: float = field(default_factory=time.time)
     _recent: list[float] = field(default_factory=list, repr=False)
@@ -215,12 +216,14 @@ class Desk:
         check_name(name)
         files = self.files(name)
         files.check(resume=True, overwrite=False)
-        snapshot = load_snapshot(files.snapshot)
+        snapshot = files.last_snapshot()
         config = TrainConfig.from_json(snapshot.config)
         if steps is not None:
             config = TrainConfig.from_mapping({**config.to_mapping(), "steps": steps})
         best = files.best_step(snapshot.checks)
-        return self._take(Job(config, files, step=snapshot.step, checks=snapshot.checks, best_step=best))
+        return self._take(
+            Job(config, files, step=snapshot.step, checks=snapshot.checks, best_step=best, notice=snapshot.notice)
+        )
 
     def unfinished(self) -> list[tuple[str, int, int]]:
         """(name, step, steps) of trainings that stopped before their end, newest first."""
@@ -228,7 +231,7 @@ class Desk:
         found = []
         for path in sorted(folder.glob("*/snapshot.safetensors"), key=lambda p: p.stat().st_mtime, reverse=True):
             try:
-                snapshot = load_snapshot(path)
+                snapshot = self.files(path.parent.name).last_snapshot()
                 steps = TrainConfig.from_json(snapshot.config).steps
             except DreamArtistError:
                 continue
@@ -275,7 +278,7 @@ class Desk:
         )
         training = Training(host, config, pictures)
         if resumed:
-            training.restore(load_snapshot(files.snapshot))
+            training.restore(files.last_snapshot())
         provenance = {"model": host.name, "version": __version__}
         try:
             with only_one(files), closing(run_to_files(training, files, provenance)) as reports:
@@ -298,9 +301,11 @@ class Desk:
         config = job.config
         every = max(1, config.steps // 200)
         if job.step % every == 0:
-            job.losses = (*job.losses, (job.step, float(loss)))  # waits for the GPU
+            value = float(loss)  # waits for the GPU
+            job.losses = (*job.losses, (job.step, value)) if math.isfinite(value) else job.losses
         if len(training.checks) != len(job.checks):
             job.checks, job.best_step = tuple(training.checks), job.files.best_step(training.checks)
+            job.notice = training.guard.notice() or job.notice
             if job.asked is None and (job.previews_wanted or job.step == config.steps):
                 self._preview(job, training)
 
@@ -349,7 +354,7 @@ class Desk:
             return
         best = job.best_step
         if best is None:
-            best = job.files.save_step(load_snapshot(job.files.snapshot))
+            best = job.files.save_step(job.files.last_snapshot())
         use_step(job.files, best)
         job.used_step = best
         job.message = f"Stopped at step {job.step} of {job.config.steps}; {job.name} is kept as it was at step {best}."
@@ -368,7 +373,7 @@ class Desk:
         self._check_not_running(name)
         files = self.files(name)
         files.finish_interrupted()
-        snapshot = load_snapshot(files.snapshot)
+        snapshot = files.last_snapshot()
         best = files.best_step(snapshot.checks)
         best = files.save_step(snapshot) if best is None else best
         use_step(files, best)

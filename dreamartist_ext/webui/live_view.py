@@ -43,7 +43,8 @@ def progress_html(job: Job | None) -> str:
 
 def _facts(job: Job) -> str:
     if job.is_over:
-        return message_html(job.message, "error" if job.status is Status.FAILED else "good")
+        kind = "error" if job.status is Status.FAILED else "good"
+        return message_html(job.message, kind) + message_html(job.notice)
     if job.asked is not None:
         return message_html("Stopping after this step ...")
     if job.status is Status.WAITING:
@@ -53,7 +54,7 @@ def _facts(job: Job) -> str:
     facts = [f"{duration(job.seconds_left)} left", f"{job.seconds_per_step:.2g} s/step"]
     if job.peak_memory:
         facts.append(f"{job.peak_memory / 1e9:.1f} GB")
-    return f'<div class="dreamartist-facts">{" · ".join(facts)}</div>'
+    return f'<div class="dreamartist-facts">{" · ".join(facts)}</div>{message_html(job.notice)}'
 
 
 def curve_html(job: Job | None) -> str:

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 
 from dreamartist_ext.engine.errors import DreamArtistError, ModelError, SettingError
 from dreamartist_ext.engine.storage import load_pair
+from dreamartist_ext.webui import live_view
 from dreamartist_ext.webui.jobs import Ask, Desk, Status, kept_pictures
 
 from ..models import tiny_host
@@ -389,3 +390,30 @@ def test_a_name_from_a_browser_is_checked_before_any_path_is_made(desk):
             desk.keep_unfinished(name)
         with pytest.raises(SettingError, match="name must be"):
             desk.discard(name)
+
+
+def test_going_on_from_the_snapshot_before_is_said_on_the_page(desk, place, picture):
+    job = desk.prepare(SETTINGS | {"steps": 9}, [picture])
+    place.show = lambda step, steps, text: job.ask(Ask.PAUSE) if step == 5 else None
+    desk.run(job)
+    place.show = lambda step, steps, text: None
+    job.files.snapshot.write_bytes(b"spoilt")
+    assert [name for name, _, _ in desk.unfinished()] == ["cat"]
+    again = desk.run(desk.prepare_continuation("cat"))
+    assert (again.status, again.step) == (Status.DONE, 9)
+    assert "goes on from the one before it, of step 4" in live_view.progress_html(again)
+
+
+def test_steps_that_were_left_out_are_said_on_the_page(desk, place, picture):
+    host = place.host()
+    true_predict, calls = host.predict, []
+
+    def sometimes(*arguments):
+        calls.append(arguments)
+        return true_predict(*arguments) * (float("nan") if len(calls) == 3 else 1)
+
+    host.predict = sometimes
+    job = trained(desk, picture)
+    assert job.status is Status.DONE
+    assert all(np.isfinite(loss) for _, loss in job.losses)
+    assert "1 step was left out" in live_view.progress_html(job)
