@@ -83,7 +83,7 @@ def train(
     given = read_config(config_file) | {name: value for name, value in flags.items() if value is not None}
     if "name" not in given:
         raise SettingError('give the concept a name, for example "--name mycat".')
-    from .engine.data import load_pictures
+    from .engine.data import open_pictures
     from .engine.run import RunFiles
     from .engine.trainer import Training
     from .hosts.model_files import load_host, quiet_libraries, training_defaults
@@ -99,10 +99,7 @@ def train(
     check_pictures(pictures)
     quiet_libraries()
     host = load_host(model, device, precision, clip_skip)
-    size = host.picture_size
-    captioned = "[filewords]" in config.template + config.negative_template
-    loaded = load_pictures(pictures, config.width or size, config.height or size, config.use_mask, captioned)
-    training = Training(host, config, loaded)
+    training = Training(host, config, open_pictures(pictures, config, host.picture_size, host.size_unit))
     if snapshot:
         training.restore(snapshot)
     with only_one(files):

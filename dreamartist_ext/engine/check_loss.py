@@ -5,13 +5,15 @@ The loss of a training step is mostly the luck of its timesteps; this one moves 
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterator, Sequence
+
 import torch
 from torch import Tensor
 
-from .data import fill
 from .embedding import negative_name
 from .guidance import Guidance
 from .objective import noise_loss
+from .prompts import fill
 from .snapshot import Check
 from .trainer import Training
 
@@ -43,23 +45,24 @@ class CheckLoss:
 
     def _mean_loss(self, prompts: list[str], negatives: list[str] | None) -> float:
         host, config = self.training.host, self.training.config
-        latents, masks = self.training.encoded()
-        timesteps = self._timesteps().to(latents.device)
-        pictures = [i % len(latents) for i in range(SAMPLES)]
-        noise = torch.randn(SAMPLES, *latents.shape[1:], generator=torch.Generator().manual_seed(SEED)).to(latents)
-        total = torch.zeros((), device=latents.device)
-        for first in range(0, SAMPLES, PART):
-            part = slice(first, first + PART)
+        encoded = self.training.encoded()
+        timesteps = self._timesteps().to(encoded.device)
+        pictures = [i % len(encoded) for i in range(SAMPLES)]
+        generator = torch.Generator().manual_seed(SEED)
+        total = torch.zeros((), device=encoded.device)
+        for part in parts_of_one_size([encoded.sizes[i] for i in pictures], PART):
             chosen = pictures[part]
+            latents = encoded.latents(chosen)
+            noise = torch.randn(*latents.shape, generator=generator).to(latents)
             total += noise_loss(
                 host,
-                latents[chosen],
-                noise[part],
+                latents,
+                noise,
                 timesteps[part],
                 host.encode_prompts([prompts[i] for i in chosen]),
                 None if negatives is None else host.encode_prompts([negatives[i] for i in chosen]),
                 Guidance.parse(config.guidance).at(timesteps[part], host.schedule.timesteps),
-                None if masks is None else masks[chosen],
+                encoded.weights(chosen),
                 config.min_snr,
                 config.noisy_weight,
             ).sum()
@@ -69,3 +72,12 @@ class CheckLoss:
         """The middles of SAMPLES equal parts of the schedule, (SAMPLES,)."""
         count = self.training.host.schedule.timesteps
         return ((torch.arange(SAMPLES) + 0.5) * count / SAMPLES).long()
+
+
+def parts_of_one_size(sizes: Sequence[Hashable], most: int) -> Iterator[slice]:
+    """Runs of at most `most` neighbours that have the same size."""
+    first = 0
+    for i in range(1, len(sizes) + 1):
+        if i == len(sizes) or i - first == most or sizes[i] != sizes[first]:
+            yield slice(first, i)
+            first = i

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from .data import check_templates
 from .embedding import MAX_VECTORS, check_name
 from .errors import SettingError
 from .guidance import Guidance
 from .learning_rate import RateSchedule
 from .norm import SIDES
 from .options import check, converted, option
+from .picture_files import parse_colour
+from .prompts import CaptionWays, check_templates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,17 @@ class TrainConfig:
     negative_template: str = option(
         "[name]", "Negative prompts", "The same for the negative; [name] is the negative's word.", "prompts"
     )
+    filewords_positive_only: bool = option(
+        False, "Captions in the positive only", "Leave [filewords] out of the negative prompts.", "prompts"
+    )
+    caption_dropout: float = option(
+        0.0, "Caption drop-out", "Share of samples without their [filewords].", "prompts", least=0, most=1
+    )
+    tag_dropout: float = option(
+        0.0, "Tag drop-out", "Share of the tags in [filewords] that are left out.", "prompts", least=0, most=1
+    )
+    shuffle_tags: bool = option(False, "Shuffle tags", "The tags of [filewords] in another order each time.", "prompts")
+    tag_separator: str = option(",", "Tag separator", "What stands between the tags of a caption.", "prompts")
     steps: int = option(1000, "Steps", "Optimizer steps.", "training", least=1, most=1_000_000)
     batch_size: int = option(1, "Batch size", "Noisy copies per forward pass.", "training", least=1, most=256)
     accumulation: int = option(
@@ -143,7 +155,50 @@ class TrainConfig:
     )
     width: int = option(0, "Width", "0 takes the model's own size.", "picture", "pixels", least=0, most=4096)
     height: int = option(0, "Height", "0 takes the model's own size.", "picture", "pixels", least=0, most=4096)
+    fit: str = option(
+        "crop",
+        "Fit",
+        "crop: the middle at width x height; bucket: nearly all of each picture, at sizes of its own proportions; "
+        "pad: all of it, with an edge that is ignored.",
+        "picture",
+        choices=("crop", "bucket", "pad"),
+    )
+    background: str = option(
+        "white", "Background", "What transparent pictures are laid on: a colour's name, or #rrggbb.", "picture"
+    )
+    transparency_as_mask: bool = option(
+        False, "Transparency as mask", "Ignore what is transparent in a picture.", "picture"
+    )
+    mirror: bool = option(
+        False, "Mirror", "Learn from every picture's mirror image too, in half of its views.", "picture"
+    )
+    random_crop: float = option(
+        0.0,
+        "Random crop",
+        "Up to this share of each side is cut off, elsewhere in each view but the first.",
+        "picture",
+        least=0,
+        most=0.5,
+    )
+    views: int = option(
+        4, "Views", "Of each picture, where mirror or random_crop makes them differ.", "picture", least=1, most=64
+    )
+    latent_sampling: str = option(
+        "mean",
+        "Latent sampling",
+        "mean: what the VAE finds most likely; once: one sample of it per picture; each: a new one every time.",
+        "picture",
+        choices=("mean", "once", "each"),
+    )
     use_mask: bool = option(True, "Use the mask", "Weigh by NAME_att.png, where one lies beside NAME.png.", "picture")
+    spread_mask: float = option(
+        0.0,
+        "Spread the mask",
+        "How far painted spots spread to what belongs to them, by the VAE's self-attention; 0 is off, 1 is all.",
+        "picture",
+        least=0,
+        most=1,
+    )
     seed: int = option(0, "Seed", "The same seed gives the same files.", "training", least=0, most=2**63 - 1)
     save_every: int = option(
         100, "Save every", "Steps between snapshots; 0 saves at the end.", "saving", "steps", least=0, most=1_000_000
@@ -158,6 +213,9 @@ class TrainConfig:
         if (self.save_ema or self.ema_replace_every) and not self.ema:
             raise SettingError("ema must be more than 0 for save_ema or ema_replace_every to have an effect, got 0.")
         Guidance.parse(self.guidance)
+        parse_colour(self.background)
+        if not self.tag_separator:
+            raise SettingError("tag_separator must not be empty.")
         _check_word(self.name, (*self.templates, *self.negative_templates))
         RateSchedule.parse(self.learning_rate)
         for side in ("width", "height"):
@@ -167,6 +225,15 @@ class TrainConfig:
     @property
     def templates(self) -> tuple[str, ...]:
         return _split(self.template)
+
+    @property
+    def caption_ways(self) -> CaptionWays:
+        return CaptionWays(self.caption_dropout, self.tag_dropout, self.shuffle_tags, self.tag_separator)
+
+    @property
+    def weighs(self) -> bool:
+        """Whether some part of a picture may count more than another."""
+        return self.use_mask or self.transparency_as_mask or self.fit == "pad"
 
     @property
     def negative_templates(self) -> tuple[str, ...]:

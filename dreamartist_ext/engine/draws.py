@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import torch
 from torch import Tensor
@@ -42,3 +42,19 @@ def picture_order(seed: int, count: int, first: int, wanted: int) -> list[int]:
         generator = torch.Generator().manual_seed(seed_for(seed, "order", epoch))
         order.append(int(torch.randperm(count, generator=generator)[place]))
     return order
+
+
+def bucket_order(seed: int, buckets: Sequence[Hashable], step: int, samples: int) -> list[int]:
+    """Indices of the pictures of one step, all of one bucket; buckets[i] is the bucket of picture i.
+
+    Every epoch of as many steps as there are pictures is led by each picture once, and a step's samples are the next
+    ones of its leader's bucket, each bucket in an order of its own. So every picture is shown equally often, and a
+    step's pictures do not depend on how its samples are split into passes. Within one bucket it is `picture_order`.
+    """
+    count = len(buckets)
+    epoch, place = divmod(step, count)
+    generator = torch.Generator().manual_seed(seed_for(seed, "leaders", epoch))
+    led = [buckets[i] for i in torch.randperm(count, generator=generator).tolist()]
+    members = [i for i, bucket in enumerate(buckets) if bucket == led[place]]
+    before = epoch * len(members) + led[:place].count(led[place])
+    return [members[i] for i in picture_order(seed, len(members), before * samples, samples)]

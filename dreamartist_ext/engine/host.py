@@ -32,6 +32,12 @@ class DiffusionHost(Protocol):
     def encode_images(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] -> scaled latents (B, 4, H/8, W/8), without a gradient."""
 
+    def encode_posterior(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """As `encode_images`, with the deviation beside the mean: what the VAE would draw its samples from."""
+
+    def attention_features(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries and keys, (B, h w, c) each in fp32, of the self-attention in the VAE encoder's middle block."""
+
     def decode_latents(self, latents: Tensor) -> Tensor:
         """Scaled latents -> (B, 3, H, W), about [-1, 1], differentiable."""
 

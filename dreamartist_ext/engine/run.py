@@ -129,6 +129,7 @@ def run_to_files(
     Raises FileError when a file cannot be written; the one before it is then still whole.
     """
     config = training.config
+    training.scratch = files.folder
     training.pair.provenance = {"settings": config.to_json(), **(provenance or {})}
     files.tidy()
     saved = training.step

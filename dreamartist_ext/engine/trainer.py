@@ -6,22 +6,24 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from .attention_mask import latent_weight
 from .averaging import average_in, copy_of, overwrite
 from .config import TrainConfig
-from .data import TrainingPicture, fill, fingerprint
-from .draws import Draws, picture_order, seed_for
+from .data import Shown, fingerprint
+from .draws import Draws, bucket_order, seed_for
 from .embedding import EmbeddingPair, negative_name
 from .errors import SettingError
 from .guidance import Guidance
 from .host import DiffusionHost, Vectors
+from .latents import EncodedPictures
 from .learning_rate import RateSchedule, lr_at
 from .norm import SIDES, set_length, turn_only
 from .objective import noise_loss
+from .prompts import fill
 from .snapshot import Check, Snapshot, check_same, put_back, tensors_of
 from .step_guard import StepGuard, copies, undo_unless
 
@@ -56,7 +58,7 @@ def initial_pair(host: DiffusionHost, config: TrainConfig) -> EmbeddingPair:
 class Training:
     """The pair, its optimizer and the step; `run` makes steps until config.steps."""
 
-    def __init__(self, host: DiffusionHost, config: TrainConfig, pictures: Sequence[TrainingPicture]) -> None:
+    def __init__(self, host: DiffusionHost, config: TrainConfig, pictures: Sequence[Shown]) -> None:
         self.host = host
         self.config = config
         self.pictures = pictures
@@ -65,7 +67,9 @@ class Training:
         self.pair = initial_pair(host, config)
         self.step = 0
         self.checks: list[Check] = []
-        self._encoded: tuple[Tensor, Tensor | None] | None = None
+        self.scratch: Path | None = None  # where latents that do not fit into memory may lie
+        self._encoded: EncodedPictures | None = None
+        self._fingerprint = ""
         self.guard = StepGuard(float(getattr(host, "loss_scale", 1.0)), host.device)
         self._halves: list[Vectors] = [h for h in (self.pair.positive, self.pair.negative) if h is not None]
         self._lengths = host.mean_norms() if config.fix_norm != "off" else {}
@@ -82,12 +86,12 @@ class Training:
     def run(self) -> Generator[StepReport, None, None]:
         """Train inside a host session; closing the generator at any step puts the model back as it was."""
         with self.host.session(), self.host.bind(self.pair.named()):
-            latents, masks = self.encoded()
+            encoded = self.encoded()
             while self.step < self.config.steps:
                 started = time.perf_counter()
                 rate = self._set_rates(self.step + 1)
                 self.optimizer.zero_grad(set_to_none=True)  # also what a step that failed left behind
-                loss = self._backward(latents, masks)
+                loss = self._backward(encoded)
                 self._check_reached()
                 self._make_step(loss)
                 self.guard.check(self.step)
@@ -150,24 +154,18 @@ class Training:
                     f'the word "{word}" is not found in its own prompts; choose another name or template.'
                 )
 
-    def encoded(self) -> tuple[Tensor, Tensor | None]:
-        """`_encode_pictures`, done once; call it inside a host session."""
+    def encoded(self) -> EncodedPictures:
+        """The pictures as latents, made once; call it inside a host session."""
         if self._encoded is None:
-            self._encoded = self._encode_pictures()
+            self._encoded = EncodedPictures(self.host, self.config, self.pictures, self.scratch)
+            self._fingerprint = self._encoded.fingerprint
         return self._encoded
 
-    def _encode_pictures(self) -> tuple[Tensor, Tensor | None]:
-        """Latents (N, 4, h, w), once, and mask weights (N, 1, h, w) if any picture has a mask."""
-        latents = torch.cat([self.host.encode_images(p.pixels[None].to(self.host.device)) for p in self.pictures])
-        if not self.config.use_mask or all(picture.mask is None for picture in self.pictures):
-            return latents, None
-        height, width = latents.shape[2:]
-        plain = torch.ones(1, height, width)
-        masks = [
-            plain if p.mask is None else latent_weight(p.mask, height, width, f'The mask of "{p.source}"')
-            for p in self.pictures
-        ]
-        return latents, torch.stack(masks).to(latents)
+    def fingerprint(self) -> str:
+        """Of the pictures, which may be many: read once."""
+        if not self._fingerprint:
+            self._fingerprint = fingerprint(self.pictures)
+        return self._fingerprint
 
     def _set_rates(self, step: int) -> float:
         rate = lr_at(self.rates, step, self.config.steps, self.config.warmup, self.config.cosine)
@@ -175,12 +173,13 @@ class Training:
             group["lr"] = rate * ratio
         return rate
 
-    def _backward(self, latents: Tensor, masks: Tensor | None) -> Tensor:
+    def _backward(self, encoded: EncodedPictures) -> Tensor:
         """Add up the gradient of the mean loss over all samples of this step; the mean loss, detached."""
-        config, device = self.config, latents.device
+        config, device = self.config, encoded.device
         samples = config.batch_size * config.accumulation
         draws = Draws(config.seed, self.step)
-        order = picture_order(config.seed, len(latents), self.step * samples, samples)
+        order = bucket_order(config.seed, encoded.sizes, self.step, samples)
+        latents, masks = encoded.latents(order, self.step), encoded.weights(order)
         noise = draws.noise((samples, *latents.shape[1:])).to(latents)
         timesteps = draws.timesteps(self.host.schedule.timesteps, samples, config.timestep_exponent).to(device)
         prompts, negative_prompts = self._prompts(draws, order)
@@ -189,13 +188,13 @@ class Training:
             part = slice(first, first + config.batch_size)
             loss = noise_loss(
                 self.host,
-                latents[order[part]],
+                latents[part],
                 noise[part],
                 timesteps[part],
                 self.host.encode_prompts(prompts[part]),
                 self.host.encode_prompts(negative_prompts[part]) if config.use_negative else None,
                 self.guidance.at(timesteps[part], self.host.schedule.timesteps),
-                None if masks is None else masks[order[part]],
+                None if masks is None else masks[part],
                 config.min_snr,
                 config.noisy_weight,
             )
@@ -207,13 +206,17 @@ class Training:
 
     def _prompts(self, draws: Draws, order: Sequence[int]) -> tuple[list[str], list[str]]:
         config = self.config
-        captions = [self.pictures[i].caption for i in order]
+        captions = config.caption_ways.vary([self.pictures[i].caption for i in order], config.seed, self.step)
+        plain = [""] * len(captions) if config.filewords_positive_only else captions
 
-        def draw(templates: tuple[str, ...], word: str) -> list[str]:
+        def draw(templates: tuple[str, ...], word: str, filewords: list[str]) -> list[str]:
             chosen = draws.integers(len(templates), len(order)).tolist()
-            return [fill(templates[i], word, caption) for i, caption in zip(chosen, captions, strict=True)]
+            return [fill(templates[i], word, words) for i, words in zip(chosen, filewords, strict=True)]
 
-        return draw(config.templates, config.name), draw(config.negative_templates, negative_name(config.name))
+        return (
+            draw(config.templates, config.name, captions),
+            draw(config.negative_templates, negative_name(config.name), plain),
+        )
 
     def is_sound(self) -> bool:
         """Whether every vector is a finite number."""
@@ -222,12 +225,12 @@ class Training:
     def snapshot(self) -> Snapshot:
         """The whole state, copied; raises TrainingError rather than keep vectors that are not finite."""
         tensors = tensors_of(self.pair, self.optimizer, self.average, self.guard)
-        about = self.config.to_json(), self.step, fingerprint(self.pictures), self.host.identity()
+        about = self.config.to_json(), self.step, self.fingerprint(), self.host.identity()
         return Snapshot(tensors, *about, tuple(self.checks))
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go on from a snapshot of the same settings (but for `steps` and `save_every`), pictures and model."""
-        check_same(snapshot, self.config, fingerprint(self.pictures), self.host.identity())
+        check_same(snapshot, self.config, self.fingerprint(), self.host.identity())
         put_back(snapshot, self.pair, self.optimizer, self.average)
         self.guard.put_back(snapshot.tensors)
         self.step = snapshot.step

@@ -43,6 +43,7 @@ class WebUIHost:
         abar = getattr(self.model, "alphas_cumprod_original", self.model.alphas_cumprod)
         kind = PredictionType.V if self.model.parameterization == "v" else PredictionType.EPSILON
         self.schedule = NoiseSchedule(abar.float().to(self.device), kind)
+        self.size_unit = 64  # pixels: the U-Net halves its latents three times
         self.picture_size = 8 * int(getattr(self.model, "image_size", 64))
         # Half precision loses small gradients; the trainer multiplies its loss by this, and divides what comes back.
         self.loss_scale = 2.0**12 if devices.dtype_unet == torch.float16 else 1.0
@@ -110,6 +111,31 @@ class WebUIHost:
         with devices.autocast(disable=devices.dtype_vae == torch.float32):
             posterior = self.model.first_stage_model.encode(pixels.to(self.device, devices.dtype_vae))
         return posterior.mode().float() * self.model.scale_factor
+
+    @torch.no_grad()
+    def encode_posterior(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        from modules import devices
+
+        self.check_loaded()
+        with devices.autocast(disable=devices.dtype_vae == torch.float32):
+            posterior = self.model.first_stage_model.encode(pixels.to(self.device, devices.dtype_vae))
+        return posterior.mean.float() * self.model.scale_factor, posterior.std.float() * self.model.scale_factor
+
+    @torch.no_grad()
+    def attention_features(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        from modules import devices
+
+        self.check_loaded()
+        block, found = self.model.first_stage_model.encoder.mid.attn_1, []
+        hook = block.register_forward_pre_hook(lambda _module, inputs: found.append(inputs[0]))
+        try:
+            with devices.autocast(disable=devices.dtype_vae == torch.float32):
+                self.model.first_stage_model.encode(pixels.to(self.device, devices.dtype_vae))
+                hidden = block.norm(found[0])
+                queries, keys = (part.flatten(2).transpose(1, 2).float() for part in (block.q(hidden), block.k(hidden)))
+        finally:
+            hook.remove()
+        return queries, keys
 
     def decode_latents(self, latents: Tensor) -> Tensor:
         from modules import devices

@@ -133,6 +133,11 @@ class DiffusersHost:
         """Pixels per latent, along one side."""
         return 2 ** (len(self.parts.vae.config.block_out_channels) - 1)
 
+    @property
+    def size_unit(self) -> int:
+        """The sides of pictures must be multiples of this, so that the U-Net can halve its latents."""
+        return self.latent_factor * 2 ** (len(self.parts.unet.config.block_out_channels) - 1)
+
     def session(self) -> AbstractContextManager[None]:
         """Frozen parameters and evaluation mode inside; every flag as before afterwards."""
         return frozen(self._modules())
@@ -150,6 +155,25 @@ class DiffusersHost:
         with torch.no_grad():
             posterior = self.parts.vae.encode(pixels.to(memory_format=torch.channels_last)).latent_dist
         return posterior.mean * self.parts.vae.config.scaling_factor
+
+    @torch.no_grad()
+    def encode_posterior(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        posterior = self.parts.vae.encode(pixels.to(memory_format=torch.channels_last)).latent_dist
+        factor = self.parts.vae.config.scaling_factor
+        return posterior.mean * factor, posterior.std * factor
+
+    @torch.no_grad()
+    def attention_features(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        block = self.parts.vae.encoder.mid_block.attentions[0]
+        found: list[Tensor] = []
+        hook = block.register_forward_pre_hook(lambda _module, inputs: found.append(inputs[0]))
+        try:
+            self.parts.vae.encode(pixels.to(memory_format=torch.channels_last))
+        finally:
+            hook.remove()
+        hidden = block.group_norm(rearrange(found[0], "b c h w -> b c (h w)"))
+        hidden = rearrange(hidden, "b c n -> b n c")
+        return block.to_q(hidden).float(), block.to_k(hidden).float()
 
     def decode_latents(self, latents: Tensor) -> Tensor:
         return self.parts.vae.decode(latents / self.parts.vae.config.scaling_factor).sample

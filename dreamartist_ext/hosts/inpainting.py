@@ -25,5 +25,5 @@ class InpaintingContext:
         if (height, width) not in self._known:
             grey = torch.zeros(1, 3, height * self._factor, width * self._factor, device=latents.device)
             masked = self._encode_images(grey)
-            self._known = {(height, width): torch.cat([torch.ones_like(masked[:, :1]), masked], dim=1)}
+            self._known[height, width] = torch.cat([torch.ones_like(masked[:, :1]), masked], dim=1)
         return self._known[height, width].to(latents).expand(len(latents), -1, -1, -1)

@@ -26,7 +26,7 @@ from ..engine import preview
 from ..engine.atomic import finish_interrupted
 from ..engine.check_loss import CheckLoss
 from ..engine.config import TrainConfig
-from ..engine.data import MASK_SUFFIX, TrainingPicture, find_mask, load_picture, load_pictures
+from ..engine.data import MASK_SUFFIX, TrainingPicture, find_mask, load_picture, open_pictures
 from ..engine.embedding import check_name, negative_name
 from ..engine.errors import DreamArtistError, FileError, SettingError, TrainingError
 from ..engine.run import RunFiles, is_out_of_memory, run_to_files
@@ -267,15 +267,8 @@ class Desk:
         host = self.workplace.host()
         config, files = job.config, job.files
         resumed = job.step > 0
-        size = host.picture_size
-        captioned = "[filewords]" in config.template + config.negative_template
-        pictures = load_pictures(
-            kept_pictures(files, KEPT if resumed else STAGED),
-            config.width or size,
-            config.height or size,
-            config.use_mask,
-            captioned,
-        )
+        kept = kept_pictures(files, KEPT if resumed else STAGED)
+        pictures = open_pictures(kept, config, host.picture_size, host.size_unit)
         training = Training(host, config, pictures)
         if resumed:
             training.restore(files.last_snapshot())
@@ -498,9 +491,8 @@ def draw_row(training: Training) -> PreviewRow:
 
 def draw_some(training: Training, with_negative: bool, count: int) -> tuple[bytes, ...]:
     """PNG files of the word, of the first `count` seeds."""
-    latents, _ = training.encoded()
-    name = training.config.name
-    shape = latents.shape[1], latents.shape[2], latents.shape[3]
+    encoded, name = training.encoded(), training.config.name
+    shape = (encoded.latents([0]).shape[1], *encoded.sizes[0])
     negative = negative_name(name) if with_negative else ""
     drawn = (
         preview.draw(training.host, [name], [negative], [seed], shape, PREVIEW_STEPS, PREVIEW_GUIDANCE)[0]

@@ -12,9 +12,13 @@ from ..engine.storage import EMBEDDING_SUFFIXES
 
 
 class TrainingHost(DiffusionHost, Protocol):
-    """A host that also says which model it has, and the side in pixels of the pictures that this was made for."""
+    """A host that also says which model it has, and, in pixels, the side of the pictures that this was made for and
+    the unit of which the sides of others are multiples."""
 
     picture_size: int
+
+    @property
+    def size_unit(self) -> int: ...
 
     @property
     def name(self) -> str:

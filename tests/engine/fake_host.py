@@ -51,6 +51,14 @@ class FakeHost:
     def encode_images(self, pixels):
         return pixels.double().reshape(len(pixels), -1)[:, :SIZE].reshape(-1, *LATENT)
 
+    def encode_posterior(self, pixels):
+        mean = self.encode_images(pixels)
+        return mean, 0.1 + mean.abs() / 4
+
+    def attention_features(self, pixels):
+        hidden = self.encode_images(pixels).flatten(2).transpose(1, 2)
+        return hidden, hidden
+
     def decode_latents(self, latents):
         return latents[:, :3]
 

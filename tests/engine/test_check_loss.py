@@ -32,7 +32,7 @@ def test_it_is_the_formula_over_its_own_draws(tmp_path):
     run = training(tmp_path, guidance="3")
     with run.host.session(), run.host.bind(run.pair.named()):
         check = CheckLoss(run)()
-        latents, _ = run.encoded()
+        latents = run.encoded().latents([0])
         noise = torch.randn(SAMPLES, *latents.shape[1:], generator=torch.Generator().manual_seed(20221121))
         count = run.host.schedule.timesteps
         errors, plain = [], []
