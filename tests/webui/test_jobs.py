@@ -409,6 +409,8 @@ def test_steps_that_were_left_out_are_said_on_the_page(desk, place, picture):
     true_predict, calls = host.predict, []
 
     def sometimes(*arguments):
+        if not torch.is_grad_enabled():  # a check, or a preview
+            return true_predict(*arguments)
         calls.append(arguments)
         return true_predict(*arguments) * (float("nan") if len(calls) == 3 else 1)
 
