@@ -115,15 +115,15 @@ def check_pictures(pictures: tuple[Path, ...]) -> None:
 
 
 def _train_with_progress(training: Any, files: Any, provenance: dict[str, str]) -> None:
-    from .engine.run import run_to_files
+    from .engine.run import final_step, run_to_files
     from .engine.storage import find_embedding
 
     name, steps = files.name, training.config.steps
     with stop_on_ctrl_c() as stopped, closing(run_to_files(training, files, provenance)) as reports:
         for _ in progress(reports, f"training {name}", steps, training.step):
-            if stopped() and training.step < steps:
+            if stopped() and not training.is_over:
                 break
-    if training.step < steps:
+    if not training.is_over:
         raise StoppedError(
             f"stopped at step {training.step} of {steps}; the same command with --resume goes on from there."
         )
@@ -131,6 +131,11 @@ def _train_with_progress(training: Any, files: Any, provenance: dict[str, str]) 
         click.echo(f"Note: {notice}")
     halves = [name, negative_name(name)] if training.config.use_negative else [name]
     written = [path.name for half in halves if (path := find_embedding(files.out, half))]
+    kept = final_step(training, files)
+    if training.step < steps:
+        click.echo(f"Stopped at step {training.step} of {steps}: patience has run out.")
+    if kept < training.step:
+        click.echo(f"The best check was at step {kept}, and so is the pair.")
     click.echo(f"Written to {files.out}: {', '.join(written)}")
 
 

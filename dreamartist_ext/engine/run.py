@@ -9,15 +9,19 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from .atomic import finish_interrupted, remove_abandoned, write_atomically
+from .atomic import finish_interrupted, remove_abandoned, write_all_atomically, write_atomically
 from .check_loss import CheckLoss
+from .curve import curve_csv, curve_png
 from .embedding import EmbeddingPair, negative_name, pair_id
 from .errors import DreamArtistError, SettingError, TrainingError
 from .generations import forget_snapshots, keep_snapshot, last_snapshot, one_before
 from .snapshot import Check, Snapshot, pair_of
+from .stopping import best_of, is_check_due
 from .storage import EMBEDDING_SUFFIXES, embedding_files, find_embedding, load_embedding, load_pair, save_pair
 from .trainer import StepReport, Training
 from .trash import TRASH, keep_replaced
+
+CURVE_TABLE, CURVE_PICTURE = "curve.csv", "curve.png"
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,7 @@ class RunFiles:
         kinds = (*EMBEDDING_SUFFIXES, ".jpg")
         steps = [path for suffix in kinds for path in self.folder.glob(f"{self.name}-*{suffix}")]
         forget_snapshots(self.snapshot)
-        for path in steps:
+        for path in (*steps, self.folder / CURVE_TABLE, self.folder / CURVE_PICTURE):
             path.unlink(missing_ok=True)
 
 
@@ -124,25 +128,18 @@ def run_to_files(
     training: Training, files: RunFiles, provenance: Mapping[str, str] | None = None
 ) -> Generator[StepReport, None, None]:
     """Pass on the reports of `training.run()`, with a snapshot every `save_every` steps, one when it ends early by
-    an error or by closing this generator, and both embeddings at the end.
+    an error or by closing this generator, and both embeddings at the end, which `patience` may bring early.
 
     Raises FileError when a file cannot be written; the one before it is then still whole.
     """
-    config = training.config
     training.scratch = files.folder
-    training.pair.provenance = {"settings": config.to_json(), **(provenance or {})}
+    training.pair.provenance = {"settings": training.config.to_json(), **(provenance or {})}
     files.tidy()
     saved = training.step
-    check = CheckLoss(training)
     try:
-        with closing(training.run()) as reports:
+        with closing(_checked(training, files)) as reports:
             for report in reports:
-                if report.step == 1:
-                    files.forget_steps()
-                due = bool(config.save_every) and report.step % config.save_every == 0
-                if due or report.step == config.steps:
-                    training.checks.append(check())
-                if due:
+                if _is_due(training):
                     _save(training, files)
                     saved = report.step
                 yield report
@@ -155,7 +152,46 @@ def run_to_files(
         raise
     if training.step > saved:
         _keep(training, files)
-    files.put_in_use(training.kept().detached())
+    _draw_curve(training, files)  # also where a kill came between the last snapshot and this
+    _put_in_use(training, files)
+
+
+def _checked(training: Training, files: RunFiles) -> Generator[StepReport, None, None]:
+    """Until the training is over, with the checks that are due."""
+    if training.is_over:
+        return
+    check = CheckLoss(training)
+    with closing(training.run()) as reports:
+        for report in reports:
+            if report.step == 1:
+                files.forget_steps()
+            if is_check_due(training.config, report.step):
+                training.checks.append(check())
+            yield report
+            if training.is_over:
+                return
+
+
+def _is_due(training: Training) -> bool:
+    """Whether this step's pair goes to the disk: every so often, and the best so far if the best is kept."""
+    config, checks = training.config, training.checks
+    if config.keep == "best" and checks and checks[-1].step == training.step and best_of(checks) == len(checks) - 1:
+        return True
+    return bool(config.save_every) and training.step % config.save_every == 0
+
+
+def final_step(training: Training, files: RunFiles) -> int:
+    """The step whose pair is put in use when the training is over."""
+    best = files.best_step(training.checks) if training.config.keep == "best" else None
+    return training.step if best is None else best
+
+
+def _put_in_use(training: Training, files: RunFiles) -> None:
+    step = final_step(training, files)
+    if step == training.step:
+        files.put_in_use(training.kept().detached())
+    else:
+        files.use_step(step)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -170,11 +206,20 @@ def _save(training: Training, files: RunFiles) -> None:
     two goes on from the snapshot before, and writes the same pair again."""
     snapshot = training.snapshot()  # refuses vectors that are not finite
     save_pair(training.kept().detached(), files.folder, stem=files.step_stem(training.step))
-    keep_snapshot(snapshot, files.snapshot)
+    _keep(training, files, snapshot)
 
 
-def _keep(training: Training, files: RunFiles) -> None:
-    keep_snapshot(training.snapshot(), files.snapshot)
+def _keep(training: Training, files: RunFiles, snapshot: Snapshot | None = None) -> None:
+    """The snapshot, and the curve up to it."""
+    keep_snapshot(snapshot or training.snapshot(), files.snapshot)
+    _draw_curve(training, files)
+
+
+def _draw_curve(training: Training, files: RunFiles) -> None:
+    if training.checks:
+        picture = curve_png(training.checks, training.config.steps)
+        table = curve_csv(training.checks)
+        write_all_atomically({files.folder / CURVE_TABLE: table, files.folder / CURVE_PICTURE: picture})
 
 
 def _pair_in(paths: Sequence[Path]) -> str | None:

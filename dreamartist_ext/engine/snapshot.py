@@ -18,11 +18,15 @@ from .step_guard import StepGuard
 
 @dataclass(frozen=True)
 class Check:
-    """The mean noise loss on fixed noises: of the pair at a step, and of the empty prompt, which it should beat."""
+    """The mean noise loss on fixed noises: of the pair at a step, and of the empty prompt, which it should beat.
+
+    `training_loss` is the mean of the steps since the check before.
+    """
 
     step: int
     loss: float
     baseline: float
+    training_loss: float | None = None
 
 
 @dataclass(frozen=True)
@@ -120,13 +124,13 @@ def _check_shape(snapshot: Snapshot, name: str, shape: torch.Size) -> None:
 
 
 def check_same(snapshot: Snapshot, config: TrainConfig, fingerprint: str, model: str) -> None:
-    """Raises SettingError unless the snapshot is of these settings (but for `steps` and `save_every`), pictures
-    and model."""
+    """Raises SettingError unless the snapshot is of these settings (but for what does not change the vectors),
+    pictures and model."""
     old = json.loads(TrainConfig.from_mapping(json.loads(snapshot.config)).to_json())
     new = json.loads(config.to_json())
     for name in new:
-        free = {"save_every", "steps"} if not config.cosine else {"save_every"}
-        if name not in free and old[name] != new[name]:
+        free = name in ("save_every", "check_every", "patience", "keep") or (name == "steps" and not config.cosine)
+        if not free and old[name] != new[name]:
             raise SettingError(
                 f"this training was started with {name} {old[name]}, so it cannot go on with {new[name]}."
             )

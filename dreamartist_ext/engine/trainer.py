@@ -24,8 +24,10 @@ from .learning_rate import RateSchedule, lr_at
 from .norm import SIDES, set_length, turn_only
 from .objective import noise_loss
 from .prompts import fill
+from .reconstruction import Reconstruction
 from .snapshot import Check, Snapshot, check_same, put_back, tensors_of
 from .step_guard import StepGuard, copies, undo_unless
+from .stopping import is_over
 
 NEGATIVE_JITTER = 1e-3  # the negative starts as the positive's initial vectors plus this much noise
 
@@ -197,12 +199,23 @@ class Training:
                 None if masks is None else masks[part],
                 config.min_snr,
                 config.noisy_weight,
+                self._reconstruction(encoded, order[part], masks, part),
             )
             loss = loss.sum() / samples
             if loss.requires_grad:
                 self.guard.scaled(loss).backward()
             total += loss.detach()
         return total
+
+    def _reconstruction(
+        self, encoded: EncodedPictures, pictures: Sequence[int], masks: Tensor | None, part: slice
+    ) -> Reconstruction | None:
+        """None, and no work, where the settings have none."""
+        config = self.config
+        if not config.reconstruction:
+            return None
+        mask = None if masks is None else masks[part]
+        return Reconstruction(config.reconstruction, config.reconstruction_loss, encoded.pixels(pictures), mask)
 
     def _prompts(self, draws: Draws, order: Sequence[int]) -> tuple[list[str], list[str]]:
         config = self.config
@@ -217,6 +230,11 @@ class Training:
             draw(config.templates, config.name, captions),
             draw(config.negative_templates, negative_name(config.name), plain),
         )
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to do: all steps are made, or the checks have run out of patience."""
+        return is_over(self.config, self.step, self.checks)
 
     def is_sound(self) -> bool:
         """Whether every vector is a finite number."""

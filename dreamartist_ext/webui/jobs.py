@@ -29,8 +29,9 @@ from ..engine.config import TrainConfig
 from ..engine.data import MASK_SUFFIX, TrainingPicture, find_mask, load_picture, open_pictures
 from ..engine.embedding import check_name, negative_name
 from ..engine.errors import DreamArtistError, FileError, SettingError, TrainingError
-from ..engine.run import RunFiles, is_out_of_memory, run_to_files
+from ..engine.run import RunFiles, final_step, is_out_of_memory, run_to_files
 from ..engine.snapshot import Check
+from ..engine.stopping import check_interval, is_over
 from ..engine.trainer import Training
 from ..hosts.only_one import only_one
 from . import thumbnails
@@ -232,12 +233,13 @@ class Desk:
         for path in sorted(folder.glob("*/snapshot.safetensors"), key=lambda p: p.stat().st_mtime, reverse=True):
             try:
                 snapshot = self.files(path.parent.name).last_snapshot()
-                steps = TrainConfig.from_json(snapshot.config).steps
+                config = TrainConfig.from_json(snapshot.config)
             except DreamArtistError:
                 continue
             is_running = self.job is not None and not self.job.is_over and self.job.name == path.parent.name
-            if snapshot.step < steps and not is_running and kept_pictures(self.files(path.parent.name)):
-                found.append((path.parent.name, snapshot.step, steps))
+            ended = is_over(config, snapshot.step, snapshot.checks)
+            if not ended and not is_running and kept_pictures(self.files(path.parent.name)):
+                found.append((path.parent.name, snapshot.step, config.steps))
         return found
 
     def _take(self, job: Job) -> Job:
@@ -283,12 +285,13 @@ class Desk:
                     self.workplace.show(report.step, report.steps, f"DreamArtist: {job.name}")
                     if self.workplace.interrupted() and job.asked is None:
                         job.asked = Ask.STOP
-                    if job.asked is Ask.DISCARD or (job.asked is not None and report.step < report.steps):
+                    if job.asked is Ask.DISCARD or (job.asked is not None and not training.is_over):
                         break
         except (RuntimeError, AttributeError):
             host.check_loaded()  # the better explanation, where it is one
             raise
         job.checks, job.best_step = tuple(training.checks), files.best_step(training.checks)
+        job.used_step = final_step(training, files) if training.is_over else None
 
     def _note(self, job: Job, training: Training, loss: torch.Tensor) -> None:
         config = job.config
@@ -299,7 +302,7 @@ class Desk:
         if len(training.checks) != len(job.checks):
             job.checks, job.best_step = tuple(training.checks), job.files.best_step(training.checks)
             job.notice = training.guard.notice() or job.notice
-            if job.asked is None and (job.previews_wanted or job.step == config.steps):
+            if job.asked is None and (job.previews_wanted or training.is_over):
                 self._preview(job, training)
 
     @staticmethod
@@ -329,14 +332,15 @@ class Desk:
             if job.step:
                 self._forget(job.files)
             job.status, job.message = Status.DISCARDED, f"{job.name} was discarded."
-        elif job.asked is Ask.PAUSE and job.step < job.config.steps:
+        elif job.asked is Ask.PAUSE and job.used_step is None:
             job.status, job.message = Status.PAUSED, f"{job.name} is paused at step {job.step} of {job.config.steps}."
-        elif job.asked is Ask.STOP and job.step < job.config.steps:
+        elif job.asked is Ask.STOP and job.used_step is None:
             self._keep(job)
         else:
-            thumbnails.adopt_step(job.files, job.step)
-            job.status, job.used_step = Status.DONE, job.step
-            job.message = f"{job.name} is learned: type {job.name} in a prompt."
+            job.used_step = job.used_step or job.step
+            thumbnails.adopt_step(job.files, job.used_step)
+            job.status = Status.DONE
+            job.message = f"{job.name} is learned: type {job.name} in a prompt." + _how_it_ended(job)
             self.workplace.learned()
 
     def _keep(self, job: Job) -> None:
@@ -395,7 +399,8 @@ class Desk:
                     f"{width}x{height} in batches of {config.batch_size} does not fit into memory; less needs less."
                 ) from error
         memory = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
-        snapshots = config.steps // config.save_every if config.save_every else 1
+        interval = check_interval(config)
+        snapshots = config.steps // interval if interval else 1
         return Estimate(config.steps, config.steps * step + snapshots * snapshot, memory)
 
     def discard(self, name: str) -> None:
@@ -418,6 +423,12 @@ class Desk:
     def _forget(files: RunFiles) -> None:
         files.forget_steps()
         shutil.rmtree(files.folder, ignore_errors=True)
+
+
+def _how_it_ended(job: Job) -> str:
+    early = f" It stopped at step {job.step} of {job.config.steps}, with nothing better in sight."
+    best = f" The pair is that of step {job.used_step}, the best."
+    return (early if job.step < job.config.steps else "") + (best if job.used_step != job.step else "")
 
 
 def use_step(files: RunFiles, step: int) -> None:

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Sequence
 from html import escape
 
+from ..engine.curve import curve_csv, curve_png
 from .jobs import Job, Status
 
 CURVE_SIZE = (520, 170)
@@ -69,7 +70,22 @@ def curve_html(job: Job | None) -> str:
     caption = "Check loss, always on the same noises: lower is better"
     if job.best_step is not None:
         caption += f"; best at step {job.best_step}"
-    return _figure(_svg(checks, job.config.steps, baseline, job.best_step), caption + ". Dashed: without the word.")
+    figure = _figure(_svg(checks, job.config.steps, baseline, job.best_step), caption + ". Dashed: without the word.")
+    return figure + downloads_html(job)
+
+
+def downloads_html(job: Job) -> str:
+    """Links that hold the curve's files themselves, since no gradio serves the folder where they lie."""
+    table = download_html("as a table", f"{job.name}-curve.csv", "text/csv", curve_csv(job.checks))
+    drawn = curve_png(job.checks, job.config.steps)
+    picture = download_html("as a picture", f"{job.name}-curve.png", "image/png", drawn)
+    return f'<div class="dreamartist-facts">Save the curve {table} or {picture}.</div>'
+
+
+def download_html(label: str, name: str, kind: str, content: bytes) -> str:
+    """A link that is the file."""
+    code = base64.b64encode(content).decode()
+    return f'<a download="{escape(name)}" href="data:{kind};base64,{code}">{escape(label)}</a>'
 
 
 def _figure(svg: str, caption: str) -> str:

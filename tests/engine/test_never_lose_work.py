@@ -24,8 +24,8 @@ from .fake_host import FakeHost
 from .kills import killed_after, touches_of
 from .test_trainer import config, picture
 
-SETTINGS = {"steps": 6, "save_every": 2, "ema": 0.9, "save_ema": True, "warmup": 2}
-LONG = {"steps": 200, "save_every": 20, "ema": 0.9, "save_ema": True, "warmup": 2}
+SETTINGS = {"steps": 6, "save_every": 2, "check_every": 2, "ema": 0.9, "save_ema": True, "warmup": 2}
+LONG = {"steps": 200, "save_every": 20, "check_every": 40, "ema": 0.9, "save_ema": True, "warmup": 2}
 
 
 def trained(out: Path, settings: TrainConfig) -> RunFiles:

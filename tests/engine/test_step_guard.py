@@ -95,7 +95,7 @@ def test_single_bad_steps_never_end_it():
 
 
 def test_a_check_that_is_not_finite_is_never_the_best(tmp_path):
-    training = broken_training(BrokenAt(), steps=4, save_every=2)
+    training = broken_training(BrokenAt(), steps=4, save_every=2, check_every=2)
     files = RunFiles(tmp_path / "out", "mycat")
     for report in run_to_files(training, files):
         if report.step == 2:

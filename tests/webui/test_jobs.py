@@ -17,7 +17,14 @@ from dreamartist_ext.webui.jobs import Ask, Desk, Status, kept_pictures
 
 from ..models import tiny_host
 
-SETTINGS = {"name": "cat", "template": "a [name]", "steps": 6, "save_every": 2, "learning_rate": "0.05"}
+SETTINGS = {
+    "name": "cat",
+    "template": "a [name]",
+    "steps": 6,
+    "save_every": 2,
+    "check_every": 2,
+    "learning_rate": "0.05",
+}
 
 
 class FakeWorkplace:
@@ -355,7 +362,7 @@ def test_a_preview_that_fails_costs_no_training(desk, place, picture, monkeypatc
 
 
 def test_previews_are_small_and_few(desk, place, picture, monkeypatch):
-    job = trained(desk, picture, steps=40, save_every=2)
+    job = trained(desk, picture, steps=40, save_every=2, check_every=2)
     best = [row.step for row in job.previews if row.step == job.best_step]
     assert len(job.previews) <= 13
     assert best == [job.best_step]

@@ -41,7 +41,7 @@ def painted(colour="red", paint=None):
 
 
 def options(actions, **changed):
-    values = actions.defaults() | {"template": "a [name]", "steps": 4, "save_every": 2} | changed
+    values = actions.defaults() | {"template": "a [name]", "steps": 4, "save_every": 2, "check_every": 2} | changed
     return [values[item.name] for item in tab.OPTION_FIELDS]
 
 
