@@ -16,10 +16,13 @@ from typing import Any
 import click
 
 from . import __version__
+from .engine.atomic import write_atomically
 from .engine.config import TrainConfig
 from .engine.embedding import negative_name
 from .engine.errors import FileError, SettingError, StoppedError
 from .engine.options import field_type
+from .engine.presets import PRESETS
+from .engine.settings_files import read_settings, settings_json
 
 EMBEDDINGS = Path("embeddings")
 _PATH = click.Path(path_type=Path)
@@ -63,14 +66,25 @@ def dreamartist() -> None:
 @click.argument("pictures", nargs=-1, required=True, type=_PATH)
 @config_options
 @click.option("--out", type=_PATH, default=EMBEDDINGS, show_default=True, help="Folder for the embeddings.")
-@click.option("--config", "config_file", type=_PATH, help="Settings as JSON; flags win over it.")
+@click.option(
+    "--preset", type=click.Choice(list(PRESETS)), help="Settings for a kind of concept; all others win over it."
+)
+@click.option(
+    "--config",
+    "config_file",
+    type=_PATH,
+    help="Settings as JSON, or an embedding, whose training's settings are taken; flags win over it.",
+)
+@click.option("--save-config", type=_PATH, help="Write the settings of this training, but for its name, as JSON.")
 @click.option("--resume", is_flag=True, help="Go on where this training stopped, with the same settings.")
 @click.option("--overwrite", is_flag=True, help="Replace a concept of this name.")
 @model_options
 def train(
     pictures: tuple[Path, ...],
     out: Path,
+    preset: str | None,
     config_file: Path | None,
+    save_config: Path | None,
     resume: bool,
     overwrite: bool,
     model: Path | None,
@@ -80,7 +94,8 @@ def train(
     **flags: Any,
 ) -> None:
     """Learn NAME and NAME-neg from one PICTURE (or a few of the same concept)."""
-    given = read_config(config_file) | {name: value for name, value in flags.items() if value is not None}
+    given = read_settings(config_file) if config_file else {}
+    given |= {name: value for name, value in flags.items() if value is not None}
     if "name" not in given:
         raise SettingError('give the concept a name, for example "--name mycat".')
     from .engine.data import open_pictures
@@ -95,7 +110,9 @@ def train(
     if snapshot and snapshot.notice:
         click.echo(f"Note: {snapshot.notice}")
     base = json.loads(snapshot.config) if snapshot else training_defaults(model)
-    config = TrainConfig.from_mapping(base | given)
+    config = TrainConfig.from_mapping(base | (PRESETS[preset] if preset else {}) | given)
+    if save_config:
+        write_atomically(save_config, settings_json(config.to_mapping()))
     check_pictures(pictures)
     quiet_libraries()
     host = load_host(model, device, precision, clip_skip)
@@ -172,21 +189,6 @@ def stop_on_ctrl_c() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, before)
 
 
-def read_config(path: Path | None) -> dict[str, Any]:
-    """The settings of a JSON file; raises FileError."""
-    if path is None:
-        return {}
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileError(f"{path} could not be read: {error.strerror}.") from error
-    except (ValueError, RecursionError) as error:
-        raise FileError(f"{path.name} is not JSON: {error}.") from error
-    if not isinstance(values, dict):
-        raise FileError(f'{path.name} must hold settings such as {{"steps": 500}}.')
-    return values
-
-
 @dreamartist.command()
 @click.argument("prompt")
 @click.option("--negative", default="", help="Negative prompt; the negatives of learned words are added to it.")
@@ -226,7 +228,6 @@ def generate(
     paths = free_paths(out, count)
     from tqdm import tqdm
 
-    from .engine.atomic import write_atomically
     from .hosts.generation import draw, picture_bytes, with_learned_words
     from .hosts.model_files import load_host, quiet_libraries
 
@@ -244,7 +245,6 @@ def generate(
 
 def free_paths(out: Path, count: int) -> list[Path]:
     """OUT, OUT-2, OUT-3, ... without those that are there already; raises FileError if none can be written."""
-    from .engine.atomic import write_atomically
 
     numbered = (out if i == 1 else out.with_stem(f"{out.stem}-{i}") for i in itertools.count(1))
     try:

@@ -63,7 +63,8 @@ class RunFiles:
             self.last_snapshot()
         elif not overwrite:
             self.check_free()
-        for folder in (self.out, self.folder.parent):
+        trainings = self.folder.parent
+        for folder in (self.out, trainings if trainings.exists() else trainings.parent):
             probe = folder / f".{self.name}.probe"
             write_atomically(probe, b"")
             probe.unlink(missing_ok=True)

@@ -11,9 +11,9 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from ..engine.errors import DreamArtistError, FileError, SettingError, TrainingE
 from ..engine.run import RunFiles, final_step, is_out_of_memory, run_to_files
 from ..engine.snapshot import Check
 from ..engine.stopping import check_interval, is_over
-from ..engine.trainer import Training
+from ..engine.trainer import StepReport, Training
 from ..hosts.only_one import only_one
 from . import thumbnails
 from .workplace import Workplace
@@ -158,11 +158,15 @@ class Job:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a training will take: seconds in all, and bytes of GPU memory (0 where there is no GPU)."""
+    """What a training will take: seconds in all, and bytes of GPU memory (0 where there is no GPU).
+
+    `reconstruction` is the share of a step's seconds that the reconstruction term takes.
+    """
 
     steps: int
     seconds: float
     memory: int
+    reconstruction: float = 0.0
 
 
 class Desk:
@@ -391,6 +395,8 @@ class Desk:
                 torch.cuda.reset_peak_memory_stats()
             try:
                 step, snapshot = measured(training)
+                without = replace(config, reconstruction=0.0)
+                plain = measured_step(Training(host, without, training.pictures)) if config.reconstruction else step
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -401,7 +407,8 @@ class Desk:
         memory = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
         interval = check_interval(config)
         snapshots = config.steps // interval if interval else 1
-        return Estimate(config.steps, config.steps * step + snapshots * snapshot, memory)
+        share = max(0.0, 1 - plain / step)
+        return Estimate(config.steps, config.steps * step + snapshots * snapshot, memory, share)
 
     def discard(self, name: str) -> None:
         """Forget a training that is not finished; an embedding of that name from before stays as it was."""
@@ -439,16 +446,28 @@ def use_step(files: RunFiles, step: int) -> None:
 
 def measured(training: Training) -> tuple[float, float]:
     """Seconds of a step, and of the check and the previews at a snapshot."""
-    seconds = []
     with closing(training.run()) as reports:
+        step = _shortest(reports)
         began = time.perf_counter()
-        for report in itertools.islice(reports, min(MEASURED_STEPS, training.config.steps)):
-            float(report.loss)  # waits for the GPU
-            seconds.append(time.perf_counter() - began)
-            began = time.perf_counter()
         CheckLoss(training)()
         draw_row(training)
-        return min(seconds), time.perf_counter() - began
+        return step, time.perf_counter() - began
+
+
+def measured_step(training: Training) -> float:
+    """Seconds of a step."""
+    with closing(training.run()) as reports:
+        return _shortest(reports)
+
+
+def _shortest(reports: Iterator[StepReport]) -> float:
+    seconds = []
+    began = time.perf_counter()
+    for report in itertools.islice(reports, MEASURED_STEPS):
+        float(report.loss)  # waits for the GPU
+        seconds.append(time.perf_counter() - began)
+        began = time.perf_counter()
+    return min(seconds)
 
 
 def sentence(error: BaseException) -> str:

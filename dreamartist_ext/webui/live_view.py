@@ -70,8 +70,8 @@ def curve_html(job: Job | None) -> str:
     caption = "Check loss, always on the same noises: lower is better"
     if job.best_step is not None:
         caption += f"; best at step {job.best_step}"
-    figure = _figure(_svg(checks, job.config.steps, baseline, job.best_step), caption + ". Dashed: without the word.")
-    return figure + downloads_html(job)
+    svg = _svg(checks, job.config.steps, baseline, job.best_step)
+    return _figure(svg, caption + ". Dashed: without the word.", downloads_html(job))
 
 
 def downloads_html(job: Job) -> str:
@@ -88,8 +88,8 @@ def download_html(label: str, name: str, kind: str, content: bytes) -> str:
     return f'<a download="{escape(name)}" href="data:{kind};base64,{code}">{escape(label)}</a>'
 
 
-def _figure(svg: str, caption: str) -> str:
-    return f'<figure class="dreamartist-curve">{svg}<figcaption>{escape(caption)}</figcaption></figure>'
+def _figure(svg: str, caption: str, below: str = "") -> str:
+    return f'<figure class="dreamartist-curve">{svg}<figcaption>{escape(caption)}</figcaption>{below}</figure>'
 
 
 def _svg(points: Sequence[tuple[int, float]], steps: int, baseline: float | None, best: int | None) -> str:

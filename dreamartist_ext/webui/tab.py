@@ -19,6 +19,7 @@ from .concept_tab import build_concepts
 from .gradio_compat import NOTHING, file_paths, on, paintable_picture, picture_and_paint
 from .jobs import Ask, Desk, Job, Status, in_background, sentence
 from .live_view import STYLE, curve_html, duration, message_html, previews_html, progress_html
+from .settings_view import build_settings_files
 
 NAMED_FIELDS = ("name", "initialization_text")  # asked for in step 2
 OPTION_FIELDS = tuple(item for item in fields(TrainConfig) if item.name not in NAMED_FIELDS)
@@ -49,6 +50,10 @@ class Actions:
         given = dict(zip((item.name for item in OPTION_FIELDS), options, strict=True))
         given = {key: value for key, value in given.items() if value is not None}
         return given | {"name": name.strip(), "initialization_text": start.strip() or "*"}
+
+    def checked_values(self, name: str, start: str, options: Sequence[Any]) -> dict[str, Any]:
+        """All settings as a training would have them; raises SettingError."""
+        return TrainConfig.from_mapping(self.values(name or "x", start, options)).to_mapping()
 
     def train(
         self, picture: Any, more: Any, name: str, start: str, overwrite: bool, previews: bool, *options: Any
@@ -117,7 +122,8 @@ class Actions:
             return message_html(sentence(error), "error")
         memory = f", {found.memory / 1e9:.1f} GB of GPU memory" if found.memory else ""
         text = f"About {duration(found.seconds)}: {found.steps} steps of {found.seconds / found.steps:.2g} s{memory}."
-        return message_html(text)
+        share = f" The reconstruction takes {found.reconstruction:.0%} of a step." if found.reconstruction else ""
+        return message_html(text + share)
 
     def refresh(self, seen: Any) -> list[Any]:
         """Progress, curve, previews, steps to choose from and their row, unfinished ones, what this page has seen."""
@@ -245,8 +251,9 @@ def build_training(desk: Desk, use_label: str) -> None:
             train_says = gr.HTML(elem_id="dreamartist_train_says")
             with gr.Accordion("All options", open=False, elem_id="dreamartist_options"):
                 overwrite = gr.Checkbox(False, label="Replace a concept of this name", elem_id="dreamartist_overwrite")
-                previews = gr.Checkbox(True, label="Previews at every snapshot", elem_id="dreamartist_previews_on")
+                previews = gr.Checkbox(True, label="Previews at every check", elem_id="dreamartist_previews_on")
                 options = option_inputs(values)
+                build_settings_files(actions, name, start, options, [item.name for item in OPTION_FIELDS])
         with gr.Column(scale=1, min_width=320):
             live = gr.HTML(progress_html(desk.job), elem_id="dreamartist_live")
             with gr.Row():

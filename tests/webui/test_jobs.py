@@ -426,3 +426,29 @@ def test_steps_that_were_left_out_are_said_on_the_page(desk, place, picture):
     assert job.status is Status.DONE
     assert all(np.isfinite(loss) for _, loss in job.losses)
     assert "1 step was left out" in live_view.progress_html(job)
+
+
+def test_the_estimate_says_what_the_reconstruction_costs(desk, place):
+    assert desk.measure(SETTINGS).reconstruction == 0
+    true_decode, began = place.tiny.decode_latents, []
+
+    def slow(latents):
+        began.append(len(latents))
+        if torch.is_grad_enabled():  # as if the decoder were a large one
+            for _ in range(20):
+                true_decode(latents.detach())
+        return true_decode(latents)
+
+    place.tiny.decode_latents = slow
+    assert desk.measure(SETTINGS | {"reconstruction": 1.0}).reconstruction > 0.3
+
+
+def test_a_training_whose_patience_has_run_out_is_done_and_not_unfinished(desk, picture, place):
+    job = desk.prepare(SETTINGS | {"steps": 60, "learning_rate": "1e-9", "patience": 2, "keep": "best"}, [picture])
+    job.previews_wanted = False
+    desk.run(job)
+    assert job.status is Status.DONE
+    assert job.step < 60
+    assert job.used_step == load_pair(place.embeddings, "cat").step == job.best_step
+    assert f"stopped at step {job.step} of 60, with nothing better in sight" in job.message
+    assert desk.unfinished() == []
