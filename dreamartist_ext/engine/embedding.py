@@ -17,6 +17,7 @@ MAX_NAME_LENGTH = 64
 MAX_VECTORS = 75  # more would overflow one chunk of the prompt
 MAX_WIDTH = 8192  # of a token vector; the widest text encoder in use has 1280
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?")
+_KEYWORD = re.compile(r"\b(AND|BREAK)\b")  # of the WebUI's prompts, as it looks for them
 _RESERVED = frozenset(["con", "prn", "aux", "nul", *(f"com{n}" for n in range(10)), *(f"lpt{n}" for n in range(10))])
 
 
@@ -36,6 +37,8 @@ def check_name(name: str) -> str:
         )
     if name.lower().endswith(NEGATIVE_SUFFIX):
         raise SettingError(f'name must not end with "{NEGATIVE_SUFFIX}", which marks the negative half, got "{name}".')
+    if cut := _KEYWORD.search(name):
+        raise SettingError(f'name must not hold the word {cut[0]}, at which prompts are cut in two, got "{name}".')
     if name.lower() in _RESERVED:
         raise SettingError(f'name must not be "{name}", which Windows reserves.')
     return name

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..engine.embedding import NEGATIVE_SUFFIX, negative_name
-from ..engine.errors import FileError
+from ..engine.errors import FileError, SettingError
 from ..engine.run import RunFiles
 from ..engine.storage import EMBEDDING_SUFFIXES
 from ..engine.trash import STAMP, TRASH, place_for
@@ -119,6 +119,25 @@ def throw_away_concept(embeddings: Path, concept: Concept, key: str = "") -> Pat
     return place
 
 
+def throw_away_training(files: RunFiles) -> str:
+    """Move a training into the trash, the concept of its name staying; returns what stands for it there, or nothing.
+
+    Raises SettingError while another process trains it, FileError when it stays.
+    """
+    if not files.folder.is_dir():
+        return ""
+    return key_of_place(throw_away_concept(files.out, Concept(files.name, None, None, (), is_trained=True)))
+
+
+def bring_back_training(embeddings: Path, key: str) -> str:
+    """Undo `throw_away_training`; returns the name. Raises as `bring_back`."""
+    for thrown in list_trash(embeddings):
+        if thrown.key == key:
+            bring_back_thrown(embeddings, thrown)
+            return thrown.name
+    raise MissingError("that is not in the trash any more.")
+
+
 def list_trash(embeddings: Path) -> list[Thrown]:
     """What can be brought back, the latest first."""
     try:
@@ -156,8 +175,11 @@ def bring_back(files: RunFiles) -> None:
 def bring_back_thrown(embeddings: Path, thrown: Thrown) -> None:
     """As `bring_back`, of exactly this one."""
     files = RunFiles(embeddings, thrown.name)
-    files.check_free()
     homes = {path: _home(files, path) for path in thrown.place.iterdir()}
+    if any(path.suffix in EMBEDDING_SUFFIXES for path in homes):
+        files.check_free()
+    elif files.snapshot.exists():
+        raise SettingError(f"{thrown.name} has been trained again meanwhile; rename or delete that first.")
     if is_name(thrown.name) and thrown.place / _TRAINING in homes and not files.kept_steps():
         shutil.rmtree(files.folder, ignore_errors=True)  # of a training that never made a step
     move_all(homes)

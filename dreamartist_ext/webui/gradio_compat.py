@@ -44,6 +44,8 @@ def picture_and_paint(value: Any) -> tuple[Image.Image | None, Image.Image | Non
         picture, paint = value["image"], value["mask"].convert("L")
     else:
         picture = value["background"]
+        if picture is not None and picture.mode == "RGBA" and picture.getchannel("A").getextrema() == (0, 0):
+            return None, None  # gradio 4 sends an empty sheet where nothing was dropped
         layers = [layer.getchannel("A") for layer in value["layers"] if layer is not None]
         paint = layers[0].point(lambda a: 255 if a > 127 else 0) if layers else None
     if picture is None:

@@ -35,6 +35,7 @@ from ..engine.stopping import check_interval, is_over
 from ..engine.trainer import StepReport, Training
 from ..hosts.only_one import only_one
 from . import thumbnails
+from .concepts import bring_back_training, throw_away_training
 from .workplace import Workplace
 
 logger = logging.getLogger(__name__)
@@ -175,6 +176,7 @@ class Desk:
     def __init__(self, workplace: Workplace) -> None:
         self.workplace = workplace
         self.job: Job | None = None
+        self.thrown = ""  # stands for the training that was discarded last, in the trash
         self._lock = threading.Lock()
 
     def finish_interrupted(self) -> None:
@@ -286,7 +288,7 @@ class Desk:
                         adopt_pictures(files)
                     job.noted(report.step, report.seconds)
                     self._note(job, training, report.loss)
-                    self.workplace.show(report.step, report.steps, f"DreamArtist: {job.name}")
+                    self._show(job)
                     if self.workplace.interrupted() and job.asked is None:
                         job.asked = Ask.STOP
                     if job.asked is Ask.DISCARD or (job.asked is not None and not training.is_over):
@@ -296,6 +298,12 @@ class Desk:
             raise
         job.checks, job.best_step = tuple(training.checks), files.best_step(training.checks)
         job.used_step = final_step(training, files) if training.is_over else None
+
+    def _show(self, job: Job) -> None:
+        """Progress to the surrounding page; and a word to both while another checkpoint waits for this training."""
+        chosen = self.workplace.chosen_model()
+        job.message = f"{chosen} was chosen meanwhile: it is loaded when this training is over." if chosen else ""
+        self.workplace.show(job.step, job.config.steps, f"DreamArtist: {job.name}. {job.message}".strip())
 
     def _note(self, job: Job, training: Training, loss: torch.Tensor) -> None:
         config = job.config
@@ -331,35 +339,38 @@ class Desk:
         job.previews = (*best, *rows[-KEPT_PREVIEWS:])
 
     def _settle(self, job: Job) -> None:
-        """The training is over; what the user asked for decides what stays."""
+        """The training is over; what the user asked for decides what stays.
+
+        The status comes last: whoever waits for it finds everything else in its place.
+        """
         if job.asked is Ask.DISCARD:
-            if job.step:
-                self._forget(job.files)
-            job.status, job.message = Status.DISCARDED, f"{job.name} was discarded."
+            self.thrown = throw_away_training(job.files) if job.step else ""
+            job.message = f"{job.name} was discarded" + ("; it is in the trash." if self.thrown else ".")
+            job.status = Status.DISCARDED
         elif job.asked is Ask.PAUSE and job.used_step is None:
-            job.status, job.message = Status.PAUSED, f"{job.name} is paused at step {job.step} of {job.config.steps}."
+            job.message = f"{job.name} is paused at step {job.step} of {job.config.steps}."
+            job.status = Status.PAUSED
         elif job.asked is Ask.STOP and job.used_step is None:
             self._keep(job)
         else:
             job.used_step = job.used_step or job.step
             thumbnails.adopt_step(job.files, job.used_step)
-            job.status = Status.DONE
-            job.message = f"{job.name} is learned: type {job.name} in a prompt." + _how_it_ended(job)
             self.workplace.learned()
+            job.message = f"{job.name} is learned: type {job.name} in a prompt." + _how_it_ended(job)
+            job.status = Status.DONE
 
     def _keep(self, job: Job) -> None:
         """The best pair on disk, or the last one when none was saved before."""
-        job.status = Status.STOPPED
         if not job.step:
-            job.message = f"{job.name} was stopped before its first step."
+            job.message, job.status = f"{job.name} was stopped before its first step.", Status.STOPPED
             return
         best = job.best_step
         if best is None:
             best = job.files.save_step(job.files.last_snapshot())
         use_step(job.files, best)
-        job.used_step = best
-        job.message = f"Stopped at step {job.step} of {job.config.steps}; {job.name} is kept as it was at step {best}."
         self.workplace.learned()
+        job.message = f"Stopped at step {job.step} of {job.config.steps}; {job.name} is kept as it was at step {best}."
+        job.used_step, job.status = best, Status.STOPPED
 
     def use_step(self, name: str, step: int) -> None:
         """Make an earlier state of the pair the one that prompts use; raises FileError."""
@@ -411,10 +422,16 @@ class Desk:
         return Estimate(config.steps, config.steps * step + snapshots * snapshot, memory, share)
 
     def discard(self, name: str) -> None:
-        """Forget a training that is not finished; an embedding of that name from before stays as it was."""
+        """Move a training that is not finished to the trash; an embedding of that name from before stays as it was."""
         check_name(name)
         self._check_not_running(name)
-        self._forget(self.files(name))
+        self.thrown = throw_away_training(self.files(name))
+
+    def undo_discard(self) -> str:
+        """Bring the training back that was discarded last; returns its name. Raises SettingError or FileError."""
+        name = bring_back_training(self.workplace.embeddings, self.thrown)
+        self.thrown = ""
+        return name
 
     def forget(self, name: str) -> None:
         """The page says no more of a training that is over: its concept is called otherwise now, or gone."""
@@ -425,11 +442,6 @@ class Desk:
     def _check_not_running(self, name: str) -> None:
         if self.job is not None and not self.job.is_over and self.job.name == name:
             raise SettingError(f"{name} is being trained; stop it first, or wait.")
-
-    @staticmethod
-    def _forget(files: RunFiles) -> None:
-        files.forget_steps()
-        shutil.rmtree(files.folder, ignore_errors=True)
 
 
 def _how_it_ended(job: Job) -> str:

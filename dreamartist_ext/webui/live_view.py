@@ -31,7 +31,7 @@ def message_html(text: str, kind: str = "info") -> str:
 
 def progress_html(job: Job | None) -> str:
     if job is None:
-        return message_html("Nothing is being trained.")
+        return message_html("Nothing is being trained. Time left, loss and pictures of a training show here.")
     steps = job.config.steps
     share = 100 * job.step / steps
     bar = (
@@ -55,7 +55,8 @@ def _facts(job: Job) -> str:
     facts = [f"{duration(job.seconds_left)} left", f"{job.seconds_per_step:.2g} s/step"]
     if job.peak_memory:
         facts.append(f"{job.peak_memory / 1e9:.1f} GB")
-    return f'<div class="dreamartist-facts">{" · ".join(facts)}</div>{message_html(job.notice)}'
+    said = message_html(job.message) + message_html(job.notice)
+    return f'<div class="dreamartist-facts">{" · ".join(facts)}</div>{said}'
 
 
 def curve_html(job: Job | None) -> str:

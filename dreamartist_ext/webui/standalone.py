@@ -52,6 +52,9 @@ class StandaloneWorkplace:
     def model_name(self) -> str:
         return "the embedded model" if self.model is None else self.model.name
 
+    def chosen_model(self) -> str:
+        return ""
+
     def interrupted(self) -> bool:
         return False
 
@@ -79,9 +82,14 @@ def try_prompt(
     return pictures, message_html(added)
 
 
+def _script(*majors: int) -> dict[str, Any]:
+    """The page's JavaScript, for the call that takes it in these versions of gradio."""
+    return {"head": f"<script>{JAVASCRIPT.read_text(encoding='utf-8')}</script>"} if MAJOR in majors else {}
+
+
 def build_page(desk: Desk, workplace: StandaloneWorkplace) -> gr.Blocks:
     """The tab, and a prompt to try beneath it."""
-    with gr.Blocks(analytics_enabled=False, title="DreamArtist") as page:
+    with gr.Blocks(analytics_enabled=False, title="DreamArtist", **_script(4, 5)) as page:
         gr.Markdown(f"# DreamArtist\nTeach one picture to {workplace.model_name()}; then type its name in a prompt.")
         build_tab(desk, "Use in the prompt below")
         gr.Markdown("## Try it")
@@ -102,11 +110,9 @@ def build_page(desk: Desk, workplace: StandaloneWorkplace) -> gr.Blocks:
 
 def serve(workplace: StandaloneWorkplace, port: int, open_browser: bool) -> None:
     """Show the page on this machine until Ctrl-C."""
-    head = f"<script>{JAVASCRIPT.read_text(encoding='utf-8')}</script>"
     desk = Desk(workplace)
     desk.finish_interrupted()
     page = build_page(desk, workplace)
-    options: dict[str, Any] = {"head": head} if MAJOR >= 6 else {}
     page.launch(
         server_name="127.0.0.1",
         server_port=port,
@@ -114,5 +120,5 @@ def serve(workplace: StandaloneWorkplace, port: int, open_browser: bool) -> None
         share=False,
         quiet=True,
         allowed_paths=[],
-        **options,
+        **_script(6),
     )

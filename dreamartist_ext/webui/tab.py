@@ -16,9 +16,10 @@ from ..engine.errors import DreamArtistError
 from ..engine.options import field_type
 from ..engine.presets import PRESET_HELP, PRESETS
 from .concept_tab import build_concepts
-from .gradio_compat import NOTHING, file_paths, on, paintable_picture, picture_and_paint
-from .jobs import Ask, Desk, Job, Status, in_background, sentence
-from .live_view import STYLE, curve_html, duration, message_html, previews_html, progress_html
+from .gradio_compat import file_paths, on, paintable_picture, picture_and_paint
+from .jobs import Ask, Desk, in_background, sentence
+from .live_view import STYLE, duration, message_html, progress_html
+from .page_state import updates
 from .settings_view import build_settings_files
 
 NAMED_FIELDS = ("name", "initialization_text")  # asked for in step 2
@@ -95,7 +96,14 @@ class Actions:
             self.desk.discard(choice)
         except DreamArtistError as error:
             return message_html(sentence(error), "error")
-        return message_html(f"The unfinished training of {choice} was discarded.")
+        return message_html(f"The unfinished training of {choice} is in the trash.")
+
+    def undo_discard(self) -> str:
+        try:
+            name = self.desk.undo_discard()
+        except DreamArtistError as error:
+            return message_html(sentence(error), "error")
+        return message_html(f"The training of {name} is back, among the unfinished ones.", "good")
 
     def ask(self, what: Ask) -> str:
         job = self.desk.job
@@ -126,51 +134,8 @@ class Actions:
         return message_html(text + share)
 
     def refresh(self, seen: Any) -> list[Any]:
-        """Progress, curve, previews, steps to choose from and their row, unfinished ones, what this page has seen."""
-        job = self.desk.job
-        state = shown_state(job, self.desk)
-        before = seen if isinstance(seen, dict) else {}
-        changed = {key for key in state if before.get(key) != state[key]}
-        return [
-            progress_html(job) if "progress" in changed else NOTHING,
-            curve_html(job) if "curve" in changed else NOTHING,
-            previews_html(job) if "previews" in changed else NOTHING,
-            steps_choice(job) if "steps" in changed else NOTHING,
-            gr.update(visible=bool(steps_to_choose(job))) if "steps" in changed else NOTHING,
-            unfinished_choice(self.desk) if "unfinished" in changed else NOTHING,
-            state,
-        ]
-
-
-def shown_state(job: Job | None, desk: Desk) -> dict[str, Any]:
-    """What each part of the page depends on."""
-    unfinished = [list(item) for item in desk.unfinished()] if job is None or job.is_over else []
-    if job is None:
-        return {"progress": 0, "curve": 0, "previews": 0, "steps": 0, "unfinished": unfinished}
-    identity = [job.name, job.created]
-    return {
-        "progress": [*identity, job.status.value, job.step, str(job.asked), job.message],
-        "curve": [*identity, len(job.checks), len(job.losses), job.best_step],
-        "previews": [*identity, len(job.previews), job.best_step],
-        "steps": [*identity, len(job.checks), job.best_step, job.used_step, job.status.value],
-        "unfinished": unfinished,
-    }
-
-
-def steps_to_choose(job: Job | None) -> list[int]:
-    return job.files.kept_steps() if job is not None and job.status in (Status.DONE, Status.STOPPED) else []
-
-
-def steps_choice(job: Job | None) -> Any:
-    best = None if job is None else job.best_step
-    labels = [f"{step} (best)" if step == best else str(step) for step in steps_to_choose(job)]
-    return gr.update(choices=labels, value=None)
-
-
-def unfinished_choice(desk: Desk) -> Any:
-    names = [name for name, _, _ in desk.unfinished()]
-    about = "; ".join(f"{name} stopped at step {step} of {steps}" for name, step, steps in desk.unfinished())
-    return gr.update(choices=names, value=names[0] if names else None, label=about or "Nothing is unfinished")
+        """What has changed since this page has last seen it: see `page_state.updates`."""
+        return updates(self.desk, seen)
 
 
 def saved_picture(value: Any, folder: Path) -> list[Path]:
@@ -256,11 +221,12 @@ def build_training(desk: Desk, use_label: str) -> None:
                 build_settings_files(actions, name, start, options, [item.name for item in OPTION_FIELDS])
         with gr.Column(scale=1, min_width=320):
             live = gr.HTML(progress_html(desk.job), elem_id="dreamartist_live")
-            with gr.Row():
+            with gr.Row(visible=False) as controls:
                 stop = gr.Button("Stop, keep best", elem_id="dreamartist_stop")
                 pause = gr.Button("Pause", elem_id="dreamartist_pause")
                 discard = gr.Button("Discard", elem_id="dreamartist_discard")
-            use = gr.Button(use_label, elem_id="dreamartist_use")
+            undo = gr.Button("Undo Discard", visible=False, elem_id="dreamartist_undo")
+            use = gr.Button(use_label, visible=False, variant="primary", elem_id="dreamartist_use")
             curve = gr.HTML(elem_id="dreamartist_curve")
             shown = gr.HTML(elem_id="dreamartist_previews")
             with gr.Row(visible=False) as steps_row:
@@ -289,4 +255,6 @@ def build_training(desk: Desk, use_label: str) -> None:
     on(resume.click, actions.resume, [unfinished], [says])
     on(keep.click, actions.keep, [unfinished], [says])
     on(forget.click, actions.discard, [unfinished], [says])
-    on(refresh.click, actions.refresh, [seen], [live, curve, shown, step, steps_row, unfinished, seen], queue=False)
+    on(undo.click, actions.undo_discard, [], [says])
+    shown_parts = [live, curve, shown, step, steps_row, unfinished, controls, use, undo, seen]
+    on(refresh.click, actions.refresh, [seen], shown_parts, queue=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any, Protocol
 
 from ..engine.host import DiffusionHost
 from ..engine.storage import EMBEDDING_SUFFIXES
+
+RELOAD_SECONDS = 0.5  # from "Reload UI" interrupting to its closing the page; usually a few milliseconds
 
 
 class TrainingHost(DiffusionHost, Protocol):
@@ -45,6 +48,9 @@ class Workplace(Protocol):
 
     def model_name(self) -> str:
         """For display, without loading anything."""
+
+    def chosen_model(self) -> str:
+        """The model that was chosen since and is loaded as soon as the loaded one is free, or nothing."""
 
     def interrupted(self) -> bool:
         """Whether the user pressed the page's own Interrupt or Skip."""
@@ -103,10 +109,20 @@ class WebUIWorkplace:
         model = sd_models.model_data.sd_model
         return str(model.sd_checkpoint_info.name_for_extra) if model is not None else ""
 
+    def chosen_model(self) -> str:
+        from modules import sd_models, shared
+
+        loaded = getattr(sd_models.model_data.sd_model, "sd_checkpoint_info", None)
+        chosen = sd_models.get_closet_checkpoint_match(shared.opts.sd_model_checkpoint)
+        is_other = loaded is not None and chosen is not None and chosen.filename != loaded.filename
+        return str(chosen.name_for_extra) if is_other else ""
+
     def interrupted(self) -> bool:
         from modules import shared
 
         state = shared.state
+        if state.interrupted and page_is_closing():
+            state.interrupted = False  # "Reload UI" interrupts whatever is under way; a training needs no page
         return bool(state.interrupted or state.skipped or state.stopping_generation)
 
     def show(self, step: int, steps: int, text: str) -> None:
@@ -117,7 +133,7 @@ class WebUIWorkplace:
         shared.state.textinfo = text
 
     def learned(self) -> None:
-        from ..hosts.a1111 import reload_embeddings
+        from ..hosts.a1111_embeddings import reload_embeddings
 
         reload_embeddings()
 
@@ -138,3 +154,15 @@ class WebUIWorkplace:
             is_ours = path.suffix in EMBEDDING_SUFFIXES and path.parent.resolve() == self.embeddings.resolve()
             return "" if is_ours or not found.filename else f'there is an embedding "{found.name}" already: {path}.'
         return f'prompts would take "{name}" for the embedding "{found.name}"; choose another name.'
+
+
+def page_is_closing() -> bool:
+    """Whether "Reload UI" closes the WebUI's page now, or within a moment: it interrupts first."""
+    from modules import shared
+
+    deadline = time.monotonic() + RELOAD_SECONDS
+    while not getattr(getattr(shared.demo, "server", None), "should_exit", False):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(RELOAD_SECONDS / 50)
+    return True

@@ -82,7 +82,7 @@ def test_whatever_is_given_is_taken_or_refused(name, value):
         assert taken == value or str(value) == taken or (isinstance(value, str) and type(taken)(value) == taken)
 
 
-@pytest.mark.parametrize("name", ["mycat", "my-cat_2", "A1", "x" * 64])
+@pytest.mark.parametrize("name", ["mycat", "my-cat_2", "A1", "x" * 64, "AND1", "my_BREAK", "x-and-y", "BREAKer"])
 def test_names_that_are_fine(name):
     assert check_name(name) == name
 
@@ -101,6 +101,8 @@ def test_names_that_are_fine(name):
         "x" * 65,
         "x" * 300,
         "mycat-neg",
+        "AND",
+        "x-BREAK-y",
         "CON",
         "lpt1",
         "-x",

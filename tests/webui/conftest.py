@@ -11,6 +11,8 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -173,10 +175,19 @@ def webui(tmp_path_factory):
         pytest.skip(f"no WebUI at {WEBUI}; set WEBUI_DIR to the folder of AUTOMATIC1111 v1.10.1")
     data = tmp_path_factory.mktemp("webui")
     make_data_folder(data)
-    running = start(data, "--api")
-    yield running
-    running.process.terminate()
+    with running(data, "--api") as webui:
+        yield webui
+
+
+@contextmanager
+def running(data: Path, *flags: str) -> Iterator[RunningWebUI]:
+    """A WebUI with these flags, ended on the way out."""
+    webui = start(data, *flags)
     try:
-        running.process.wait(10)
-    except subprocess.TimeoutExpired:
-        running.process.kill()
+        yield webui
+    finally:
+        webui.process.terminate()
+        try:
+            webui.process.wait(10)
+        except subprocess.TimeoutExpired:
+            webui.process.kill()

@@ -58,6 +58,7 @@ class SmallWorkplace:
         self.turn = threading.Lock()
         self.learnings = 0
         self.reached = threading.Event()
+        self.chosen = ""
 
     @contextmanager
     def gpu(self, task):
@@ -69,6 +70,9 @@ class SmallWorkplace:
 
     def model_name(self):
         return "small"
+
+    def chosen_model(self):
+        return self.chosen
 
     def interrupted(self):
         return False

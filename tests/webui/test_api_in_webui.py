@@ -5,18 +5,16 @@ from __future__ import annotations
 import base64
 import io
 import json
-import subprocess
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from .conftest import WEBUI, make_data_folder, pixels, start, wait_until_up
+from .conftest import WEBUI, make_data_folder, pixels, running, wait_until_up
 
 pytestmark = pytest.mark.webui
 
@@ -109,19 +107,6 @@ def data(tmp_path_factory):
     data = tmp_path_factory.mktemp("webui-api")
     make_data_folder(data)
     return data
-
-
-@contextmanager
-def running(data, *flags):
-    webui = start(data, *flags)
-    try:
-        yield webui
-    finally:
-        webui.process.terminate()
-        try:
-            webui.process.wait(10)
-        except subprocess.TimeoutExpired:
-            webui.process.kill()
 
 
 @pytest.fixture(scope="class")

@@ -23,7 +23,8 @@ pytestmark = pytest.mark.webui
 
 STEPS = 12  # [tree:cat1:10] has an end
 OFF = {"alwayson_scripts": {"DreamArtist": {"args": [False, 1.0]}}}
-VECTORS = {
+AWKWARD = ("AND1", "x-breaK_y", "a--b__c", "q9" * 32)  # names that the tab takes
+VECTORS = dict.fromkeys(AWKWARD, (1, 1)) | {
     "cat1": (3, 4),
     "dog2": (2, 2),
     "big1": (2, 74),
@@ -134,10 +135,11 @@ def off_in_settings():
 
 
 @pytest.mark.parametrize(("strength", "expected"), [(0.5, "(cat1-neg:0.5)"), (2, "(cat1-neg:2)"), (0, "")])
-def test_strength_in_the_accordion(words, strength, expected):
+def test_strength_in_the_accordion(words, without_extension, strength, expected):
     hooked, infotext = picture(words, "cat1", alwayson_scripts={"DreamArtist": {"args": [True, strength]}})
     assert negative_of(infotext) == expected
     assert picture(words, "cat1", expected, **OFF)[0] == hooked
+    assert picture(without_extension, "cat1", expected)[0] == hooked
 
 
 def test_settings_switch_words_off_and_scale_them(words):
@@ -146,12 +148,19 @@ def test_settings_switch_words_off_and_scale_them(words):
     assert negative_of(infotext) == "(dog2-neg:0.5)"
 
 
-def test_a_style_comes_before(words):
+def test_a_style_comes_before(words, without_extension):
     known = [style["name"] for style in words.get("/sdapi/v1/prompt-styles")]
     assert "pets" in known, "make_data_folder in conftest.py is to write the style pets into styles.csv"
     hooked, infotext = picture(words, "a photo", styles=["pets"])
     assert negative_of(infotext) == "cat1-neg"
     assert picture(words, "a photo, cat1", "cat1-neg", **OFF)[0] == hooked
+    assert picture(without_extension, "a photo", "cat1-neg", styles=["pets"])[0] == hooked
+
+
+@pytest.mark.parametrize("name", AWKWARD)
+def test_no_name_that_the_tab_takes_is_cut_by_the_tokenizer(words, name):
+    _, infotext = picture(words, f"a {name}, tall ({name}:1.2)(red)", "x", steps=1)
+    assert negative_of(infotext) == f"x, ({name}-neg:1.2)"
 
 
 HIRES = {"enable_hr": True, "hr_scale": 2, "hr_upscaler": "Latent", "denoising_strength": 0.6}
@@ -167,14 +176,15 @@ HIRES = {"enable_hr": True, "hr_scale": 2, "hr_upscaler": "Latent", "denoising_s
         ({"prompt": "[cat1|dog2]", "hr_prompt": "ca[ts:t1:8]"}, "x, [cat1-neg|dog2-neg]", "x, [cat1-neg:8]"),
     ],
 )
-def test_each_hires_pass_has_its_own(words, options, expected, hires_expected):
+def test_each_hires_pass_has_its_own(words, without_extension, options, expected, hires_expected):
     values = options | HIRES | {"steps": 6, "hr_second_pass_steps": 4}
     prompt = values.pop("prompt")
     hooked, infotext = picture(words, prompt, "x", **values)
     assert negative_of(infotext) == expected
     assert hires_negative_of(infotext) == hires_expected
-    by_hand, _ = picture(words, prompt, expected, **values, hr_negative_prompt=hires_expected, **OFF)
-    assert by_hand == hooked
+    values |= {"hr_negative_prompt": hires_expected}
+    assert picture(words, prompt, expected, **values, **OFF)[0] == hooked
+    assert picture(without_extension, prompt, expected, **values)[0] == hooked
 
 
 def pictures(webui, prompt, negative, **options):
@@ -186,7 +196,7 @@ def pictures(webui, prompt, negative, **options):
     return [pixels(image) for image in answer["images"][first:]], info["infotexts"][first:]
 
 
-def test_a_batch_in_which_one_negative_needs_another_chunk(words):
+def test_a_batch_in_which_one_negative_needs_another_chunk(words, without_extension):
     """Prompt matrix makes one batch of two different prompts: "a tree" and "a tree, big1"."""
     matrix = {"script_name": "prompt matrix", "script_args": [False, True, "positive", "comma", 0], "batch_size": 2}
     both, infotexts = pictures(words, "a tree|big1", "x", **matrix)
@@ -194,8 +204,9 @@ def test_a_batch_in_which_one_negative_needs_another_chunk(words):
     assert negatives == ["x BREAK BREAK", "x, big1-neg"]
     assert ["DreamArtist" in text for text in infotexts] == [False, True]
     for place, prompt in enumerate(["a tree", "a tree, big1"]):
-        same_size, _ = pictures(words, prompt, negatives[place], batch_size=2, **OFF)
-        assert same_size[place] == both[place]
+        for webui, off in ((words, OFF), (without_extension, {})):
+            same_size, _ = pictures(webui, prompt, negatives[place], batch_size=2, **off)
+            assert same_size[place] == both[place]
 
 
 def test_every_line_of_prompts_from_file_has_its_own(words):
@@ -252,10 +263,11 @@ def test_refiner(words):
     assert picture(words, "[cat1:0.4]", "x, [cat1-neg:0.4]", **OFF)[0] != hooked
 
 
-def test_a_word_of_another_kind_of_model_is_named_once(words):
+def test_a_word_of_another_kind_of_model_is_named_once(words, without_extension):
     hooked, infotext = picture(words, "cat3", "x")
     assert negative_of(infotext) == "x"
     assert picture(words, "cat3", "x", **OFF)[0] == hooked
+    assert picture(without_extension, "cat3", "x")[0] == hooked
     picture(words, "a cat3", "x")
     log = words.log.read_text(errors="replace")
     assert log.count('"cat3" was learned on another kind of model') == 1

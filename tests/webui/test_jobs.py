@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from dreamartist_ext.engine.errors import DreamArtistError, ModelError, SettingError
+from dreamartist_ext.engine.errors import DreamArtistError, FileError, ModelError, SettingError
 from dreamartist_ext.engine.storage import load_pair
 from dreamartist_ext.webui import live_view
 from dreamartist_ext.webui.jobs import Ask, Desk, Status, kept_pictures
@@ -35,6 +35,7 @@ class FakeWorkplace:
         self.tiny = tiny_host(folder)
         self.turn = threading.Lock()
         self.told, self.learnings, self.interrupt_at = [], 0, None
+        self.chosen = ""
 
     @contextmanager
     def gpu(self, task):
@@ -47,6 +48,9 @@ class FakeWorkplace:
 
     def model_name(self):
         return "tiny"
+
+    def chosen_model(self):
+        return self.chosen
 
     def interrupted(self):
         return self.interrupt_at is not None and bool(self.told) and self.told[-1] >= self.interrupt_at
@@ -209,6 +213,77 @@ def test_discard_leaves_an_earlier_concept_alone(desk, place, picture):
     assert job.status is Status.DISCARDED
     assert (place.embeddings / "cat.pt").read_bytes() == before
     assert desk.unfinished() == []
+
+
+def test_a_discarded_training_comes_back_and_goes_on_with_the_same_bytes(desk, place, picture):
+    trained(desk, picture)
+    whole = everything(place.embeddings)
+    place.show = lambda step, steps, text: desk.job.ask(Ask.DISCARD) if step == 3 else None
+    job = desk.run(desk.prepare(SETTINGS, [picture], overwrite=True))
+    assert job.status is Status.DISCARDED
+    assert "in the trash" in job.message
+    assert not job.files.folder.exists()
+    place.show = lambda step, steps, text: None
+    assert desk.undo_discard() == "cat"
+    assert not desk.thrown
+    assert [name for name, _, _ in desk.unfinished()] == ["cat"]
+    assert desk.run(desk.prepare_continuation("cat")).status is Status.DONE
+    assert everything(place.embeddings) == whole
+
+
+def test_an_unfinished_training_is_discarded_and_brought_back(desk, place, picture):
+    place.show = lambda step, steps, text: desk.job.ask(Ask.PAUSE) if step == 3 else None
+    files = desk.run(desk.prepare(SETTINGS, [picture])).files
+    before = everything(files.folder)
+    desk.discard("cat")
+    assert not files.folder.exists()
+    assert desk.undo_discard() == "cat"
+    assert everything(files.folder) == before
+    with pytest.raises(FileError, match="not in the trash"):
+        desk.undo_discard()
+
+
+def test_a_discarded_training_does_not_come_back_over_a_later_one(desk, place, picture):
+    place.show = lambda step, steps, text: desk.job.ask(Ask.PAUSE) if step == 3 else None
+    desk.run(desk.prepare(SETTINGS, [picture]))
+    desk.discard("cat")
+    files = desk.run(desk.prepare(SETTINGS | {"seed": 5}, [picture])).files
+    before = everything(files.folder)
+    with pytest.raises(SettingError, match="has been trained again meanwhile"):
+        desk.undo_discard()
+    assert everything(files.folder) == before
+    assert desk.thrown, "it can be tried again"
+
+
+def everything(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_another_checkpoint_that_waits_is_told_while_it_waits(desk, place, picture):
+    seen, texts = [], []
+
+    def show(step, steps, text):
+        texts.append(text)
+        seen.append(desk.job.message)
+        place.chosen = "second" if step == 2 else ""
+
+    place.show = show
+    job = desk.run(desk.prepare(SETTINGS, [picture]))
+    word = "second was chosen meanwhile: it is loaded when this training is over."
+    assert [bool(said) for said in seen] == [False, False, True, *[False] * (job.step - 3)]
+    assert seen[2] == word
+    assert texts[2].endswith(word)
+    assert job.message == "cat is learned: type cat in a prompt."
+
+
+def test_a_status_comes_after_all_that_belongs_to_it(desk, place, picture):
+    """Whoever waits for the end must find the word usable and the message there."""
+    seen = []
+    place.learned = lambda: seen.append(desk.job.status)
+    trained(desk, picture)
+    place.show = lambda step, steps, text: desk.job.ask(Ask.STOP) if step == 3 else None
+    desk.run(desk.prepare(SETTINGS, [picture], overwrite=True))
+    assert seen == [Status.RUNNING, Status.RUNNING]
 
 
 def test_an_error_inside_is_a_sentence_and_keeps_the_last_step(desk, place, picture, monkeypatch):

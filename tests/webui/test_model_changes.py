@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
-import subprocess
 import threading
 import time
 
 import pytest
 
-from .conftest import make_data_folder, start
+from .conftest import make_data_folder, running
 from .test_a1111_host import PICTURE, SETTINGS
 
 pytestmark = pytest.mark.webui
@@ -34,17 +33,25 @@ def wait(webui, condition, seconds=90):
     return pytest.fail(str(job))
 
 
-def test_another_checkpoint_waits_for_the_training(webui):
+@pytest.fixture
+def first_checkpoint(webui):
+    """Loaded again afterwards, whatever a test has chosen."""
+    yield
+    webui.post("/sdapi/v1/options", {"sd_model_checkpoint": "embedded.safetensors"})
+
+
+def test_another_checkpoint_waits_for_the_training_and_the_page_says_so(webui, first_checkpoint):
     before, _ = webui.picture("a noto emoji of a lion")
     begin(webui, "waiting", 400)
     chosen = threading.Thread(
         target=lambda: webui.post("/sdapi/v1/options", {"sd_model_checkpoint": "second.safetensors"})
     )
     chosen.start()
-    time.sleep(2)
-    assert wait(webui, lambda job: True)["status"] == "running", "the training goes on with its own model"
+    job = wait(webui, lambda job: job["message"])
+    assert job["status"] == "running", "the training goes on with its own model"
+    assert job["message"] == "second was chosen meanwhile: it is loaded when this training is over."
     webui.post(f"{V1}/cancel", {"how": "stop"})
-    job = wait(webui, lambda job: job["status"] == "stopped")
+    job = wait(webui, lambda job: job["status"] == "stopped" and job["message"])
     assert "is kept as it was at step" in job["message"]
     chosen.join(60)
     assert webui.picture("a noto emoji of a lion")[0] != before, "the other checkpoint came after it"
@@ -80,8 +87,7 @@ def test_a_model_that_is_gone_is_a_sentence(webui):
 def test_flags_for_small_gpus_change_neither_the_training_nor_the_model(flag, webui, tmp_path):
     expected = webui.probe("train", settings=SETTINGS | {"steps": 3}, picture=str(PICTURE))
     make_data_folder(tmp_path / "data")
-    small = start(tmp_path / "data", "--api", flag)
-    try:
+    with running(tmp_path / "data", "--api", flag) as small:
         picture, _ = small.picture("a noto emoji of a lion")
         before = small.probe("state")
         found = small.probe("train", settings=SETTINGS | {"steps": 3}, picture=str(PICTURE))
@@ -90,9 +96,3 @@ def test_flags_for_small_gpus_change_neither_the_training_nor_the_model(flag, we
         assert {key for key in before if before[key] != after[key]} <= {"lowvram"}
         assert sum(before["hooks"]) > sum(webui.probe("state")["hooks"]), "the flag is in force"
         assert small.picture("a noto emoji of a lion")[0] == picture
-    finally:
-        small.process.terminate()
-        try:
-            small.process.wait(10)
-        except subprocess.TimeoutExpired:
-            small.process.kill()

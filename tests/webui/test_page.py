@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from PIL import Image
+
+from dreamartist_ext.engine.data import find_mask
+from dreamartist_ext.engine.run import RunFiles
+from dreamartist_ext.webui.jobs import kept_pictures
 
 from .conftest import free_port
 
@@ -20,8 +26,10 @@ ROOT = Path(__file__).parents[2]
 PICTURE = ROOT / "dreamartist_ext" / "assets" / "samples" / "teapot.png"
 SHOTS = os.environ.get("DREAMARTIST_SHOTS")  # a folder, to keep the pictures of every state
 SHOT_STEPS = int(os.environ.get("DREAMARTIST_SHOT_STEPS", "4"))  # more make a picture for the README
+SERVER_PYTHON = os.environ.get("DREAMARTIST_SERVER_PYTHON", sys.executable)  # with another gradio, say
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
 WAIT = 40_000  # milliseconds
+UNPAINTED = 64  # the mask's grey where nothing was painted
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +38,7 @@ def browser():
     if not CHROMIUM:
         pytest.skip("no Chromium; apt install chromium")
     with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         yield running
         running.close()
 
@@ -54,7 +62,7 @@ def served(tmp_path_factory):
     folder, port = tmp_path_factory.mktemp("served"), free_port()
     with (folder / "log.txt").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "dreamartist_ext", "serve", "--port", str(port)],
+            [SERVER_PYTHON, "-m", "dreamartist_ext", "serve", "--port", str(port)],
             cwd=folder,
             env=os.environ | {"PYTHONPATH": str(ROOT), "no_proxy": "127.0.0.1"},
             stdout=log,
@@ -256,4 +264,51 @@ def test_in_the_webui_a_picture_waits_and_interrupt_stops(browser, webui):
         fill(page, "name", "other")
         fill(page, "name", "slowwui")
         page.locator("#dreamartist_name_says").get_by_text("taken").wait_for(timeout=WAIT)
+        page.click("#dreamartist_train")
+        page.locator("#dreamartist_train_says").get_by_text("The name slowwui is taken").wait_for(timeout=WAIT)
         shot(page, "webui-failing")
+
+
+def paint(page):
+    """A stroke over the middle of the picture."""
+    box = page.locator("#dreamartist_picture canvas").last.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x - 20, y)
+    page.mouse.down()
+    page.mouse.move(x + 20, y, steps=8)
+    page.mouse.up()
+    page.wait_for_timeout(500)
+
+
+@pytest.mark.webui
+def test_in_the_webui_paint_is_a_mask_and_a_reload_and_an_undo_find_the_training(browser, webui):
+    training = webui.data / "embeddings-training" / "painted"
+    with opened(browser, webui.url) as page:
+        open_tab(page)
+        ask_for(page, "painted", steps=500, save_every=400)
+        paint(page)
+        page.click("#dreamartist_estimate")
+        page.locator("#dreamartist_train_says").get_by_text(re.compile(r"About [\d:]+: 500 steps of")).wait_for(
+            timeout=2 * WAIT
+        )
+        assert not training.exists()
+        page.click("#dreamartist_train")
+        wait_for_status(page, "running")
+        page.set_viewport_size({"width": 420, "height": 900})
+        page.reload()
+        open_tab(page)
+        wait_for_status(page, "running")
+        page.wait_for_timeout(2000)
+        shot(page, "webui-narrow")
+        page.click("#dreamartist_discard")
+        wait_for_status(page, "discarded")
+        assert not training.exists()
+        page.click("#dreamartist_undo")
+        page.locator("#dreamartist_says").get_by_text("painted is back").wait_for(timeout=WAIT)
+        assert not page.problems
+    (picture,) = kept_pictures(RunFiles(webui.embeddings, "painted"))
+    mask = Image.open(find_mask(picture)).convert("L")
+    assert mask.size == Image.open(picture).size
+    assert set(mask.tobytes()) == {UNPAINTED, 255}
+    assert mask.getpixel((mask.width // 2, mask.height // 2)) == 255
+    assert mask.getpixel((2, 2)) == UNPAINTED

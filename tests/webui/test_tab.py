@@ -60,14 +60,15 @@ def test_train_begins_and_the_page_follows(actions):
     wait(actions)
     job = actions.desk.job
     assert (job.status, job.config.name, job.config.initialization_text) == (Status.DONE, "cat", "*")
-    live, curve, previews, steps, row, _, seen = actions.refresh({})
+    live, curve, previews, steps, row, _, *buttons, seen = actions.refresh({})
     assert "cat is learned" in live
     assert "<svg" in curve
     assert previews.count("<img") == 2 * 2 * 3
     assert [label.split()[0] for label in steps["choices"]] == ["2", "4"]
     assert row["visible"]
+    assert [button["visible"] for button in buttons] == [False, True, False], "nothing to stop, a word to use"
     again = actions.refresh(seen)
-    assert again[:-1] == [gradio_compat.NOTHING] * 6, "what has not changed is not sent again"
+    assert again[:-1] == [gradio_compat.NOTHING] * 9, "what has not changed is not sent again"
     assert "pair of step 2" in actions.use_step(steps["choices"][0])
 
 
@@ -103,6 +104,10 @@ def test_without_paint_there_is_no_mask(tmp_path):
     tab.saved_picture(painted(), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["picture.png"]
     assert tab.saved_picture(None, tmp_path) == []
+
+
+def test_an_empty_sheet_is_no_picture(tmp_path):
+    assert tab.saved_picture(painted((0, 0, 0, 0), Image.new("L", (64, 64), 255)), tmp_path) == []
 
 
 def test_presets_are_settings(actions):
@@ -173,8 +178,25 @@ def test_an_unfinished_training_is_offered(actions):
     assert offered["choices"] == ["cat"]
     assert f"cat stopped at step {step} of 300" in offered["label"]
     assert f"as it was at step {step}" in actions.keep("cat")
-    assert "discarded" in actions.discard("cat")
-    assert actions.refresh({})[5]["choices"] == []
+    assert "in the trash" in actions.discard("cat")
+    *_, offered, _, _, undo, _ = actions.refresh({})
+    assert offered["choices"] == []
+    assert undo["visible"]
+    assert "is back" in actions.undo_discard()
+    *_, offered, controls, use, undo, _ = actions.refresh({})
+    assert offered["choices"] == ["cat"]
+    assert [button["visible"] for button in (controls, use, undo)] == [False, False, False]
+    assert "not in the trash" in actions.undo_discard()
+
+
+def test_what_ends_a_training_is_there_while_it_goes_on(actions):
+    actions.train(painted(), None, "cat", "", False, False, *options(actions, steps=300))
+    *_, controls, use, _, _ = actions.refresh({})
+    assert [controls["visible"], use["visible"]] == [True, False]
+    actions.ask(Ask.DISCARD)
+    wait(actions)
+    *_, controls, use, _, _ = actions.refresh({})
+    assert [controls["visible"], use["visible"]] == [False, False]
 
 
 def job(**changed):
