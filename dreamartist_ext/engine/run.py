@@ -53,7 +53,7 @@ class RunFiles:
     def tidy(self) -> None:
         """Finish or remove what a killed process left here; only while nobody else trains this name."""
         remove_abandoned(self.out, (self.name, negative_name(self.name)))
-        remove_abandoned(self.folder, (f"{self.name}-*", "snapshot*"))
+        remove_abandoned(self.folder, (f"{self.name}-*", "snapshot*", "curve"))
 
     def check(self, resume: bool, overwrite: bool) -> None:
         """Say before any work that the name is taken, that there is nothing to resume, or that nothing can be
