@@ -15,6 +15,7 @@ from ..engine.config import TrainConfig
 from ..engine.errors import DreamArtistError
 from ..engine.options import field_type
 from ..engine.presets import PRESET_HELP, PRESETS
+from .comparison_tab import build_comparison
 from .concept_tab import build_concepts
 from .gradio_compat import file_paths, on, paintable_picture, picture_and_paint
 from .jobs import Ask, Desk, in_background, sentence
@@ -186,6 +187,8 @@ def build_tab(desk: Desk, use_label: str = "Use in txt2img") -> None:
             build_training(desk, use_label)
         with gr.Tab("My concepts") as concepts:
             build_concepts(desk, concepts)
+        with gr.Tab("Compare") as compare:
+            build_comparison(desk, compare)
 
 
 def build_training(desk: Desk, use_label: str) -> None:
