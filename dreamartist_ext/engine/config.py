@@ -207,6 +207,13 @@ class TrainConfig:
         "picture",
         choices=("mean", "once", "each"),
     )
+    less_memory: str = option(
+        "auto",
+        "Less memory",
+        "Compute the U-Net's blocks twice instead of keeping them; auto: where they would not fit.",
+        "training",
+        choices=("auto", "on", "off"),
+    )
     use_mask: bool = option(True, "Use the mask", "Weigh by NAME_att.png, where one lies beside NAME.png.", "picture")
     spread_mask: float = option(
         0.0,
@@ -217,6 +224,12 @@ class TrainConfig:
         most=1,
     )
     seed: int = option(0, "Seed", "The same seed gives the same files.", "training", least=0, most=2**63 - 1)
+    name_pictures: bool = option(
+        False,
+        "Name the pictures",
+        "Write the pictures' file names and captions into the files; off, nothing in them says what they were.",
+        "saving",
+    )
     save_every: int = option(
         100, "Save every", "Steps between snapshots; 0 saves at the end.", "saving", "steps", least=0, most=1_000_000
     )

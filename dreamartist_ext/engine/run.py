@@ -12,16 +12,19 @@ from pathlib import Path
 from .atomic import finish_interrupted, remove_abandoned, write_all_atomically, write_atomically
 from .check_loss import CheckLoss
 from .curve import curve_csv, curve_png
+from .earlier import keep_earlier
 from .embedding import EmbeddingPair, negative_name, pair_id
 from .errors import DreamArtistError, SettingError, TrainingError
 from .generations import forget_snapshots, keep_snapshot, last_snapshot, one_before
+from .provenance import provenance_of
 from .snapshot import Check, Snapshot, pair_of
 from .stopping import best_of, is_check_due
 from .storage import EMBEDDING_SUFFIXES, embedding_files, find_embedding, load_embedding, load_pair, save_pair
 from .trainer import StepReport, Training
-from .trash import TRASH, keep_replaced
 
 CURVE_TABLE, CURVE_PICTURE = "curve.csv", "curve.png"
+
+LESS_MEMORY = "less_memory on, or a smaller batch_size, width or height, needs less."
 
 
 @dataclass(frozen=True)
@@ -99,12 +102,12 @@ class RunFiles:
         return pair
 
     def put_in_use(self, pair: EmbeddingPair) -> list[Path]:
-        """Make a pair the one in the embeddings folder. An earlier concept of this name goes to the trash, unless it
-        is a step on disk anyway; raises FileError, with the earlier one as it was."""
+        """Make a pair the one in the embeddings folder. A copy of an earlier concept of this name goes to the trash,
+        unless it is a step on disk anyway; raises FileError, with the earlier one as it was."""
         words = (self.name.lower(), negative_name(self.name).lower())
         earlier = [path for path in embedding_files(self.out) if path.stem.lower() in words]
         if earlier and _pair_in(earlier) not in {pair_id(pair), *map(self._pair_of_step, self.kept_steps())}:
-            keep_replaced(RunFiles(self.out, TRASH).folder, self.name, earlier)
+            keep_earlier(self.out, self.name, [path.name for path in earlier])
         return save_pair(pair, self.out, replacing=[path.name for path in earlier])
 
     def _pair_of_step(self, step: int) -> str | None:
@@ -134,7 +137,7 @@ def run_to_files(
     Raises FileError when a file cannot be written; the one before it is then still whole.
     """
     training.scratch = files.folder
-    training.pair.provenance = {"settings": training.config.to_json(), **(provenance or {})}
+    training.pair.provenance = provenance_of(training, provenance or {})
     files.tidy()
     saved = training.step
     try:
@@ -148,8 +151,7 @@ def run_to_files(
         if training.step > saved and training.is_sound():
             _save(training, files) if isinstance(error, TrainingError) else _keep(training, files)
         if is_out_of_memory(error):
-            advice = "a smaller batch_size, width or height needs less"
-            raise TrainingError(f"out of memory at step {training.step + 1}; {advice}.") from error
+            raise TrainingError(f"out of memory at step {training.step + 1}; {LESS_MEMORY}") from error
         raise
     if training.step > saved:
         _keep(training, files)

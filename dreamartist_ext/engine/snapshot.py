@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -39,6 +39,7 @@ class Snapshot:
     fingerprint: str  # of the pictures
     model: str  # the host's identity
     checks: tuple[Check, ...] = ()
+    about: Mapping[str, str] = field(default_factory=dict)  # the pair's provenance
     notice: str = ""  # what its reader should tell the user; no part of the file
 
     # Noise, timesteps, templates and the order of the pictures are functions of the seed and the step
@@ -54,7 +55,8 @@ def pair_of(snapshot: Snapshot, name: str) -> EmbeddingPair:
         split = ((key.rpartition("."), tensor) for key, tensor in snapshot.tensors.items())
         return {key: tensor for (before, _, key), tensor in split if before == average + prefix}
 
-    return EmbeddingPair(name, half("positive"), half("negative") or None, snapshot.step, {"settings": snapshot.config})
+    about = {**snapshot.about, "settings": snapshot.config}
+    return EmbeddingPair(name, half("positive"), half("negative") or None, snapshot.step, about)
 
 
 def _vectors_of(pair: EmbeddingPair) -> Iterator[tuple[str, Tensor]]:
@@ -129,8 +131,9 @@ def check_same(snapshot: Snapshot, config: TrainConfig, fingerprint: str, model:
     old = json.loads(TrainConfig.from_mapping(json.loads(snapshot.config)).to_json())
     new = json.loads(config.to_json())
     for name in new:
-        free = name in ("save_every", "check_every", "patience", "keep") or (name == "steps" and not config.cosine)
-        if not free and old[name] != new[name]:
+        free = {"save_every", "less_memory", "name_pictures", "check_every", "patience", "keep"}
+        free |= {"steps"} if not config.cosine else set()
+        if name not in free and old[name] != new[name]:
             raise SettingError(
                 f"this training was started with {name} {old[name]}, so it cannot go on with {new[name]}."
             )

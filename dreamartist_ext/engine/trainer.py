@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from .guidance import Guidance
 from .host import DiffusionHost, Vectors
 from .latents import EncodedPictures
 from .learning_rate import RateSchedule, lr_at
+from .memory import memory_saved
 from .norm import SIDES, set_length, turn_only
 from .objective import noise_loss
 from .prompts import fill
@@ -87,8 +88,9 @@ class Training:
 
     def run(self) -> Generator[StepReport, None, None]:
         """Train inside a host session; closing the generator at any step puts the model back as it was."""
-        with self.host.session(), self.host.bind(self.pair.named()):
+        with self.host.session(), self.host.bind(self.pair.named()), ExitStack() as stack:
             encoded = self.encoded()
+            stack.enter_context(memory_saved(self.host, self.config, encoded.sizes))
             while self.step < self.config.steps:
                 started = time.perf_counter()
                 rate = self._set_rates(self.step + 1)
@@ -244,13 +246,14 @@ class Training:
         """The whole state, copied; raises TrainingError rather than keep vectors that are not finite."""
         tensors = tensors_of(self.pair, self.optimizer, self.average, self.guard)
         about = self.config.to_json(), self.step, self.fingerprint(), self.host.identity()
-        return Snapshot(tensors, *about, tuple(self.checks))
+        return Snapshot(tensors, *about, tuple(self.checks), dict(self.pair.provenance))
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go on from a snapshot of the same settings (but for `steps` and `save_every`), pictures and model."""
         check_same(snapshot, self.config, self.fingerprint(), self.host.identity())
         put_back(snapshot, self.pair, self.optimizer, self.average)
         self.guard.put_back(snapshot.tensors)
+        self.pair.provenance = dict(snapshot.about)
         self.step = snapshot.step
         if self.average is not None:
             self.average.step = snapshot.step

@@ -11,17 +11,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ..engine.earlier import REPLACED, trash_of
 from ..engine.embedding import NEGATIVE_SUFFIX, negative_name
 from ..engine.errors import FileError, SettingError
 from ..engine.run import RunFiles
 from ..engine.storage import EMBEDDING_SUFFIXES
-from ..engine.trash import STAMP, TRASH, place_for
 from ..hosts.only_one import only_one
 from . import thumbnails
 from .concept_index import Concept, FactsCache, concepts_in, is_name, lacks_negative
 
 _TRAINING = "training"  # within a concept's folder in the trash
-_PLACE = re.compile(rf".+-{STAMP}", re.DOTALL)
+_STAMP = r"\d{8}-\d{6}-\d{6}"
+_PLACE = re.compile(rf".+-{_STAMP}", re.DOTALL)
+_LONGEST = 64  # characters of a name that are a part of its folder's name in the trash
 
 
 class MissingError(FileError):
@@ -40,6 +42,11 @@ class Thrown:
     def key(self) -> str:
         """Stands for it in a page."""
         return key_of_place(self.place)
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether it was overwritten, and not deleted."""
+        return REPLACED in self.place.name
 
 
 def key_of_place(place: Path) -> str:
@@ -106,15 +113,16 @@ def throw_away(files: RunFiles) -> Path:
 def throw_away_concept(embeddings: Path, concept: Concept, key: str = "") -> Path:
     """As `throw_away`; `key` is that of the positive's facts, by which its preview comes along."""
     files = RunFiles(embeddings, concept.name)
-    place = place_for(_trash(embeddings), concept.name)
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
+    place = _trash(embeddings) / f"{concept.name[:_LONGEST]}-{stamp}"
     moves = {file.path: place / file.path.name for file in concept.files}
     if concept.is_trained and is_name(concept.name) and files.folder.is_dir():
         with only_one(files):
             pass
         moves[files.folder] = place / _TRAINING
-    preview = thumbnails.path_of(embeddings, key)
-    if key and preview.is_file():
-        moves[preview] = place / preview.name
+    for preview in (thumbnails.path_of(embeddings, key), thumbnails.large_path_of(embeddings, key)):
+        if key and preview.is_file():
+            moves[preview] = place / preview.name
     move_all(moves)
     return place
 
@@ -194,7 +202,7 @@ def _home(files: RunFiles, path: Path) -> Path:
 
 
 def _trash(embeddings: Path) -> Path:
-    return RunFiles(embeddings, TRASH).folder
+    return trash_of(embeddings)
 
 
 def move_all(moves: Mapping[Path, Path]) -> None:

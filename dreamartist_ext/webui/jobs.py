@@ -29,7 +29,9 @@ from ..engine.config import TrainConfig
 from ..engine.data import MASK_SUFFIX, TrainingPicture, find_mask, load_picture, open_pictures
 from ..engine.embedding import check_name, negative_name
 from ..engine.errors import DreamArtistError, FileError, SettingError, TrainingError
-from ..engine.run import RunFiles, final_step, is_out_of_memory, run_to_files
+from ..engine.memory import is_less, kept_by
+from ..engine.provenance import about_model
+from ..engine.run import LESS_MEMORY, RunFiles, final_step, is_out_of_memory, run_to_files
 from ..engine.snapshot import Check
 from ..engine.stopping import check_interval, is_over
 from ..engine.trainer import StepReport, Training
@@ -85,6 +87,7 @@ class PreviewRow:
     step: int
     pair: tuple[bytes, ...]
     positive_only: tuple[bytes, ...]
+    large: bytes = b""  # the pair's first, at its own size
 
 
 @dataclass
@@ -161,12 +164,15 @@ class Job:
 class Estimate:
     """What a training will take: seconds in all, and bytes of GPU memory (0 where there is no GPU).
 
-    `reconstruction` is the share of a step's seconds that the reconstruction term takes.
+    `kept` is what a pass holds for its backward pass, computed from the model's shapes; `plain` would be it without
+    "less memory". `reconstruction` is the share of a step's seconds that the reconstruction term takes.
     """
 
     steps: int
     seconds: float
     memory: int
+    kept: int
+    plain: int
     reconstruction: float = 0.0
 
 
@@ -280,7 +286,7 @@ class Desk:
         training = Training(host, config, pictures)
         if resumed:
             training.restore(files.last_snapshot())
-        provenance = {"model": host.name, "version": __version__}
+        provenance = about_model(host, __version__)
         try:
             with only_one(files), closing(run_to_files(training, files, provenance)) as reports:
                 for report in reports:
@@ -326,7 +332,7 @@ class Desk:
         try:
             with training.kept_bound():
                 row = draw_row(training) if job.previews_wanted else None
-                picture = row.pair[0] if row else draw_some(training, training.pair.negative is not None, 1)[0]
+                picture = row.large if row else png_bytes(draw_some(training, training.pair.negative is not None, 1)[0])
             thumbnails.keep_step(job.files, job.step, picture)
         except (RuntimeError, MemoryError, FileError) as error:
             logger.warning("no more previews of %s: %s", job.name, error)
@@ -405,6 +411,9 @@ class Desk:
             if torch.cuda.is_available():
                 torch.cuda.reset_peak_memory_stats()
             try:
+                with host.session():
+                    sizes = training.encoded().sizes
+                    kept, less = kept_by(host, config, sizes[0]), is_less(host, config, sizes)
                 step, snapshot = measured(training)
                 without = replace(config, reconstruction=0.0)
                 plain = measured_step(Training(host, without, training.pictures)) if config.reconstruction else step
@@ -413,13 +422,14 @@ class Desk:
                     raise
                 height, width = blank.shape[1:]
                 raise TrainingError(
-                    f"{width}x{height} in batches of {config.batch_size} does not fit into memory; less needs less."
+                    f"{width}x{height} in batches of {config.batch_size} does not fit into memory; " + LESS_MEMORY
                 ) from error
         memory = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
         interval = check_interval(config)
         snapshots = config.steps // interval if interval else 1
+        seconds = config.steps * step + snapshots * snapshot
         share = max(0.0, 1 - plain / step)
-        return Estimate(config.steps, config.steps * step + snapshots * snapshot, memory, share)
+        return Estimate(config.steps, seconds, memory, kept.less if less else kept.plain, kept.plain, share)
 
     def discard(self, name: str) -> None:
         """Move a training that is not finished to the trash; an embedding of that name from before stays as it was."""
@@ -528,24 +538,30 @@ def draw_row(training: Training) -> PreviewRow:
     """Pictures of the training as it is, one at a time; call it where the training's session is open."""
     count = len(PREVIEW_SEEDS)
     alone = draw_some(training, False, count)
-    return PreviewRow(training.step, draw_some(training, True, count) if training.pair.negative else alone, alone)
+    pair = draw_some(training, True, count) if training.pair.negative else alone
+    large = png_bytes(pair[0])
+    return PreviewRow(training.step, tuple(map(small_png, pair)), tuple(map(small_png, alone)), large)
 
 
-def draw_some(training: Training, with_negative: bool, count: int) -> tuple[bytes, ...]:
-    """PNG files of the word, of the first `count` seeds."""
+def draw_some(training: Training, with_negative: bool, count: int) -> tuple[Image.Image, ...]:
+    """Pictures of the word, of the first `count` seeds."""
     encoded, name = training.encoded(), training.config.name
     shape = (encoded.latents([0]).shape[1], *encoded.sizes[0])
     negative = negative_name(name) if with_negative else ""
-    drawn = (
+    return tuple(
         preview.draw(training.host, [name], [negative], [seed], shape, PREVIEW_STEPS, PREVIEW_GUIDANCE)[0]
         for seed in PREVIEW_SEEDS[:count]
     )
-    return tuple(png_bytes(picture) for picture in drawn)
+
+
+def small_png(picture: Image.Image) -> bytes:
+    small = picture.copy()
+    small.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+    return png_bytes(small)
 
 
 def png_bytes(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    picture.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
     picture.save(buffer, "PNG")
     return buffer.getvalue()
 

@@ -25,6 +25,7 @@ from .settings_view import build_settings_files
 
 NAMED_FIELDS = ("name", "initialization_text")  # asked for in step 2
 OPTION_FIELDS = tuple(item for item in fields(TrainConfig) if item.name not in NAMED_FIELDS)
+SHOWN_BYTES = 50_000_000
 UNPAINTED = 64  # the grey of what was not painted over: half of the weight that it has without a mask
 
 
@@ -131,6 +132,9 @@ class Actions:
             return message_html(sentence(error), "error")
         memory = f", {found.memory / 1e9:.1f} GB of GPU memory" if found.memory else ""
         text = f"About {duration(found.seconds)}: {found.steps} steps of {found.seconds / found.steps:.2g} s{memory}."
+        if found.kept >= SHOWN_BYTES:
+            without = f' ({found.plain / 1e9:.1f} GB without "Less memory")' if found.kept < found.plain else ""
+            text += f" By the model's shapes, a pass keeps about {found.kept / 1e9:.1f} GB{without}."
         share = f" The reconstruction takes {found.reconstruction:.0%} of a step." if found.reconstruction else ""
         return message_html(text + share)
 
