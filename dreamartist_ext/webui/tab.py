@@ -23,6 +23,7 @@ from .kept_pictures import given_pictures
 from .live_view import STYLE, estimate_text, masks_html, message_html, progress_html
 from .mask_preview import mask_previews
 from .page_state import updates
+from .settings_view import build_settings_files
 
 NAMED_FIELDS = ("name", "initialization_text")  # asked for in step 2
 OPTION_FIELDS = tuple(item for item in fields(TrainConfig) if item.name not in NAMED_FIELDS)
@@ -54,6 +55,10 @@ class Actions:
         given = dict(zip((item.name for item in OPTION_FIELDS), options, strict=True))
         given = {key: value for key, value in given.items() if value is not None}
         return given | {"name": name.strip(), "initialization_text": start.strip() or "*"}
+
+    def checked_values(self, name: str, start: str, options: Sequence[Any]) -> dict[str, Any]:
+        """All settings as a training would have them; raises SettingError."""
+        return self.desk.config(self.values(name or "x", start, options)).to_mapping()
 
     def train(
         self, picture: Any, more: Any, name: str, start: str, overwrite: bool, previews: bool, *options: Any
@@ -235,8 +240,9 @@ def build_training(desk: Desk, use_label: str) -> None:
             train_says = gr.HTML(elem_id="dreamartist_train_says")
             with gr.Accordion("All options", open=False, elem_id="dreamartist_options"):
                 overwrite = gr.Checkbox(False, label="Replace a concept of this name", elem_id="dreamartist_overwrite")
-                previews = gr.Checkbox(True, label="Previews at every snapshot", elem_id="dreamartist_previews_on")
+                previews = gr.Checkbox(True, label="Previews at every check", elem_id="dreamartist_previews_on")
                 options = option_inputs(values)
+                build_settings_files(actions, name, start, options, [item.name for item in OPTION_FIELDS])
         with gr.Column(scale=1, min_width=320):
             live = gr.HTML(progress_html(desk.job), elem_id="dreamartist_live")
             with gr.Row(visible=False) as controls:

@@ -134,6 +134,7 @@ def ask_for(page, name, steps, save_every=2, batch=1):
     fill(page, "steps", steps)
     fill(page, "batch_size", batch)
     fill(page, "save_every", save_every)
+    fill(page, "check_every", save_every)
 
 
 def status(page):
