@@ -1,4 +1,4 @@
-"""The command line: train, generate, evaluate, inspect, demo, serve."""
+"""The command line: train, generate, evaluate, demo, serve; and what cli_files.py adds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from . import __version__
+from . import __version__, cli_files
 from .engine.config import TrainConfig
 from .engine.embedding import negative_name
 from .engine.errors import FileError, SettingError, StoppedError
@@ -58,6 +58,10 @@ def dreamartist() -> None:
     """Teach Stable Diffusion a concept from one picture."""
 
 
+for _command in (cli_files.inspect, cli_files.convert, cli_files.rename):
+    dreamartist.add_command(_command)
+
+
 @dreamartist.command()
 @click.argument("pictures", nargs=-1, required=True, type=_PATH)
 @config_options
@@ -83,6 +87,7 @@ def train(
     if "name" not in given:
         raise SettingError('give the concept a name, for example "--name mycat".')
     from .engine.data import open_pictures
+    from .engine.provenance import about_model
     from .engine.run import RunFiles
     from .engine.storage import load_snapshot
     from .engine.trainer import Training
@@ -101,7 +106,7 @@ def train(
     if snapshot:
         training.restore(snapshot)
     with only_one(files):
-        _train_with_progress(training, files, {"model": host.parts.name, "version": __version__})
+        _train_with_progress(training, files, about_model(host, __version__))
 
 
 def check_pictures(pictures: tuple[Path, ...]) -> None:
@@ -243,29 +248,6 @@ def free_paths(out: Path, count: int) -> list[Path]:
     write_atomically(paths[0], b"")
     paths[0].unlink()
     return paths
-
-
-@dreamartist.command()
-@click.argument("file", type=_PATH)
-def inspect(file: Path) -> None:
-    """Say what an embedding FILE holds, and who made it with what."""
-    from .engine.storage import load_embedding
-
-    embedding = load_embedding(file)
-    click.echo(f"name     {printable(embedding.name)}")
-    for encoder, vectors in embedding.vectors.items():
-        norms = vectors.norm(dim=1)
-        click.echo(
-            f"vectors  {len(vectors)} x {vectors.shape[1]} ({encoder}), norms {norms.min():.3f} to {norms.max():.3f}"
-        )
-    click.echo(f"step     {'unknown' if embedding.step is None else embedding.step}")
-    for key, value in sorted(embedding.provenance.items()):
-        click.echo(f"{printable(key):8} {printable(value)}")
-
-
-def printable(text: str, most: int = 2000) -> str:
-    """A stranger's text without control characters, cut to a length that fits a terminal."""
-    return "".join(c if c.isprintable() else "?" for c in text[:most])
 
 
 @dreamartist.command()

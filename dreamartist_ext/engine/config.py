@@ -214,6 +214,12 @@ class TrainConfig:
         most=1,
     )
     seed: int = option(0, "Seed", "The same seed gives the same files.", "training", least=0, most=2**63 - 1)
+    name_pictures: bool = option(
+        False,
+        "Name the pictures",
+        "Write the pictures' file names and captions into the files; off, nothing in them says what they were.",
+        "saving",
+    )
     save_every: int = option(
         100, "Save every", "Steps between snapshots; 0 saves at the end.", "saving", "steps", least=0, most=1_000_000
     )

@@ -10,8 +10,10 @@ from pathlib import Path
 
 from .atomic import finish_interrupted, remove_abandoned, write_atomically
 from .check_loss import CheckLoss
+from .earlier import keep_earlier
 from .embedding import EmbeddingPair, negative_name
 from .errors import SettingError, TrainingError
+from .provenance import provenance_of
 from .snapshot import Check, Snapshot, pair_of
 from .storage import (
     EMBEDDING_SUFFIXES,
@@ -97,9 +99,10 @@ class RunFiles:
 
     def put_in_use(self, pair: EmbeddingPair) -> list[Path]:
         """Make a pair the one in the embeddings folder, with nothing left of an earlier concept of this name; raises
-        FileError, with the earlier one as it was."""
+        FileError, with the earlier one as it was. A copy of it is in the trash afterwards."""
         words = (self.name.lower(), negative_name(self.name).lower())
         earlier = [path.name for path in embedding_files(self.out) if path.stem.lower() in words]
+        keep_earlier(self.out, self.name, earlier)
         return save_pair(pair, self.out, replacing=earlier)
 
     def save_step(self, snapshot: Snapshot) -> int:
@@ -125,7 +128,7 @@ def run_to_files(
     """
     config = training.config
     training.scratch = files.folder
-    training.pair.provenance = {"settings": config.to_json(), **(provenance or {})}
+    training.pair.provenance = provenance_of(training, provenance or {})
     files.tidy()
     saved = training.step
     check = CheckLoss(training)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -34,6 +34,7 @@ class Snapshot:
     fingerprint: str  # of the pictures
     model: str  # the host's identity
     checks: tuple[Check, ...] = ()
+    about: Mapping[str, str] = field(default_factory=dict)  # the pair's provenance
 
     # Noise, timesteps, templates and the order of the pictures are functions of the seed and the step
     # (see `Draws`), so there is no generator's state to keep.
@@ -48,7 +49,8 @@ def pair_of(snapshot: Snapshot, name: str) -> EmbeddingPair:
         split = ((key.rpartition("."), tensor) for key, tensor in snapshot.tensors.items())
         return {key: tensor for (before, _, key), tensor in split if before == average + prefix}
 
-    return EmbeddingPair(name, half("positive"), half("negative") or None, snapshot.step, {"settings": snapshot.config})
+    about = {**snapshot.about, "settings": snapshot.config}
+    return EmbeddingPair(name, half("positive"), half("negative") or None, snapshot.step, about)
 
 
 def _vectors_of(pair: EmbeddingPair) -> Iterator[tuple[str, Tensor]]:
@@ -122,7 +124,7 @@ def check_same(snapshot: Snapshot, config: TrainConfig, fingerprint: str, model:
     old = json.loads(TrainConfig.from_mapping(json.loads(snapshot.config)).to_json())
     new = json.loads(config.to_json())
     for name in new:
-        free = {"save_every", "less_memory"} | ({"steps"} if not config.cosine else set())
+        free = {"save_every", "less_memory", "name_pictures"} | ({"steps"} if not config.cosine else set())
         if name not in free and old[name] != new[name]:
             raise SettingError(
                 f"this training was started with {name} {old[name]}, so it cannot go on with {new[name]}."

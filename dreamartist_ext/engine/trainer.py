@@ -230,12 +230,13 @@ class Training:
         """The whole state, copied; raises TrainingError rather than keep vectors that are not finite."""
         tensors = tensors_of(self.pair, self.optimizer, self.average)
         about = self.config.to_json(), self.step, self.fingerprint(), self.host.identity()
-        return Snapshot(tensors, *about, tuple(self.checks))
+        return Snapshot(tensors, *about, tuple(self.checks), dict(self.pair.provenance))
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go on from a snapshot of the same settings (but for `steps` and `save_every`), pictures and model."""
         check_same(snapshot, self.config, self.fingerprint(), self.host.identity())
         put_back(snapshot, self.pair, self.optimizer, self.average)
+        self.pair.provenance = dict(snapshot.about)
         self.step = snapshot.step
         if self.average is not None:
             self.average.step = snapshot.step

@@ -75,6 +75,11 @@ class WebUIHost:
         """The checkpoint's name, without its folder or ending."""
         return str(self.model.sd_checkpoint_info.name_for_extra)
 
+    @property
+    def checkpoint_hash(self) -> str:
+        """As the WebUI shows it: the first ten digits of the SHA-256 of the checkpoint's file."""
+        return str(self.model.sd_checkpoint_info.shorthash or "")
+
     def identity(self) -> str:
         """Device, precision, checkpoint, VAE and clip skip: with another of these a training is another one."""
         from modules import devices, sd_vae, shared

@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -43,6 +44,7 @@ class Components:
     name: str
     text_encoder_2: CLIPTextModelWithProjection | None = None
     tokenizer_2: CLIPTokenizer | None = None
+    file: Path | None = None  # of a checkpoint that is one file
 
 
 def encoders_of(parts: Components, clip_skip: int) -> tuple[TextEncoder, ...]:
@@ -103,6 +105,18 @@ class DiffusersHost:
     @property
     def name(self) -> str:
         return self.parts.name
+
+    @cached_property
+    def checkpoint_hash(self) -> str:
+        """The first ten digits of the SHA-256 of the checkpoint's file, as the WebUI shows it; of the tensors' sums for
+        a model in a folder."""
+        if self.parts.file is None:
+            return self.identity().split()[2][:10]
+        digest = hashlib.sha256()
+        with self.parts.file.open("rb") as file:
+            while block := file.read(2**22):
+                digest.update(block)
+        return digest.hexdigest()[:10]
 
     def check_loaded(self) -> None:
         """Nobody else can take this model away."""

@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from enum import Enum
 from typing import Any
 
 from ..engine.errors import ModelError
+from ..engine.family import SDXL_KEYS
 
 ENCODER = "clip"  # the one text encoder of SD 1 and SD 2
-ENCODER_L, ENCODER_G = "clip_l", "clip_g"  # the two of SDXL
+ENCODER_L, ENCODER_G = SDXL_KEYS
 PLAIN_CHANNELS, INPAINTING_CHANNELS, EDIT_CHANNELS = 4, 9, 8  # of the U-Net's input
 V_MARK, ZERO_SNR_MARK = "v_pred", "ztsnr"  # empty tensors by which finetunes of SDXL say what they are
 _UNET = "model.diffusion_model."
 FIRST_CONVOLUTION = f"{_UNET}input_blocks.0.0.weight"
-
-
-class Family(str, Enum):
-    """Embeddings can be exchanged within a family, and not beyond it."""
-
-    SD1 = "Stable Diffusion 1"
-    SD2 = "Stable Diffusion 2"
-    SDXL = "SDXL"
-
-
-def family_of(widths: Mapping[str, int]) -> str:
-    """The family of vectors, or of a model, by the width of a vector for each text encoder, in words."""
-    if set(widths) == {ENCODER_L, ENCODER_G}:
-        return Family.SDXL.value
-    width = widths.get(ENCODER, 0)
-    return {768: Family.SD1.value, 1024: Family.SD2.value}.get(width, f"a model with vectors {width} wide")
 
 
 def check_folder(index: Mapping[str, Any], unet: Mapping[str, Any], name: str) -> None:

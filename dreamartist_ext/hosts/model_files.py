@@ -54,7 +54,7 @@ def load_host(
     if is_folder:
         parts = _load_folder(path, path.name)
     elif path.suffix in CHECKPOINT_SUFFIXES:
-        parts = _load_single_file(path)
+        parts = replace(_load_single_file(path), file=path)
     else:
         raise ModelError(
             f"{path.name} is not a model: give a folder in diffusers' layout, or a .safetensors or .ckpt file."

@@ -29,6 +29,7 @@ from ..engine.data import MASK_SUFFIX, TrainingPicture, find_mask, load_picture,
 from ..engine.embedding import check_name, negative_name
 from ..engine.errors import DreamArtistError, FileError, SettingError, TrainingError
 from ..engine.memory import is_less, kept_by
+from ..engine.provenance import about_model
 from ..engine.run import LESS_MEMORY, RunFiles, is_out_of_memory, run_to_files
 from ..engine.snapshot import Check
 from ..engine.storage import load_snapshot
@@ -85,6 +86,7 @@ class PreviewRow:
     step: int
     pair: tuple[bytes, ...]
     positive_only: tuple[bytes, ...]
+    large: bytes = b""  # the pair's first, at its own size
 
 
 @dataclass
@@ -249,7 +251,7 @@ class Desk:
     def _take(self, job: Job) -> Job:
         with self._lock:
             if self.job is not None and not self.job.is_over:
-                raise SettingError(f"{self.job.name} is being trained; stop it first, or wait.")
+                raise SettingError(f"the word {self.job.name} is being trained; stop it first, or wait.")
             self.job = job
         return job
 
@@ -278,7 +280,7 @@ class Desk:
         training = Training(host, config, pictures)
         if resumed:
             training.restore(load_snapshot(files.snapshot))
-        provenance = {"model": host.name, "version": __version__}
+        provenance = about_model(host, __version__)
         try:
             with only_one(files), closing(run_to_files(training, files, provenance)) as reports:
                 for report in reports:
@@ -321,7 +323,7 @@ class Desk:
         try:
             with training.kept_bound():
                 row = draw_row(training) if job.previews_wanted else None
-                picture = row.pair[0] if row else draw_some(training, training.pair.negative is not None, 1)[0]
+                picture = row.large if row else png_bytes(draw_some(training, training.pair.negative is not None, 1)[0])
             thumbnails.keep_step(job.files, job.step, picture)
         except (RuntimeError, MemoryError, FileError) as error:
             logger.warning("no more previews of %s: %s", job.name, error)
@@ -390,7 +392,7 @@ class Desk:
         """Run a few steps on an empty picture and forget them; raises what a training would."""
         config = TrainConfig.from_mapping({**self.workplace.defaults, **values})
         if self.job is not None and not self.job.is_over:
-            raise SettingError(f"{self.job.name} is being trained; measure afterwards.")
+            raise SettingError(f"the word {self.job.name} is being trained; measure afterwards.")
         with self.workplace.gpu(new_task()):
             host = self.workplace.host()
             size = host.picture_size
@@ -435,7 +437,7 @@ class Desk:
 
     def _check_not_running(self, name: str) -> None:
         if self.job is not None and not self.job.is_over and self.job.name == name:
-            raise SettingError(f"{name} is being trained; stop it first, or wait.")
+            raise SettingError(f"the word {name} is being trained; stop it first, or wait.")
 
 
 def use_step(files: RunFiles, step: int) -> None:
@@ -504,24 +506,30 @@ def draw_row(training: Training) -> PreviewRow:
     """Pictures of the training as it is, one at a time; call it where the training's session is open."""
     count = len(PREVIEW_SEEDS)
     alone = draw_some(training, False, count)
-    return PreviewRow(training.step, draw_some(training, True, count) if training.pair.negative else alone, alone)
+    pair = draw_some(training, True, count) if training.pair.negative else alone
+    large = png_bytes(pair[0])
+    return PreviewRow(training.step, tuple(map(small_png, pair)), tuple(map(small_png, alone)), large)
 
 
-def draw_some(training: Training, with_negative: bool, count: int) -> tuple[bytes, ...]:
-    """PNG files of the word, of the first `count` seeds."""
+def draw_some(training: Training, with_negative: bool, count: int) -> tuple[Image.Image, ...]:
+    """Pictures of the word, of the first `count` seeds."""
     encoded, name = training.encoded(), training.config.name
     shape = (encoded.latents([0]).shape[1], *encoded.sizes[0])
     negative = negative_name(name) if with_negative else ""
-    drawn = (
+    return tuple(
         preview.draw(training.host, [name], [negative], [seed], shape, PREVIEW_STEPS, PREVIEW_GUIDANCE)[0]
         for seed in PREVIEW_SEEDS[:count]
     )
-    return tuple(png_bytes(picture) for picture in drawn)
+
+
+def small_png(picture: Image.Image) -> bytes:
+    small = picture.copy()
+    small.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+    return png_bytes(small)
 
 
 def png_bytes(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    picture.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
     picture.save(buffer, "PNG")
     return buffer.getvalue()
 

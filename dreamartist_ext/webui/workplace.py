@@ -27,6 +27,10 @@ class TrainingHost(DiffusionHost, Protocol):
     def name(self) -> str:
         """The model's."""
 
+    @property
+    def checkpoint_hash(self) -> str:
+        """Ten digits of the SHA-256 of its file, as the WebUI shows it, or nothing."""
+
     def check_loaded(self) -> None:
         """Raises ModelError when somebody took the model away."""
 

@@ -198,7 +198,7 @@ def test_no_room_on_the_disk_keeps_the_snapshot_before(here, model, monkeypatch)
 
 
 def test_inspect_refuses_what_is_not_an_embedding(here):
-    with pytest.raises(DreamArtistError, match=r"photo\.png is not an embedding"):
+    with pytest.raises(DreamArtistError, match=r"photo\.png holds no embedding"):
         run("inspect", "photo.png")
 
 

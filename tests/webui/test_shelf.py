@@ -80,7 +80,7 @@ def test_the_picture_is_that_of_the_step_in_use(place, tmp_path):
     card = only(shelf)
     assert card.facts.step == 2
     assert card.facts.key != before
-    assert card.preview == (files.folder / "cat-000002.jpg").read_bytes()
+    assert card.preview == thumbnails.small_jpeg((files.folder / "cat-000002.jpg").read_bytes())
 
 
 def test_without_previews_there_is_a_picture_of_the_end_all_the_same(place, tmp_path):
