@@ -40,7 +40,7 @@ def model_options(command: Callable) -> Callable:
         help="Read the text encoder this many layers from its end.",
     )(command)
     command = click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto")(command)
-    return click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto")(command)
+    return click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto")(command)
 
 
 def config_options(command: Callable) -> Callable:

@@ -69,7 +69,8 @@ class _Plot:
             self.text((ends[0][0] - 8 * _OVER, ends[0][1]), f"{value:.4f}", "right")
             step = round(self.steps * part / 4)
             x, y = self.place(step, self.low)
-            self.text((x, y + 18 * _OVER), f"step {step}" if part == 4 else str(step), "middle")
+            words, align = (f"step {step}", "right") if part == 4 else (str(step), "middle")
+            self.text((x, y + 18 * _OVER), words, align)
 
     def text(self, at: tuple[float, float], words: str, align: str, colour: Any = _INK) -> None:
         """`at` is the middle of its height, and the left, middle or right of its width."""
