@@ -28,7 +28,7 @@ class ClipNet:
         try:
             import open_clip
         except ImportError as error:
-            raise SettingError('CLIP needs: pip install "dreamartist[clip]".') from error
+            raise SettingError("CLIP needs: pip install open_clip_torch.") from error
         about = open_clip.get_model_config(model)
         if about is None or "hf_tokenizer_name" in about.get("text_cfg", {}):
             raise SettingError(f"{model[:80]} is not a CLIP model that open_clip makes without fetching something.")
