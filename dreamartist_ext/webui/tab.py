@@ -225,7 +225,7 @@ def build_training(desk: Desk, use_label: str) -> None:
             with gr.Row(visible=False) as steps_row:
                 step = gr.Dropdown(choices=[], label="Another step", elem_id="dreamartist_step")
                 use_step = gr.Button("Use that step", elem_id="dreamartist_use_step")
-            with gr.Accordion("Unfinished trainings", open=False, elem_id="dreamartist_unfinished"):
+            with gr.Accordion("Unfinished trainings", visible=False, elem_id="dreamartist_unfinished") as to_go_on:
                 unfinished = gr.Dropdown(
                     choices=[], label="Nothing is unfinished", elem_id="dreamartist_unfinished_name"
                 )
@@ -240,6 +240,7 @@ def build_training(desk: Desk, use_label: str) -> None:
     on(name.change, actions.check_word, [name], [name_says], queue=False)
     on(kind.change, actions.choose_kind, [kind], options)
     on(train.click, actions.train, [picture, more, name, start, overwrite, previews, *options], [train_says])
+    on(train.click, lambda: "", [], [name_says], queue=False)  # once it is trained, the name is free no more
     on(estimate.click, actions.estimate, [name, start, *options], [train_says])
     for button, what in ((stop, Ask.STOP), (pause, Ask.PAUSE), (discard, Ask.DISCARD)):
         on(button.click, lambda what=what: actions.ask(what), [], [says])
@@ -249,5 +250,5 @@ def build_training(desk: Desk, use_label: str) -> None:
     on(keep.click, actions.keep, [unfinished], [says])
     on(forget.click, actions.discard, [unfinished], [says])
     on(undo.click, actions.undo_discard, [], [says])
-    shown_parts = [live, curve, shown, step, steps_row, unfinished, controls, use, undo, seen]
+    shown_parts = [live, curve, shown, step, steps_row, unfinished, controls, use, undo, to_go_on, seen]
     on(refresh.click, actions.refresh, [seen], shown_parts, queue=False)

@@ -28,7 +28,8 @@ SHOTS = os.environ.get("DREAMARTIST_SHOTS")  # a folder, to keep the pictures of
 SHOT_STEPS = int(os.environ.get("DREAMARTIST_SHOT_STEPS", "4"))  # more make a picture for the README
 SERVER_PYTHON = os.environ.get("DREAMARTIST_SERVER_PYTHON", sys.executable)  # with another gradio, say
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
-WAIT = 40_000  # milliseconds
+PATIENCE = float(os.environ.get("DREAMARTIST_PATIENCE", "1"))  # times every deadline, for a machine with other work
+WAIT = 40_000 * PATIENCE  # milliseconds
 UNPAINTED = 64  # the mask's grey where nothing was painted
 
 
@@ -46,6 +47,7 @@ def browser():
 @contextmanager
 def opened(browser, url, width=1300, height=1000):
     page = browser.new_page(viewport={"width": width, "height": height})
+    page.set_default_timeout(WAIT)
     page.problems = []
     page.on("pageerror", lambda error: page.problems.append(str(error)))
     page.goto(url, timeout=WAIT)
@@ -134,7 +136,7 @@ def status(page):
 
 
 def wait_for_status(page, *wanted, seconds=150):
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * PATIENCE
     while time.monotonic() < deadline:
         if status(page) in wanted:
             return
@@ -150,7 +152,6 @@ def test_from_a_picture_to_a_word(browser, served):
         ask_for(page, "mypot", steps=6)
         page.get_by_text("Free.").wait_for(timeout=WAIT)
         page.click("#dreamartist_train")
-        wait_for_status(page, "running")
         wait_for_status(page, "done")
         assert "mypot is learned" in page.inner_text("#dreamartist_live")
         assert (folder / "embeddings" / "mypot.pt").is_file()
@@ -196,7 +197,6 @@ def test_a_training_survives_a_reload_and_is_paused_and_continued(browser, serve
         page.click("#dreamartist_pause")
         wait_for_status(page, "paused")
         assert not (folder / "embeddings" / "slowpot.pt").exists()
-        page.get_by_text("Unfinished trainings").click()
         page.get_by_text("slowpot stopped at step").first.wait_for(timeout=WAIT)
         page.click("#dreamartist_continue")
         wait_for_status(page, "running")
@@ -220,10 +220,9 @@ def test_in_the_webui_from_a_picture_to_a_picture_with_the_word(browser, webui):
     with opened(browser, webui.url) as page:
         open_tab(page)
         shot(page, "webui-idle")
-        ask_for(page, "wuipot", steps=SHOT_STEPS, save_every=SHOT_STEPS // 2, batch=4 if SHOT_STEPS > 4 else 1)
+        ask_for(page, "wuipot", steps=SHOT_STEPS, save_every=SHOT_STEPS // 2, batch=2 if SHOT_STEPS > 4 else 1)
         page.locator("#dreamartist_name_says").get_by_text("Free.").wait_for(timeout=WAIT)
         page.click("#dreamartist_train")
-        wait_for_status(page, "running", "done")
         wait_for_status(page, "done")
         page.wait_for_selector("#dreamartist_previews img", timeout=WAIT)
         shot(page, "webui-done")

@@ -64,9 +64,9 @@ def test_train_begins_and_the_page_follows(actions):
     assert previews.count("<img") == 2 * 2 * 3
     assert [label.split()[0] for label in steps["choices"]] == ["2", "4"]
     assert row["visible"]
-    assert [button["visible"] for button in buttons] == [False, True, False], "nothing to stop, a word to use"
+    assert [button["visible"] for button in buttons] == [False, True, False, False], "nothing to stop, a word to use"
     again = actions.refresh(seen)
-    assert again[:-1] == [gradio_compat.NOTHING] * 9, "what has not changed is not sent again"
+    assert again[:-1] == [gradio_compat.NOTHING] * 10, "what has not changed is not sent again"
     assert "pair of step 2" in actions.use_step(steps["choices"][0])
 
 
@@ -145,23 +145,23 @@ def test_an_unfinished_training_is_offered(actions):
     assert f"cat stopped at step {step} of 300" in offered["label"]
     assert f"as it was at step {step}" in actions.keep("cat")
     assert "in the trash" in actions.discard("cat")
-    *_, offered, _, _, undo, _ = actions.refresh({})
+    *_, offered, _, _, undo, unfinished, _ = actions.refresh({})
     assert offered["choices"] == []
-    assert undo["visible"]
+    assert [undo["visible"], unfinished["visible"]] == [True, False]
     assert "is back" in actions.undo_discard()
-    *_, offered, controls, use, undo, _ = actions.refresh({})
+    *_, offered, controls, use, undo, unfinished, _ = actions.refresh({})
     assert offered["choices"] == ["cat"]
-    assert [button["visible"] for button in (controls, use, undo)] == [False, False, False]
+    assert [button["visible"] for button in (controls, use, undo, unfinished)] == [False, False, False, True]
     assert "not in the trash" in actions.undo_discard()
 
 
 def test_what_ends_a_training_is_there_while_it_goes_on(actions):
     actions.train(painted(), None, "cat", "", False, False, *options(actions, steps=300))
-    *_, controls, use, _, _ = actions.refresh({})
+    *_, controls, use, _, _, _ = actions.refresh({})
     assert [controls["visible"], use["visible"]] == [True, False]
     actions.ask(Ask.DISCARD)
     wait(actions)
-    *_, controls, use, _, _ = actions.refresh({})
+    *_, controls, use, _, _, _ = actions.refresh({})
     assert [controls["visible"], use["visible"]] == [False, False]
 
 
