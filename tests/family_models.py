@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,8 +27,8 @@ SCHEDULE = {
 FAMILIES = ("sd1", "sd2", "sd2-v", "sdxl", "sdxl-v-ztsnr", "sd1-inpainting", "sd2-inpainting", "sdxl-inpainting")
 
 
-def components(folder: Path, family: str) -> Components:
-    """One of FAMILIES; f = 8, 64-pixel pictures."""
+def components(folder: Path, family: str, write: Callable[[Path], CLIPTokenizer] = write_tokenizer) -> Components:
+    """One of FAMILIES; f = 8, 64-pixel pictures. `write` makes the tokenizers of SD 2 and SDXL."""
     kind, *marks = family.split("-")
     channels = 9 if "inpainting" in marks else 4
     with torch.random.fork_rng():
@@ -35,7 +36,7 @@ def components(folder: Path, family: str) -> Components:
         if kind == "sd1":
             parts = tiny_components(folder)
             return replace(parts, unet=unet_like(parts.unet, in_channels=channels), name=family)
-        parts = sd2(folder, channels) if kind == "sd2" else sdxl(folder, channels)
+        parts = (sd2 if kind == "sd2" else sdxl)(folder, channels, write)
     schedule = {"prediction_type": "v_prediction"} if "v" in marks else {}
     schedule |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"} if "ztsnr" in marks else {}
     return replace(parts, scheduler=DDIMScheduler(**SCHEDULE, **schedule), name=family)
@@ -49,9 +50,9 @@ def unet_like(unet: UNet2DConditionModel, **changes) -> UNet2DConditionModel:
     return UNet2DConditionModel.from_config(dict(unet.config) | changes)
 
 
-def sd2(folder: Path, channels: int) -> Components:
+def sd2(folder: Path, channels: int, write: Callable[[Path], CLIPTokenizer]) -> Components:
     """One encoder in OpenCLIP's manner: pads with "!", exact gelu; linear projections in the U-Net."""
-    tokenizer = open_clip_tokenizer(folder / "tokenizer")
+    tokenizer = open_clip_tokenizer(folder / "tokenizer", write)
     unet = UNet2DConditionModel(
         sample_size=8,
         in_channels=channels,
@@ -67,9 +68,9 @@ def sd2(folder: Path, channels: int) -> Components:
     return Components(unet, small_vae(0.18215), text, tokenizer, DDIMScheduler(), "sd2")
 
 
-def sdxl(folder: Path, channels: int) -> Components:
+def sdxl(folder: Path, channels: int, write: Callable[[Path], CLIPTokenizer]) -> Components:
     """Two encoders, of which the second gives the pooled vector, and sizes."""
-    first, second = write_tokenizer(folder / "tokenizer"), open_clip_tokenizer(folder / "tokenizer_2")
+    first, second = write(folder / "tokenizer"), open_clip_tokenizer(folder / "tokenizer_2", write)
     unet = UNet2DConditionModel(
         sample_size=8,
         in_channels=channels,
@@ -112,7 +113,7 @@ def text_config(tokenizer: CLIPTokenizer, width: int, activation: str, layers: i
     return CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=width,
-        intermediate_size=2 * width,
+        intermediate_size=4 * width,
         num_hidden_layers=layers,
         num_attention_heads=2,
         hidden_act=activation,
@@ -124,9 +125,9 @@ def text_config(tokenizer: CLIPTokenizer, width: int, activation: str, layers: i
     )
 
 
-def open_clip_tokenizer(folder: Path) -> CLIPTokenizer:
-    """The same letters; what fills a chunk is token 0, "!"."""
-    write_tokenizer(folder)
+def open_clip_tokenizer(folder: Path, write: Callable[[Path], CLIPTokenizer]) -> CLIPTokenizer:
+    """The same tokens; what fills a chunk is token 0, "!"."""
+    write(folder)
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
         values = json.loads((folder / name).read_text())
         (folder / name).write_text(json.dumps(values | {"pad_token": "!"}))

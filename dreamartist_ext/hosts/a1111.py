@@ -7,23 +7,38 @@ can be imported without it.
 
 from __future__ import annotations
 
-import random
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..engine.errors import ModelError, SettingError
-from ..engine.host import Vectors
-from ..engine.noise import NoiseSchedule, PredictionType
+from ..engine.host import Cond, Vectors
+from .a1111_embeddings import embedding_database, found_first, live_embedding
+from .a1111_families import (
+    check_trainable,
+    encoded,
+    input_channels,
+    is_sdxl,
+    model_input,
+    picture_size,
+    schedule_of,
+    settings_text,
+    text_encoders,
+    vocabulary,
+)
+from .a1111_first_stage import attention_inputs, decoded, latent_distribution
+from .a1111_session import differentiable_attention, no_networks, one_device, plain_emphasis, random_state
+from .checkpointing import checkpointed
+from .conditioning import chosen, joined, zeroed
+from .families import INPAINTING_CHANNELS
 from .frozen import frozen
+from .inpainting import InpaintingContext
 
-ENCODER = "clip"  # the one text encoder of SD 1 and SD 2
 INIT_TOKENS = 75  # of an initialization text: one chunk
+FACTOR = 8  # pixels per latent, along one side
 
 
 class WebUIHost:
@@ -40,11 +55,11 @@ class WebUIHost:
             raise ModelError("no checkpoint is loaded; choose one at the top of the page first.")
         check_trainable(self.model)
         self.device = devices.device
-        abar = getattr(self.model, "alphas_cumprod_original", self.model.alphas_cumprod)
-        kind = PredictionType.V if self.model.parameterization == "v" else PredictionType.EPSILON
-        self.schedule = NoiseSchedule(abar.float().to(self.device), kind)
+        self.schedule = schedule_of(self.model, self.device)
         self.size_unit = 64  # pixels: the U-Net halves its latents three times
-        self.picture_size = 8 * int(getattr(self.model, "image_size", 64))
+        self.picture_size = picture_size(self.model)
+        self._is_inpainting = input_channels(self.model) == INPAINTING_CHANNELS
+        self._context = InpaintingContext(self.encode_images, FACTOR)
         # Half precision loses small gradients; the trainer multiplies its loss by this, and divides what comes back.
         self.loss_scale = 2.0**12 if devices.dtype_unet == torch.float16 else 1.0
         self._live: dict[str, Any] = {}
@@ -62,7 +77,7 @@ class WebUIHost:
         info = self.model.sd_checkpoint_info
         return (
             f"{self.device.type} {devices.dtype_unet} {info.sha256 or info.name} vae {sd_vae.get_loaded_vae_name()} "
-            f"skip {shared.opts.CLIP_stop_at_last_layers}"
+            f"skip {shared.opts.CLIP_stop_at_last_layers}{settings_text(self.model)}"
         )
 
     def is_loaded(self) -> bool:
@@ -103,60 +118,41 @@ class WebUIHost:
             finally:
                 self._in_session = False
 
+    def less_memory(self) -> AbstractContextManager[None]:
+        """Inside, the U-Net's blocks are computed a second time in the backward pass instead of being kept."""
+        return checkpointed(self.model.model.diffusion_model)
+
     @torch.no_grad()
     def encode_images(self, pixels: Tensor) -> Tensor:
-        from modules import devices
-
-        self.check_loaded()
-        with devices.autocast(disable=devices.dtype_vae == torch.float32):
-            posterior = self.model.first_stage_model.encode(pixels.to(self.device, devices.dtype_vae))
-        return posterior.mode().float() * self.model.scale_factor
+        return self.encode_posterior(pixels)[0]
 
     @torch.no_grad()
     def encode_posterior(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        from modules import devices
-
         self.check_loaded()
-        with devices.autocast(disable=devices.dtype_vae == torch.float32):
-            posterior = self.model.first_stage_model.encode(pixels.to(self.device, devices.dtype_vae))
-        return posterior.mean.float() * self.model.scale_factor, posterior.std.float() * self.model.scale_factor
+        return latent_distribution(self.model, pixels)
 
     @torch.no_grad()
     def attention_features(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        from modules import devices
-
         self.check_loaded()
-        block, found = self.model.first_stage_model.encoder.mid.attn_1, []
-        hook = block.register_forward_pre_hook(lambda _module, inputs: found.append(inputs[0]))
-        try:
-            with devices.autocast(disable=devices.dtype_vae == torch.float32):
-                self.model.first_stage_model.encode(pixels.to(self.device, devices.dtype_vae))
-                hidden = block.norm(found[0])
-                queries, keys = (part.flatten(2).transpose(1, 2).float() for part in (block.q(hidden), block.k(hidden)))
-        finally:
-            hook.remove()
-        return queries, keys
+        return attention_inputs(self.model, pixels)
 
     def decode_latents(self, latents: Tensor) -> Tensor:
-        from modules import devices
+        return decoded(self.model, latents)
 
-        with devices.autocast(disable=devices.dtype_vae == torch.float32):
-            return self.model.first_stage_model.decode(
-                (latents / self.model.scale_factor).to(devices.dtype_vae)
-            ).float()
-
-    def predict(self, noisy_latents: Tensor, timesteps: Tensor, cond: Tensor) -> Tensor:
+    def predict(self, noisy_latents: Tensor, timesteps: Tensor, cond: Cond) -> Tensor:
         from modules import devices
 
         self.check_loaded()
+        size = FACTOR * noisy_latents.shape[2], FACTOR * noisy_latents.shape[3]
+        context = self._context.like(noisy_latents) if self._is_inpainting else None
         with devices.autocast():
-            prediction = self.model.apply_model(
-                noisy_latents.to(devices.dtype_unet), timesteps, {"c_crossattn": [cond.to(devices.dtype_unet)]}
-            )
+            given = model_input(self.model, cond, size, context, devices.dtype_unet)
+            prediction = self.model.apply_model(noisy_latents.to(devices.dtype_unet), timesteps, given)
         return prediction.float()
 
-    def encode_prompts(self, prompts: Sequence[str]) -> Tensor:
-        """(B, 77 n, width), n the chunks of the longest prompt; equal prompts are encoded once.
+    def encode_prompts(self, prompts: Sequence[str]) -> Cond:
+        """Hidden states (B, 77 n, width), n the chunks of the longest prompt; SDXL: a dict with the pooled vector of
+        the first chunk too. Equal prompts are encoded once.
 
         Another thread may read the embeddings folder again at any moment: the live vectors are found all the same.
         """
@@ -166,35 +162,38 @@ class WebUIHost:
         self._register_again()
         unique = list(dict.fromkeys(prompts))
         with devices.autocast(), plain_emphasis(), found_first(self.model, self._live):
-            cond = self.model.cond_stage_model(unique)
-        return cond[[unique.index(prompt) for prompt in prompts]]
+            cond = encoded(self.model, unique)
+        return chosen(cond, [unique.index(prompt) for prompt in prompts])
 
-    def join(self, uncond: Tensor, cond: Tensor) -> Tensor:
+    def encode_negatives(self, prompts: Sequence[str]) -> Cond:
+        """`encode_prompts` for the unconditional branch; an empty prompt is all zeros in SDXL."""
+        cond = self.encode_prompts(prompts)
+        return zeroed(cond, [not prompt for prompt in prompts]) if is_sdxl(self.model) else cond
+
+    def join(self, uncond: Cond, cond: Cond) -> Cond:
         """The shorter side is filled with empty chunks, as the WebUI's "pad prompt" does."""
-        missing = (cond.shape[1] - uncond.shape[1]) // 77
-        if missing:
-            empty = self.encode_prompts([""])
-            if missing > 0:
-                uncond = torch.cat([uncond, empty.repeat(len(uncond), missing, 1)], dim=1)
-            else:
-                cond = torch.cat([cond, empty.repeat(len(cond), -missing, 1)], dim=1)
-        return torch.cat([uncond, cond])
+        return joined(uncond, cond, lambda: self.encode_prompts([""]))
 
     @torch.no_grad()
     def initial_vectors(self, text: str, count: int) -> Vectors:
         """Vector i of `count` is row floor(i * rows / count) of the text's, as in the WebUI."""
-        rows = self.model.cond_stage_model.encode_embedding_init_text(text, INIT_TOKENS)
-        if not text.strip() or rows.dim() != 2 or not len(rows):
-            raise SettingError("initialization_text must hold at least one word; * is a neutral one.")
-        return {ENCODER: rows[[i * len(rows) // count for i in range(count)]].float().to(self.device).clone()}
+        vectors = {}
+        for key, encoder in text_encoders(self.model).items():
+            rows = encoder.encode_embedding_init_text(text, INIT_TOKENS)
+            if not text.strip() or rows.dim() != 2 or not len(rows):
+                raise SettingError("initialization_text must hold at least one word; * is a neutral one.")
+            spread = rows[[i * len(rows) // count for i in range(count)]]
+            vectors[key] = spread.float().to(self.device).clone()
+        return vectors
 
     @torch.no_grad()
     def mean_norms(self) -> dict[str, float]:
-        return {ENCODER: float(vocabulary(self.model.cond_stage_model).weight.float().norm(dim=1).mean())}
+        encoders = text_encoders(self.model).items()
+        return {key: float(vocabulary(encoder).weight.float().norm(dim=1).mean()) for key, encoder in encoders}
 
     def bind(self, embeddings: Mapping[str, Vectors]) -> AbstractContextManager[None]:
         """The names are found by the WebUI's own look-up, in its own database; what was there before comes back."""
-        return self._bound({name: live_embedding(name, vectors[ENCODER]) for name, vectors in embeddings.items()})
+        return self._bound({name: live_embedding(name, vectors) for name, vectors in embeddings.items()})
 
     @contextmanager
     def _bound(self, live: dict[str, Any]) -> Iterator[None]:
@@ -223,192 +222,3 @@ class WebUIHost:
             if database.word_embeddings.get(name) is not embedding:
                 with suppress(KeyError):  # of a look-up that another thread has just emptied
                     database.register_embedding_by_name(embedding, self.model, name)
-
-
-@contextmanager
-def found_first(model: Any, live: Mapping[str, Any]) -> Iterator[None]:
-    """Inside, prompts find these embeddings though the WebUI's database is being filled again; longest first."""
-    database = embedding_database()
-    instead = vars(database).get("find_embedding_at_position")
-    before = database.find_embedding_at_position
-    own = [(model.cond_stage_model.tokenize([name])[0], embedding) for name, embedding in live.items()]
-    own.sort(key=lambda item: len(item[0]), reverse=True)
-
-    def find(tokens: list[int], offset: int) -> tuple[Any, int | None]:
-        other, length = before(tokens, offset)
-        for ids, embedding in own:
-            if tokens[offset : offset + len(ids)] == ids and len(ids) >= (length or 0):
-                return embedding, len(ids)
-        return other, length
-
-    database.find_embedding_at_position = find
-    try:
-        yield
-    finally:
-        del database.find_embedding_at_position
-        if instead is not None:  # another extension's
-            database.find_embedding_at_position = instead
-
-
-def check_trainable(model: Any) -> None:
-    """Raises ModelError, in one sentence, for what is not a plain Stable Diffusion 1 or 2."""
-    if getattr(model, "is_sd3", False):
-        raise ModelError("Stable Diffusion 3 cannot be trained here: it is no U-Net.")
-    if hasattr(model, "conditioner"):
-        raise ModelError("SDXL checkpoints cannot be trained yet; choose a Stable Diffusion 1 or 2 checkpoint.")
-    if getattr(model, "cond_stage_key", "") == "edit":
-        raise ModelError("instruct-pix2pix checkpoints cannot be trained; choose a Stable Diffusion 1 or 2 checkpoint.")
-    if getattr(getattr(model, "model", None), "conditioning_key", "crossattn") != "crossattn":
-        raise ModelError("inpainting and depth checkpoints cannot be trained yet; choose the plain one.")
-    if not hasattr(model, "apply_model") or getattr(model, "parameterization", "") not in ("eps", "v"):
-        raise ModelError("this kind of checkpoint cannot be trained; choose a Stable Diffusion 1 or 2 checkpoint.")
-
-
-def embedding_database() -> Any:
-    from modules import sd_hijack
-
-    return sd_hijack.model_hijack.embedding_db
-
-
-def live_embedding(name: str, vectors: Tensor) -> Any:
-    """vectors (n, width), in training -> what the WebUI's database holds"""
-    from modules.textual_inversion.textual_inversion import Embedding
-
-    embedding = Embedding(vectors, name)
-    embedding.vectors, embedding.shape = vectors.shape
-    return embedding
-
-
-def vocabulary(encoder: nn.Module) -> nn.Embedding:
-    """The token vectors: wrapped by the WebUI, at a place of its own in each family; positions are far fewer."""
-    return max((m for m in encoder.modules() if isinstance(m, nn.Embedding)), key=lambda m: m.num_embeddings)
-
-
-def forget_cached_conditionings() -> None:
-    """The WebUI's caches know prompts by their text, not by what their embeddings hold."""
-    from modules import processing
-
-    kinds = (processing.StableDiffusionProcessing, processing.StableDiffusionProcessingTxt2Img)
-    for kind in kinds:
-        for cache in ("cached_c", "cached_uc", "cached_hr_c", "cached_hr_uc"):
-            if hasattr(kind, cache):
-                setattr(kind, cache, [None, None])
-
-
-def reload_embeddings() -> None:
-    """Let the WebUI see the files that are in its embeddings folder now; needs a loaded checkpoint."""
-    embedding_database().load_textual_inversion_embeddings(force_reload=True)
-    forget_cached_conditionings()
-
-
-@contextmanager
-def random_state() -> Iterator[None]:
-    """Whatever draws a random number inside does not change what comes after."""
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
-        if cuda:
-            torch.cuda.set_rng_state_all(cuda)
-
-
-@contextmanager
-def plain_emphasis() -> Iterator[None]:
-    """Weights of 1 need no renormalising, whose rounding would otherwise reach the gradient."""
-    from modules import sd_emphasis
-
-    before = sd_emphasis.get_current_option
-    sd_emphasis.get_current_option = lambda _name: sd_emphasis.EmphasisOriginalNoNorm
-    try:
-        yield
-    finally:
-        sd_emphasis.get_current_option = before
-
-
-@contextmanager
-def no_networks() -> Iterator[None]:
-    """LoRAs and hypernetworks of the last picture are still in use until the next one: not in a training."""
-    from modules import shared
-
-    lora = getattr(sys.modules.get("networks"), "loaded_networks", None)  # of the WebUI's own Lora extension
-    lists = [names for names in (lora, getattr(shared, "loaded_hypernetworks", None)) if isinstance(names, list)]
-    before = [list(names) for names in lists]
-    try:
-        for names in lists:
-            names.clear()
-        yield
-    finally:
-        for names, content in zip(lists, before, strict=True):
-            names[:] = content
-
-
-@contextmanager
-def differentiable_attention() -> Iterator[None]:
-    """Torch's fused attention: little memory and a backward pass; some of the WebUI's choices work in place."""
-    import ldm.modules.attention
-    from modules import sd_hijack_optimizations
-
-    kind = ldm.modules.attention.CrossAttention
-    before = kind.forward
-    if hasattr(nn.functional, "scaled_dot_product_attention"):
-        kind.forward = sd_hijack_optimizations.scaled_dot_product_attention_forward
-    try:
-        yield
-    finally:
-        kind.forward = before
-
-
-@contextmanager
-def one_device(model: Any) -> Iterator[None]:
-    """With --medvram and --lowvram parts take turns on the GPU, moved by hooks; a backward pass needs them together."""
-    from modules import devices, lowvram
-
-    if not lowvram.is_enabled(model):
-        yield
-        return
-    lowvram.send_everything_to_cpu()
-    hooks = [
-        (module, key, hook)
-        for module in model.modules()
-        for key, hook in module._forward_pre_hooks.items()
-        if _name(hook) == "send_me_to_gpu"
-    ]
-    order = {id(module): list(module._forward_pre_hooks.items()) for module, _, _ in hooks}
-    places = placements(model)
-    try:
-        for module, key, _ in hooks:
-            module._forward_pre_hooks.pop(key, None)
-        for part in (model.cond_stage_model, model.model):
-            part.to(devices.device)
-        yield
-    finally:
-        lowvram.send_everything_to_cpu()
-        put_back(places)
-        for module, _, _ in hooks:
-            module._forward_pre_hooks.clear()
-            module._forward_pre_hooks.update(order[id(module)])
-
-
-def placements(model: nn.Module) -> list[tuple[dict[str, Any], str, torch.device]]:
-    """Where every parameter and buffer is; some parts stay on the GPU for good, without a hook."""
-    stores = [store for module in model.modules() for store in (module._parameters, module._buffers)]
-    return [(store, key, held.device) for store in stores for key, held in store.items() if held is not None]
-
-
-def put_back(places: Sequence[tuple[dict[str, Any], str, torch.device]]) -> None:
-    for store, key, device in places:
-        held = store[key]
-        if held.device == device:
-            continue
-        if isinstance(held, nn.Parameter):
-            held.data = held.data.to(device)
-        else:
-            store[key] = held.to(device)
-
-
-def _name(function: Callable) -> str:
-    return getattr(function, "__name__", "")

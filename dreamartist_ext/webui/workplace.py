@@ -133,7 +133,7 @@ class WebUIWorkplace:
         shared.state.textinfo = text
 
     def learned(self) -> None:
-        from ..hosts.a1111 import reload_embeddings
+        from ..hosts.a1111_embeddings import reload_embeddings
 
         reload_embeddings()
 

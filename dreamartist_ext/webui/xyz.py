@@ -17,7 +17,7 @@ from ..engine.embedding import EmbeddingPair
 from ..engine.errors import SettingError
 from ..engine.run import RunFiles
 from ..engine.storage import embedding_files, load_pair
-from ..hosts.a1111 import ENCODER, embedding_database, live_embedding
+from ..hosts.a1111_embeddings import embedding_database, live_embedding
 
 PAIR, POSITIVE_ONLY = "pair", "positive only"
 STRENGTH = "dreamartist_strength"  # attribute of `p` that the prompt hook takes before its own
@@ -129,7 +129,7 @@ def check_steps(_p: Any, values: Sequence[str]) -> None:
 
 def apply_step(p: Any, value: str, _values: Sequence[str]) -> None:
     """The prompts of this cell are encoded with the vectors of that step; files and other cells know nothing of it."""
-    vectors = {word: half[ENCODER] for pair in pairs_at(value) for word, half in pair.named().items()}
+    vectors = {word: half for pair in pairs_at(value) for word, half in pair.named().items()}
     setattr(p, _VECTORS, {**getattr(p, _VECTORS, {}), **vectors})
     for cache in _CACHES:  # cells share these, and they know prompts by their text alone
         if hasattr(p, cache):
@@ -161,14 +161,14 @@ def encoding_class(kind: Any) -> Any:
 
 @contextmanager
 def registered(vectors: Mapping[str, Any]) -> Iterator[None]:
-    """Words stand for these vectors (n, width) while it is open, where they fit the loaded model."""
+    """Words stand for these vectors, by text encoder, while it is open, where they fit the loaded model."""
     from modules import devices, shared
 
     database, model = embedding_database(), shared.sd_model
     fitting = {
-        word: live_embedding(word, half.to(devices.device))
+        word: live_embedding(word, {key: v.to(devices.device) for key, v in half.items()})
         for word, half in vectors.items()
-        if half.shape[-1] == database.expected_shape
+        if sum(v.shape[-1] for v in half.values()) == database.expected_shape
     }
     before = {word: database.word_embeddings.get(word) for word in fitting}
     try:

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from dreamartist_ext.engine.errors import ModelError
-from dreamartist_ext.hosts.a1111 import check_trainable, placements, put_back, vocabulary
+from dreamartist_ext.hosts.a1111_families import check_trainable, vocabulary
+from dreamartist_ext.hosts.a1111_session import placements, put_back
 
 
 def test_where_every_tensor_is_and_how_it_gets_back():
@@ -28,13 +29,20 @@ def test_where_every_tensor_is_and_how_it_gets_back():
     assert norm.running_var is variance, "what is in its place is not touched"
 
 
+def unet(channels, key):
+    network = SimpleNamespace(diffusion_model=SimpleNamespace(in_channels=channels), conditioning_key=key)
+    return SimpleNamespace(apply_model=1, parameterization="eps", model=network)
+
+
 @pytest.mark.parametrize(
     ("model", "words"),
     [
         (SimpleNamespace(is_sd3=True), "Stable Diffusion 3"),
-        (SimpleNamespace(conditioner=1), "SDXL"),
+        (SimpleNamespace(conditioner=1, cond_stage_model=2), "SDXL refiner"),
         (SimpleNamespace(cond_stage_key="edit"), "instruct-pix2pix"),
-        (SimpleNamespace(model=SimpleNamespace(conditioning_key="hybrid")), "inpainting"),
+        (unet(5, "hybrid"), "depth"),
+        (unet(8, "hybrid"), "instruct-pix2pix"),
+        (unet(4, "crossattn-adm"), "unCLIP"),
         (SimpleNamespace(apply_model=1, parameterization="x0"), "this kind of checkpoint"),
     ],
 )
@@ -46,6 +54,8 @@ def test_what_cannot_be_trained_is_refused_in_a_sentence(model, words):
 def test_plain_models_are_taken():
     for parameterization in ("eps", "v"):
         check_trainable(SimpleNamespace(apply_model=1, parameterization=parameterization))
+    for channels, key in ((4, "crossattn"), (9, "hybrid")):
+        check_trainable(unet(channels, key))
 
 
 def test_the_vocabulary_is_found_under_the_webuis_wrapper():

@@ -10,6 +10,7 @@ import traceback
 from pathlib import Path
 
 import fastapi
+import open_clip
 import torch
 from modules import script_callbacks, sd_models, shared
 
@@ -39,8 +40,8 @@ def _trained(values, stop_after=0, fail_at=0, lose_at=0):
     with call_queue.queue_lock:
         host = WebUIHost()
         config = TrainConfig.from_mapping(values["settings"])
-        size = host.picture_size
-        training = Training(host, config, load_pictures([Path(values["picture"])], size, size))
+        size = config.width or host.picture_size, config.height or host.picture_size
+        training = Training(host, config, load_pictures([Path(values["picture"])], *size))
         losses = []
         if fail_at:
             real, calls = host.predict, []
@@ -74,14 +75,80 @@ def train(**values):
     pair = training.pair.detached()
     return {
         "losses": losses,
-        "positive": pair.positive["clip"].tolist(),
-        "negative": pair.negative["clip"].tolist() if pair.negative else None,
+        "positive": _lists(pair.positive),
+        "negative": _lists(pair.negative) if pair.negative else None,
     }
+
+
+def _lists(half):
+    """The rows of a model with one text encoder, or those of each of two by its name."""
+    lists = {key: vectors.tolist() for key, vectors in half.items()}
+    return lists.get("clip", lists)
+
+
+def conditionings(prompts, size):
+    """Whether our conditioning is the WebUI's own to the bit, for every prompt on its own, and the widths."""
+    from modules import call_queue, devices
+    from modules.prompt_parser import SdConditioning
+
+    from dreamartist_ext.hosts.a1111 import WebUIHost
+    from dreamartist_ext.hosts.a1111_families import model_input
+
+    equal, shapes = [], {}
+    with call_queue.queue_lock, torch.no_grad():
+        host = WebUIHost()
+        for prompt in prompts:
+            for is_negative in (False, True):
+                given = SdConditioning([prompt], is_negative_prompt=is_negative, width=size[1], height=size[0])
+                theirs = host.model.get_learned_conditioning(given)
+                with host.session():
+                    cond = (host.encode_negatives if is_negative else host.encode_prompts)([prompt])
+                    ours = model_input(host.model, cond, size, None, devices.dtype_unet)
+                ours = ours if "crossattn" in ours else ours["c_crossattn"][0]
+                both = [(ours[key], theirs[key]) for key in theirs] if isinstance(theirs, dict) else [(ours, theirs)]
+                equal.append(all(torch.equal(a, b) for a, b in both))
+                shapes = {key: list(v.shape) for key, v in theirs.items()} if isinstance(theirs, dict) else {}
+        vectors = {key: list(v.shape) for key, v in host.initial_vectors("a cat", 3).items()}
+    return {"equal": equal, "shapes": shapes, "vectors": vectors, "expected": _expected_shape()}
+
+
+def _expected_shape():
+    from modules import sd_hijack
+
+    return sd_hijack.model_hijack.embedding_db.get_expected_shape()
+
+
+def pooled(prompt):
+    """SDXL's vector for a negative prompt, as the WebUI itself computes it."""
+    from modules.prompt_parser import SdConditioning
+
+    with torch.no_grad():
+        given = SdConditioning([prompt], is_negative_prompt=True, width=64, height=64)
+        return shared.sd_model.get_learned_conditioning(given)["vector"][0].tolist()
+
+
+def last_alpha():
+    from dreamartist_ext.hosts.a1111 import WebUIHost
+
+    return float(WebUIHost().schedule.alphas_cumprod[-1])
+
+
+def trainable():
+    """Why the loaded checkpoint cannot be trained, or nothing."""
+    from dreamartist_ext.engine.errors import ModelError
+    from dreamartist_ext.hosts.a1111 import WebUIHost
+
+    try:
+        WebUIHost()
+    except ModelError as error:
+        return str(error)
+    return ""
 
 
 def state():
     """Whatever a training could leave behind, as a digest and as counts."""
     import ldm.modules.attention
+    import sgm.modules.attention
     from modules import lowvram, sd_hijack
 
     model = sd_models.model_data.sd_model
@@ -96,7 +163,8 @@ def state():
         "requires_grad": [p.requires_grad for p in model.parameters()].count(True),
         "training": sum(m.training for m in modules),
         "hooks": [len(m._forward_pre_hooks) for m in modules],
-        "attention": id(ldm.modules.attention.CrossAttention.forward),
+        "attention": [id(m.modules.attention.CrossAttention.forward) for m in (ldm, sgm)],
+        "own forwards": ["forward" in vars(m) for m in modules].count(True),
         "random": hashlib.sha256(torch.get_rng_state().numpy().tobytes()).hexdigest(),
         "embeddings": sorted(database.word_embeddings),
         "lookup": sum(len(found) for found in database.ids_lookup.values()),
@@ -111,7 +179,11 @@ def vectors(name):
     from modules import sd_hijack
 
     embedding = sd_hijack.model_hijack.embedding_db.word_embeddings.get(name)
-    return None if embedding is None else embedding.vec.tolist()
+    return (
+        None
+        if embedding is None
+        else _lists(embedding.vec if isinstance(embedding.vec, dict) else {"clip": embedding.vec})
+    )
 
 
 def reload_embeddings():
@@ -138,4 +210,6 @@ def _mount(_demo, app):
     app.add_api_route("/dreamartist-test/{function}", call, methods=["POST"])
 
 
+for arch in Path(__file__).parents[1].glob("open_clip/*.json"):
+    open_clip.add_model_config(arch)
 script_callbacks.on_app_started(_mount)

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 HOSTS_OWN = {"torch", "numpy", "Pillow"}
-WEBUIS_OWN = {"torch", "numpy", "PIL", "gradio", "fastapi", "pydantic", "modules", "ldm"}
+WEBUIS_OWN = {"torch", "numpy", "PIL", "gradio", "fastapi", "pydantic", "modules", "ldm", "sgm"}
 
 
 @pytest.fixture
@@ -117,7 +117,8 @@ def test_it_installs_what_the_project_needs_beyond_the_webuis_own(script):
 def test_what_the_extension_imports_in_the_webui_is_the_webuis_or_installed(script):
     package = ROOT / "dreamartist_ext"
     files = {*package.glob("engine/*.py"), *package.glob("webui/*.py")} - {package / "webui" / "standalone.py"}
-    files |= {package / "hosts" / f"{name}.py" for name in ("a1111", "frozen", "only_one")}
+    shared = ("checkpointing", "conditioning", "families", "frozen", "inpainting", "only_one")
+    files |= {*package.glob("hosts/a1111*.py")} | {package / "hosts" / f"{name}.py" for name in shared}
     known = set(sys.stdlib_module_names) | WEBUIS_OWN | set(script.NEEDED)
     for file in files:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):

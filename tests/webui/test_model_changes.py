@@ -51,7 +51,7 @@ def test_another_checkpoint_waits_for_the_training_and_the_page_says_so(webui, f
     assert job["status"] == "running", "the training goes on with its own model"
     assert job["message"] == "second was chosen meanwhile: it is loaded when this training is over."
     webui.post(f"{V1}/cancel", {"how": "stop"})
-    job = wait(webui, lambda job: job["status"] == "stopped")
+    job = wait(webui, lambda job: job["status"] == "stopped" and job["message"])
     assert "is kept as it was at step" in job["message"]
     chosen.join(60)
     assert webui.picture("a noto emoji of a lion")[0] != before, "the other checkpoint came after it"

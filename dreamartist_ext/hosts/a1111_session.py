@@ -1,0 +1,132 @@
+"""What a session changes in AUTOMATIC1111, each as a context manager that puts it back on every way out.
+
+The WebUI's modules are imported inside functions, so that this file can be imported without it.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+
+@contextmanager
+def random_state() -> Iterator[None]:
+    """Whatever draws a random number inside does not change what comes after."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+        if cuda:
+            torch.cuda.set_rng_state_all(cuda)
+
+
+@contextmanager
+def plain_emphasis() -> Iterator[None]:
+    """Weights of 1 need no renormalising, whose rounding would otherwise reach the gradient."""
+    from modules import sd_emphasis
+
+    before = sd_emphasis.get_current_option
+    sd_emphasis.get_current_option = lambda _name: sd_emphasis.EmphasisOriginalNoNorm
+    try:
+        yield
+    finally:
+        sd_emphasis.get_current_option = before
+
+
+@contextmanager
+def no_networks() -> Iterator[None]:
+    """LoRAs and hypernetworks of the last picture are still in use until the next one: not in a training."""
+    from modules import shared
+
+    lora = getattr(sys.modules.get("networks"), "loaded_networks", None)  # of the WebUI's own Lora extension
+    lists = [names for names in (lora, getattr(shared, "loaded_hypernetworks", None)) if isinstance(names, list)]
+    before = [list(names) for names in lists]
+    try:
+        for names in lists:
+            names.clear()
+        yield
+    finally:
+        for names, content in zip(lists, before, strict=True):
+            names[:] = content
+
+
+@contextmanager
+def differentiable_attention() -> Iterator[None]:
+    """Torch's fused attention: little memory and a backward pass; some of the WebUI's choices work in place."""
+    import ldm.modules.attention
+    import sgm.modules.attention
+    from modules import sd_hijack_optimizations
+
+    kinds = (ldm.modules.attention.CrossAttention, sgm.modules.attention.CrossAttention)
+    before = [kind.forward for kind in kinds]
+    if hasattr(nn.functional, "scaled_dot_product_attention"):
+        for kind in kinds:
+            kind.forward = sd_hijack_optimizations.scaled_dot_product_attention_forward
+    try:
+        yield
+    finally:
+        for kind, forward in zip(kinds, before, strict=True):
+            kind.forward = forward
+
+
+@contextmanager
+def one_device(model: Any) -> Iterator[None]:
+    """With --medvram and --lowvram parts take turns on the GPU, moved by hooks; a backward pass needs them together."""
+    from modules import devices, lowvram
+
+    if not lowvram.is_enabled(model):
+        yield
+        return
+    lowvram.send_everything_to_cpu()
+    hooks = [
+        (module, key, hook)
+        for module in model.modules()
+        for key, hook in module._forward_pre_hooks.items()
+        if _name(hook) == "send_me_to_gpu"
+    ]
+    order = {id(module): list(module._forward_pre_hooks.items()) for module, _, _ in hooks}
+    places = placements(model)
+    try:
+        for module, key, _ in hooks:
+            module._forward_pre_hooks.pop(key, None)
+        for part in (model.cond_stage_model, model.model):
+            part.to(devices.device)
+        yield
+    finally:
+        lowvram.send_everything_to_cpu()
+        put_back(places)
+        for module, _, _ in hooks:
+            module._forward_pre_hooks.clear()
+            module._forward_pre_hooks.update(order[id(module)])
+
+
+def placements(model: nn.Module) -> list[tuple[dict[str, Any], str, torch.device]]:
+    """Where every parameter and buffer is; some parts stay on the GPU for good, without a hook."""
+    stores = [store for module in model.modules() for store in (module._parameters, module._buffers)]
+    return [(store, key, held.device) for store in stores for key, held in store.items() if held is not None]
+
+
+def put_back(places: Sequence[tuple[dict[str, Any], str, torch.device]]) -> None:
+    for store, key, device in places:
+        held = store[key]
+        if held.device == device:
+            continue
+        if isinstance(held, nn.Parameter):
+            held.data = held.data.to(device)
+        else:
+            store[key] = held.to(device)
+
+
+def _name(function: Callable) -> str:
+    return getattr(function, "__name__", "")
