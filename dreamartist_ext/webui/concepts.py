@@ -182,7 +182,7 @@ def bring_back_thrown(embeddings: Path, thrown: Thrown) -> None:
     if any(path.suffix in EMBEDDING_SUFFIXES for path in homes):
         files.check_free()
     elif files.snapshot.exists():
-        raise SettingError(f"{thrown.name} has been trained again meanwhile; rename or delete that first.")
+        raise SettingError(f"the word {thrown.name} has been trained again meanwhile; rename or delete that first.")
     if is_name(thrown.name) and thrown.place / _TRAINING in homes and not files.kept_steps():
         shutil.rmtree(files.folder, ignore_errors=True)  # of a training that never made a step
     move_all(homes)

@@ -242,7 +242,7 @@ class Desk:
     def _take(self, job: Job) -> Job:
         with self._lock:
             if self.job is not None and not self.job.is_over:
-                raise SettingError(f"{self.job.name} is being trained; stop it first, or wait.")
+                raise SettingError(f"the word {self.job.name} is being trained; stop it first, or wait.")
             self.job = job
         return job
 
@@ -383,7 +383,7 @@ class Desk:
         """Run a few steps on an empty picture and forget them; raises what a training would."""
         config = TrainConfig.from_mapping({**self.workplace.defaults, **values})
         if self.job is not None and not self.job.is_over:
-            raise SettingError(f"{self.job.name} is being trained; measure afterwards.")
+            raise SettingError(f"the word {self.job.name} is being trained; measure afterwards.")
         with self.workplace.gpu(new_task()):
             host = self.workplace.host()
             size = host.picture_size
@@ -424,7 +424,7 @@ class Desk:
 
     def _check_not_running(self, name: str) -> None:
         if self.job is not None and not self.job.is_over and self.job.name == name:
-            raise SettingError(f"{name} is being trained; stop it first, or wait.")
+            raise SettingError(f"the word {name} is being trained; stop it first, or wait.")
 
 
 def use_step(files: RunFiles, step: int) -> None:

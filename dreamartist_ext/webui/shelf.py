@@ -183,7 +183,7 @@ class Shelf:
     def _check_idle(self, name: str) -> None:
         job = self.desk.job
         if job is not None and not job.is_over and job.name.lower() == name.lower():
-            raise SettingError(f"{job.name} is being trained; stop it first.")
+            raise SettingError(f"the word {job.name} is being trained; stop it first.")
 
     def _changed(self, name: str) -> None:
         self.desk.forget(name)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from dreamartist_ext.engine.errors import ModelError
-from dreamartist_ext.hosts.a1111_families import check_trainable, vocabulary
+from dreamartist_ext.hosts.a1111_families import check_trainable, picture_size, vocabulary
 from dreamartist_ext.hosts.a1111_session import placements, put_back
 
 
@@ -62,3 +62,19 @@ def test_the_vocabulary_is_found_under_the_webuis_wrapper():
     words, places = nn.Embedding(500, 4), nn.Embedding(77, 4)
     wrapped = nn.Sequential(words, nn.Linear(4, 4))
     assert vocabulary(nn.ModuleDict({"positions": places, "tokens": wrapped})) is words
+
+
+@pytest.mark.parametrize(
+    ("about", "side"),
+    [
+        ({"image_size": 64, "parameterization": "eps", "is_sd1": True}, 512),
+        ({"image_size": 64, "parameterization": "eps", "is_sd2": True}, 512),
+        ({"image_size": 64, "parameterization": "v", "is_sd2": True}, 768),  # its YAML says 64 as well
+        ({"image_size": 96, "parameterization": "eps", "is_sd2": True}, 768),
+        ({"image_size": 16, "parameterization": "eps", "is_sd1": True}, 128),
+        ({"conditioner": 1, "parameterization": "eps"}, 1024),
+        ({"parameterization": "eps"}, 512),
+    ],
+)
+def test_the_size_of_a_models_pictures(about, side):
+    assert picture_size(SimpleNamespace(**about)) == side

@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 PICTURE = ROOT / "dreamartist_ext" / "assets" / "samples" / "teapot.png"
 SHOTS = os.environ.get("DREAMARTIST_SHOTS")  # a folder, to keep the pictures of every state
 SHOT_STEPS = int(os.environ.get("DREAMARTIST_SHOT_STEPS", "4"))  # more make a picture for the README
+SHOWN_OPTIONS = {"learning_rate": 0.01, "guidance": 1.5, "noisy_weight": 0.5, "timestep_exponent": 0.65}
 SERVER_PYTHON = os.environ.get("DREAMARTIST_SERVER_PYTHON", sys.executable)  # with another gradio, say
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
 PATIENCE = float(os.environ.get("DREAMARTIST_PATIENCE", "1"))  # times every deadline, for a machine with other work
@@ -119,6 +120,11 @@ def open_options(page):
     for group in ("Training", "Saving"):
         page.locator("#dreamartist_options").get_by_text(group, exact=True).first.click()
     field(page, "steps").wait_for(state="visible", timeout=WAIT)
+
+
+def close_options(page):
+    page.get_by_text("All options").first.click()
+    page.wait_for_timeout(500)
 
 
 def ask_for(page, name, steps, save_every=2, batch=1):
@@ -220,11 +226,14 @@ def test_in_the_webui_from_a_picture_to_a_picture_with_the_word(browser, webui):
     with opened(browser, webui.url) as page:
         open_tab(page)
         shot(page, "webui-idle")
-        ask_for(page, "wuipot", steps=SHOT_STEPS, save_every=SHOT_STEPS // 2, batch=2 if SHOT_STEPS > 4 else 1)
+        ask_for(page, "wuipot", steps=SHOT_STEPS, save_every=SHOT_STEPS // 2)
+        for name, value in SHOWN_OPTIONS.items() if SHOTS else ():
+            fill(page, name, value)
         page.locator("#dreamartist_name_says").get_by_text("Free.").wait_for(timeout=WAIT)
         page.click("#dreamartist_train")
         wait_for_status(page, "done")
         page.wait_for_selector("#dreamartist_previews img", timeout=WAIT)
+        close_options(page)
         shot(page, "webui-done")
         page.click("#dreamartist_use")
         page.wait_for_timeout(500)
@@ -245,9 +254,12 @@ def test_in_the_webui_a_picture_waits_and_interrupt_stops(browser, webui):
 
     with opened(browser, webui.url) as page:
         open_tab(page)
-        ask_for(page, "slowwui", steps=500, save_every=400)
+        ask_for(page, "slowwui", steps=500, save_every=SHOT_STEPS if SHOTS else 400)
+        close_options(page)
         page.click("#dreamartist_train")
         wait_for_status(page, "running")
+        if SHOTS:
+            page.wait_for_selector("#dreamartist_previews img", timeout=4 * WAIT)
         shot(page, "webui-training")
         drawn = {}
         waiting = threading.Thread(target=lambda: drawn.update(picture=webui.picture("a lion")[0]))
