@@ -8,7 +8,7 @@ VAE_MINUTES ?= 60
 UNET_MINUTES ?= 180
 ICONS := $(WORK)/icons/node_modules/@iconify-json
 
-.PHONY: study install install-dev demo serve test test-slow test-browser test-webui lint types embedded-model clean
+.PHONY: evaluate study install install-dev demo serve test test-slow test-browser test-webui lint types embedded-model clean
 
 install: $(VENV)/installed
 install-dev: $(VENV)/installed-dev
@@ -72,6 +72,11 @@ embedded-model: install-dev
 	$(STAGE) references --icons $(ICONS)
 	$(STAGE) inversion --model $(WORK)/model --out $(WORK)/figures
 
+# A report on the shipped pairs: evaluation-output/report.html, in minutes.
+ASSETS := dreamartist_ext/assets
+evaluate: $(VENV)/installed-dev
+	$(BIN)/dreamartist evaluate $(ASSETS)/pairs --reference $(ASSETS)/samples --seeds 3 --steps 15
+
 # Pairs against plain inversion on the twenty things that the embedded model never saw: hours; goes on where it stopped.
 STUDY ?= --arms pair plain
 $(WORK)/references: | $(VENV)/installed-dev
@@ -84,4 +89,4 @@ study: install-dev $(WORK)/references
 	$(BIN)/python -m tools.study run --references $(WORK)/references $(STUDY)
 
 clean:
-	rm -rf $(VENV) build demo-output
+	rm -rf $(VENV) build demo-output evaluation-output

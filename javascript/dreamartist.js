@@ -11,10 +11,15 @@ function dreamartistVisible(element) {
     return element !== null && element.offsetParent !== null && !document.hidden;
 }
 
+// What is refreshed, while it can be seen.
+const dreamartistLive = {"#dreamartist_tab": "#dreamartist_refresh", "#dreamartist_compare_tab": "#dreamartist_compare_refresh"};
+
 setInterval(() => {
-    const button = dreamartistPage().querySelector("#dreamartist_refresh");
-    if (button && dreamartistVisible(dreamartistPage().querySelector("#dreamartist_tab"))) {
-        button.click();
+    for (const [shown, refresh] of Object.entries(dreamartistLive)) {
+        const button = dreamartistPage().querySelector(refresh);
+        if (button && dreamartistVisible(dreamartistPage().querySelector(shown))) {
+            button.click();
+        }
     }
 }, DREAMARTIST_REFRESH_MS);
 

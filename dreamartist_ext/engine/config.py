@@ -190,6 +190,13 @@ class TrainConfig:
         "picture",
         choices=("mean", "once", "each"),
     )
+    less_memory: str = option(
+        "auto",
+        "Less memory",
+        "Compute the U-Net's blocks twice instead of keeping them; auto: where they would not fit.",
+        "training",
+        choices=("auto", "on", "off"),
+    )
     use_mask: bool = option(True, "Use the mask", "Weigh by NAME_att.png, where one lies beside NAME.png.", "picture")
     spread_mask: float = option(
         0.0,

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from .guidance import combine
-from .host import DiffusionHost
+from .host import Cond, DiffusionHost
 from .noise import predict_x0
 
 
@@ -35,8 +35,48 @@ def draw(
     latents = torch.stack(noise).to(host.device)
     encode_negatives = getattr(host, "encode_negatives", host.encode_prompts)
     cond = host.join(encode_negatives(negative_prompts), host.encode_prompts(prompts))
-    timesteps = trailing_timesteps(host.schedule.timesteps, steps)
-    for timestep, following in zip(timesteps, [*timesteps[1:], -1], strict=True):
+    return denoised(host, latents, cond, trailing_timesteps(host.schedule.timesteps, steps), guidance_scale, on_step)
+
+
+@torch.no_grad()
+def redraw(
+    host: DiffusionHost,
+    prompts: Sequence[str],
+    negative_prompts: Sequence[str],
+    seeds: Sequence[int],
+    start: Tensor,
+    strength: float,
+    steps: int = 20,
+    guidance_scale: float = 5.0,
+    on_step: Callable[[], object] = lambda: None,
+) -> list[Image.Image]:
+    """Pictures made from one: it gets the noise of the timestep at `strength` (0..1) of the way, and is drawn from
+    there (SDEdit, arXiv 2108.01073; the WebUI's img2img). Call it inside a host session.
+
+    start (3, H, W) in [-1, 1], sides a multiple of 8. Of `steps` steps the last round(steps * strength) are taken; with
+    none the start comes back, as the VAE keeps it.
+    """
+    latents = host.encode_images(start[None].to(host.device)).repeat(len(seeds), 1, 1, 1)
+    timesteps = trailing_timesteps(host.schedule.timesteps, steps)[steps - round(steps * strength) :]
+    if timesteps:
+        noise = [torch.randn(*latents.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+        signal, sigma = host.schedule.coefficients(torch.full((len(seeds),), timesteps[0], device=host.device))
+        latents = signal * latents + sigma * torch.stack(noise).to(latents)
+    encode_negatives = getattr(host, "encode_negatives", host.encode_prompts)
+    cond = host.join(encode_negatives(negative_prompts), host.encode_prompts(prompts))
+    return denoised(host, latents, cond, timesteps, guidance_scale, on_step)
+
+
+def denoised(
+    host: DiffusionHost,
+    latents: Tensor,
+    cond: Cond,
+    timesteps: Sequence[int],
+    guidance_scale: float,
+    on_step: Callable[[], object],
+) -> list[Image.Image]:
+    """From latents (B, C, h, w) with the noise of the first of falling `timesteps` to pictures; `cond` is joined."""
+    for timestep, following in zip(timesteps, [*timesteps[1:], -1], strict=False):
         at = torch.full((len(latents),), timestep, device=host.device)
         uncond_pred, cond_pred = host.predict(latents.repeat(2, 1, 1, 1), at.repeat(2), cond).chunk(2)
         latents = ddim_step(host, latents, combine(uncond_pred, cond_pred, guidance_scale), at, following)

@@ -24,6 +24,8 @@ from .storage import (
 )
 from .trainer import StepReport, Training
 
+LESS_MEMORY = "less_memory on, or a smaller batch_size, width or height, needs less."
+
 
 @dataclass(frozen=True)
 class RunFiles:
@@ -143,8 +145,7 @@ def run_to_files(
         if training.step > saved and training.is_sound():
             save_snapshot(training.snapshot(), files.snapshot)
         if is_out_of_memory(error):
-            advice = "a smaller batch_size, width or height needs less"
-            raise TrainingError(f"out of memory at step {training.step + 1}; {advice}.") from error
+            raise TrainingError(f"out of memory at step {training.step + 1}; {LESS_MEMORY}") from error
         raise
     if training.step > saved:
         save_snapshot(training.snapshot(), files.snapshot)

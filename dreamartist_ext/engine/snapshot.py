@@ -122,7 +122,7 @@ def check_same(snapshot: Snapshot, config: TrainConfig, fingerprint: str, model:
     old = json.loads(TrainConfig.from_mapping(json.loads(snapshot.config)).to_json())
     new = json.loads(config.to_json())
     for name in new:
-        free = {"save_every", "steps"} if not config.cosine else {"save_every"}
+        free = {"save_every", "less_memory"} | ({"steps"} if not config.cosine else set())
         if name not in free and old[name] != new[name]:
             raise SettingError(
                 f"this training was started with {name} {old[name]}, so it cannot go on with {new[name]}."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from .guidance import Guidance
 from .host import DiffusionHost, Vectors
 from .latents import EncodedPictures
 from .learning_rate import RateSchedule, lr_at
+from .memory import memory_saved
 from .norm import SIDES, set_length, turn_only
 from .objective import noise_loss
 from .prompts import fill
@@ -84,8 +85,9 @@ class Training:
 
     def run(self) -> Generator[StepReport, None, None]:
         """Train inside a host session; closing the generator at any step puts the model back as it was."""
-        with self.host.session(), self.host.bind(self.pair.named()):
+        with self.host.session(), self.host.bind(self.pair.named()), ExitStack() as stack:
             encoded = self.encoded()
+            stack.enter_context(memory_saved(self.host, self.config, encoded.sizes))
             while self.step < self.config.steps:
                 started = time.perf_counter()
                 rate = self._set_rates(self.step + 1)

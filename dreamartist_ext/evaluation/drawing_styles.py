@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+from .pictures import Batch
 
 STYLES = ("noto", "blob", "flat", "glossy", "firefox")  # words that the embedded model was taught
 THINGS = (
     "cat", "bird", "fish", "frog", "rose", "pizza", "house", "umbrella", "bear", "bus",
     "tomato", "duck", "banana", "candle", "panda", "trumpet", "sailboat", "sunflower", "cookie", "tulip",
 )  # fmt: skip
+GUIDANCE = 4.0  # at which the embedded model draws them best
 SHRINKAGE = 0.3  # of the covariance, towards a multiple of the identity: fewer pictures than figures
 
 
 def style_prompt(style: str, thing: str) -> str:
     return f"a {style} emoji of a {thing} on a white background"
+
+
+def asked_style(prompt: str) -> str | None:
+    """The style that a prompt asks for, as in "a flat emoji of a cat"; None if it names none."""
+    found = re.search(r"\b(" + "|".join(STYLES) + r") emoji\b", prompt.lower())
+    return found[1] if found else None
+
+
+def examples_batch(steps: int) -> Batch:
+    """Every known thing in every style, a style after the other: what the judge is made from."""
+    prompts = tuple(style_prompt(style, thing) for style in STYLES for thing in THINGS)
+    return Batch(prompts, ("",) * len(prompts), tuple(range(len(THINGS))) * len(STYLES), GUIDANCE, steps)
 
 
 class StyleJudge:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -31,12 +31,7 @@ def diversity(features: Tensor) -> float:
 
     The mean pairwise distance of DreamBooth's DIV (arXiv 2208.12242, appendix), with features instead of LPIPS.
     """
-    count = len(features)
-    if count < 2:
-        return 0.0
-    units = normalize(features, dim=1)
-    distances = (1 - units @ units.T).clamp(min=0)
-    return float((distances.sum() - distances.trace()) / (count * (count - 1)))
+    return float(distance_to_others(features).mean()) if len(features) else 0.0
 
 
 def perceptual_distance(maps: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
@@ -51,6 +46,29 @@ def perceptual_distance(maps: Sequence[Tensor], others: Sequence[Tensor]) -> Ten
         for a, b in zip(maps, others, strict=True)
     ]
     return torch.stack(layers).mean(0)
+
+
+def kept(maps: Sequence[Tensor], before: Sequence[Tensor], region: Callable[[int, int], Tensor]) -> Tensor:
+    """How far a region looks as it did, (N,), 1 is untouched: the mean cosine of the features at its places.
+
+    maps: by layer, each (N, C, h, w); before: the same of one picture, (1, C, h, w). `region` gives the places of a
+    layer, (h, w) of 0 and 1. 1 - kept is half of `perceptual_distance` within the region.
+    """
+    layers = []
+    for a, b in zip(maps, before, strict=True):
+        weights = region(*a.shape[2:])
+        cosine = (normalize(a, dim=1) * normalize(b, dim=1)).sum(1)  # (N, h, w)
+        layers.append((cosine * weights).sum((1, 2)) / weights.sum())
+    return torch.stack(layers).mean(0)
+
+
+def distance_to_others(features: Tensor) -> Tensor:
+    """Of each of N pictures (N, D) the mean distance to the others, (N,); their mean is `diversity`."""
+    count = len(features)
+    if count < 2:
+        return torch.zeros(count)
+    units = normalize(features, dim=1)
+    return (1 - units @ units.T).clamp(min=0).fill_diagonal_(0).sum(1) / (count - 1)
 
 
 def gram_matrices(maps: Sequence[Tensor]) -> list[Tensor]:
@@ -77,6 +95,16 @@ def style_distance(maps: Sequence[Tensor], reference: Sequence[Tensor]) -> Tenso
 def nearest(features: Tensor, references: Tensor) -> list[int]:
     """For each picture's features (N, D) the index of the reference (M, D) with the largest cosine."""
     return (normalize(features, dim=1) @ normalize(references, dim=1).T).argmax(1).tolist()
+
+
+def recognised(parts: Tensor, references: Tensor, asked: Sequence[int]) -> float:
+    """Of the things asked for, the share that is among the likeliest, 0..1; guessing gives len(asked) / M.
+
+    parts (P, D): features of parts of one picture; references (M, D). Each reference is as likely as its cosine with
+    the part that is most like it; as many as were asked for count as seen.
+    """
+    likeliest = (normalize(references, dim=1) @ normalize(parts, dim=1).T).amax(1).topk(len(asked)).indices.tolist()
+    return len(set(asked) & set(likeliest)) / len(set(asked))
 
 
 def share(outcomes: Sequence[bool]) -> float:

@@ -74,20 +74,39 @@ def _digest_of(vectors: Vectors) -> str:
 DrawBatch = Callable[[Batch], list[Image.Image]]
 
 
+@dataclass(frozen=True)
+class Studio:
+    """What draws: `draw` calls its second argument after each step. `identity` is the same for the same pictures,
+    `name` is the model's, `most` the number of pictures to draw at once."""
+
+    draw: Callable[[Batch, Callable[[], object]], list[Image.Image]]
+    identity: str
+    name: str
+    most: int = BATCH
+
+
 class Album:
     """Draws a batch, or finds it on disk: a study that was killed goes on with the pictures it had.
 
     A batch is kept whole, as one strip: its pictures can depend in the last bit on what they were drawn beside.
     """
 
-    def __init__(self, folder: Path, model: str, draw: DrawBatch) -> None:
-        self.folder, self.model, self.draw = folder, model, draw
+    def __init__(self, folder: Path, model: str, draw: DrawBatch, most: int = BATCH) -> None:
+        """most: pictures to be drawn at once"""
+        self.folder, self.model, self.draw, self.most = folder, model, draw, most
 
     def __call__(self, batch: Batch) -> list[Image.Image]:
-        return [picture for part in batch.parts() for picture in self._part(part)]
+        return [picture for part in batch.parts(self.most) for picture in self._part(part)]
 
-    def has(self, batch: Batch) -> bool:
-        return all(self._path(part).exists() for part in batch.parts())
+    def missing(self, batch: Batch) -> int:
+        """How many of the pictures are not on disk."""
+        return sum(len(part.seeds) for part in batch.parts(self.most) if not self._path(part).exists())
+
+    def forget_oldest(self, most: int) -> None:
+        """Keep the `most` strips that were drawn last."""
+        strips = sorted(self.folder.glob("??/*.png"), key=lambda path: path.stat().st_mtime, reverse=True)
+        for path in strips[most:]:
+            path.unlink(missing_ok=True)
 
     def _path(self, part: Batch) -> Path:
         key = part.key(self.model)

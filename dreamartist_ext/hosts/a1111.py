@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..engine.errors import ModelError, SettingError
-from ..engine.host import Cond, Vectors
+from ..engine.host import Cond, Kept, Vectors
 from .a1111_embeddings import embedding_database, found_first, live_embedding
 from .a1111_families import (
+    check_file,
     check_trainable,
     encoded,
     input_channels,
@@ -31,6 +34,7 @@ from .a1111_families import (
 )
 from .a1111_first_stage import attention_inputs, decoded, latent_distribution
 from .a1111_session import differentiable_attention, no_networks, one_device, plain_emphasis, random_state
+from .activations import free_memory, kept_for_backward, ldm_inputs
 from .checkpointing import checkpointed
 from .conditioning import chosen, joined, zeroed
 from .families import INPAINTING_CHANNELS
@@ -54,6 +58,7 @@ class WebUIHost:
         if self.model is None:
             raise ModelError("no checkpoint is loaded; choose one at the top of the page first.")
         check_trainable(self.model)
+        check_file(Path(self.model.sd_checkpoint_info.filename), self.model)
         self.device = devices.device
         self.schedule = schedule_of(self.model, self.device)
         self.size_unit = 64  # pixels: the U-Net halves its latents three times
@@ -117,6 +122,16 @@ class WebUIHost:
                 yield
             finally:
                 self._in_session = False
+
+    def kept_for_backward(self, batch: int, height: int, width: int) -> Kept:
+        from modules import devices
+
+        unet = self.model.model.diffusion_model
+        states = sum(vectors.shape[1] for vectors in self.initial_vectors("*", 1).values())
+        return kept_for_backward(unet, devices.dtype_unet, batch, partial(ldm_inputs, unet, states, height, width))
+
+    def free_memory(self) -> int:
+        return free_memory(self.device)
 
     def less_memory(self) -> AbstractContextManager[None]:
         """Inside, the U-Net's blocks are computed a second time in the backward pass instead of being kept."""

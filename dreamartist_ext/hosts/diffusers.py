@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,9 +18,10 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 
 from ..engine.errors import ModelError
 from ..engine.guidance import combine
-from ..engine.host import Cond, Vectors
+from ..engine.host import Cond, Kept, Vectors
 from ..engine.noise import NoiseSchedule, PredictionType
 from ..engine.preview import to_image
+from .activations import diffusers_inputs, free_memory, kept_for_backward
 from .checkpointing import checkpointed
 from .conditioning import chosen, hidden_states, joined, zeroed
 from .families import ENCODER, ENCODER_G, ENCODER_L, INPAINTING_CHANNELS, check_channels
@@ -145,6 +147,13 @@ class DiffusersHost:
     def less_memory(self) -> AbstractContextManager[None]:
         """Inside, the U-Net's blocks are computed a second time in the backward pass instead of being kept."""
         return checkpointed(self.parts.unet)
+
+    def kept_for_backward(self, batch: int, height: int, width: int) -> Kept:
+        unet = self.parts.unet
+        return kept_for_backward(unet, self.precision, batch, partial(diffusers_inputs, unet.config, height, width))
+
+    def free_memory(self) -> int:
+        return free_memory(self.device)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         if self.precision is torch.float32:

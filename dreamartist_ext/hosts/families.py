@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any
 
@@ -11,6 +11,7 @@ from ..engine.errors import ModelError
 ENCODER = "clip"  # the one text encoder of SD 1 and SD 2
 ENCODER_L, ENCODER_G = "clip_l", "clip_g"  # the two of SDXL
 PLAIN_CHANNELS, INPAINTING_CHANNELS, EDIT_CHANNELS = 4, 9, 8  # of the U-Net's input
+V_MARK, ZERO_SNR_MARK = "v_pred", "ztsnr"  # empty tensors by which finetunes of SDXL say what they are
 _UNET = "model.diffusion_model."
 FIRST_CONVOLUTION = f"{_UNET}input_blocks.0.0.weight"
 
@@ -64,10 +65,15 @@ def check_tensors(shapes: Mapping[str, tuple[int, ...]], name: str) -> None:
     """Raises ModelError for a single-file checkpoint that cannot be trained, by its tensors' names and shapes."""
     if f"{_UNET}x_embedder.proj.weight" in shapes:
         raise ModelError(f"{name} is a Stable Diffusion 3 checkpoint, which has no U-Net and cannot be trained.")
-    if any("double_blocks." in key for key in shapes):
-        raise ModelError(f"{name} is a Flux checkpoint, which has no U-Net and cannot be trained.")
+    check_not_flux(shapes, name)
     if FIRST_CONVOLUTION not in shapes:
         raise ModelError(f"{name} is not a Stable Diffusion checkpoint: it has no U-Net.")
     if "conditioner.embedders.0.model.ln_final.weight" in shapes:
         raise ModelError(f"{name} is an SDXL refiner, which only finishes pictures; train on its base model.")
     check_channels(shapes[FIRST_CONVOLUTION][1], name)
+
+
+def check_not_flux(names: Iterable[str], name: str) -> None:
+    """Raises ModelError for a file with tensors of these names that is a Flux checkpoint."""
+    if any("double_blocks." in key for key in names):
+        raise ModelError(f"{name} is a Flux checkpoint, which has no U-Net and cannot be trained.")

@@ -18,7 +18,7 @@ from transformers.utils import logging as transformers_logging
 
 from ..engine.errors import ModelError
 from .diffusers import Components, DiffusersHost
-from .families import check_folder, check_tensors
+from .families import V_MARK, ZERO_SNR_MARK, check_folder, check_tensors
 from .single_file import names_its_tokenizer, to_diffusers
 
 EMBEDDED_MODEL = Path(__file__).parents[1] / "assets" / "model"
@@ -191,9 +191,10 @@ def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _schedule_marks(names: Iterable[str]) -> dict[str, Any]:
-    """Empty tensors by which finetunes of SDXL say that they predict v, and that their last step is pure noise."""
-    marks: dict[str, Any] = {"prediction_type": "v_prediction"} if "v_pred" in names else {}
-    return marks | ({"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"} if "ztsnr" in names else {})
+    """That the model predicts v, and that its last step is pure noise, where its marks say so."""
+    marks: dict[str, Any] = {"prediction_type": "v_prediction"} if V_MARK in names else {}
+    zero = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+    return marks | (zero if ZERO_SNR_MARK in names else {})
 
 
 def _first_line(error: Exception) -> str:

@@ -22,6 +22,7 @@ from ..engine.data import load_mask, load_picture
 from ..engine.embedding import check_name
 from ..engine.errors import DreamArtistError, FileError, PictureError, SettingError
 from .api_auth import Door, webui_door
+from .comparison_api import DrawingRoutes
 from .concepts import MissingError, bring_back, throw_away
 from .jobs import Ask, Desk, Job, in_background, sentence
 from .shelf import Shelf
@@ -79,7 +80,8 @@ def mount(app: FastAPI, desk: Desk, authorised: Door) -> None:
     app.state.has_dreamartist = True
     routes = Routes(desk)
     router = APIRouter(prefix=PREFIX, tags=["DreamArtist"], route_class=guarded_route(authorised))
-    for method, path, endpoint in (
+    drawing = DrawingRoutes(desk, decoded).routes()
+    training: list[tuple[str, str, Callable]] = [
         ("POST", "/train", routes.train),
         ("GET", "/status", routes.status),
         ("POST", "/cancel", routes.cancel),
@@ -87,7 +89,8 @@ def mount(app: FastAPI, desk: Desk, authorised: Door) -> None:
         ("GET", "/concepts", routes.concepts),
         ("DELETE", "/concepts/{name}", routes.delete),
         ("POST", "/concepts/{name}/restore", routes.restore),
-    ):
+    ]
+    for method, path, endpoint in [*training, *drawing]:
         router.add_api_route(path, endpoint, methods=[method])
     app.include_router(router)
 

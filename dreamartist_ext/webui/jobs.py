@@ -28,7 +28,8 @@ from ..engine.config import TrainConfig
 from ..engine.data import MASK_SUFFIX, TrainingPicture, find_mask, load_picture, open_pictures
 from ..engine.embedding import check_name, negative_name
 from ..engine.errors import DreamArtistError, FileError, SettingError, TrainingError
-from ..engine.run import RunFiles, is_out_of_memory, run_to_files
+from ..engine.memory import is_less, kept_by
+from ..engine.run import LESS_MEMORY, RunFiles, is_out_of_memory, run_to_files
 from ..engine.snapshot import Check
 from ..engine.storage import load_snapshot
 from ..engine.trainer import Training
@@ -157,11 +158,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a training will take: seconds in all, and bytes of GPU memory (0 where there is no GPU)."""
+    """What a training will take: seconds in all, and bytes of GPU memory (0 where there is no GPU).
+
+    `kept` is what a pass holds for its backward pass, computed from the model's shapes; `plain` would be it without
+    "less memory".
+    """
 
     steps: int
     seconds: float
     memory: int
+    kept: int
+    plain: int
 
 
 class Desk:
@@ -392,17 +399,21 @@ class Desk:
             if torch.cuda.is_available():
                 torch.cuda.reset_peak_memory_stats()
             try:
+                with host.session():
+                    sizes = training.encoded().sizes
+                    kept, less = kept_by(host, config, sizes[0]), is_less(host, config, sizes)
                 step, snapshot = measured(training)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
                 height, width = blank.shape[1:]
                 raise TrainingError(
-                    f"{width}x{height} in batches of {config.batch_size} does not fit into memory; less needs less."
+                    f"{width}x{height} in batches of {config.batch_size} does not fit into memory; " + LESS_MEMORY
                 ) from error
         memory = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
         snapshots = config.steps // config.save_every if config.save_every else 1
-        return Estimate(config.steps, config.steps * step + snapshots * snapshot, memory)
+        seconds = config.steps * step + snapshots * snapshot
+        return Estimate(config.steps, seconds, memory, kept.less if less else kept.plain, kept.plain)
 
     def discard(self, name: str) -> None:
         """Move a training that is not finished to the trash; an embedding of that name from before stays as it was."""

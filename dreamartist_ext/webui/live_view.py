@@ -113,13 +113,15 @@ def previews_html(job: Job | None) -> str:
     cells = ["<span></span><span>with the pair</span><span>positive only</span>"]
     for row in reversed(job.previews):
         best = "<br><em>best so far</em>" if row.step == job.best_step else ""
-        pair = "".join(_picture(png, f"{job.name}, step {row.step}") for png in row.pair)
-        alone = "".join(_picture(png, f"{job.name} without its negative, step {row.step}") for png in row.positive_only)
+        pair = "".join(picture_html(png, f"{job.name}, step {row.step}") for png in row.pair)
+        alone = "".join(
+            picture_html(png, f"{job.name} without its negative, step {row.step}") for png in row.positive_only
+        )
         cells.append(f"<span>step {row.step}{best}</span><div>{pair}</div><div>{alone}</div>")
     return f'<div class="dreamartist-previews">{"".join(cells)}</div>'
 
 
-def _picture(png: bytes, label: str) -> str:
+def picture_html(png: bytes, label: str) -> str:
     return f'<img src="data:image/png;base64,{base64.b64encode(png).decode()}" alt="{escape(label)}">'
 
 

@@ -13,6 +13,7 @@ import gradio as gr
 from PIL import Image
 
 from ..engine.errors import DreamArtistError
+from ..evaluation.prompt_lists import EMBEDDED, GENERAL
 from ..hosts.diffusers import DiffusersHost
 from ..hosts.generation import draw, with_learned_words
 from ..hosts.model_files import load_host, quiet_libraries, training_defaults
@@ -34,6 +35,7 @@ class StandaloneWorkplace:
         self.embeddings = embeddings
         self.model, self.device, self.precision, self.clip_skip = model, device, precision, clip_skip
         self.defaults: dict[str, Any] = training_defaults(model)
+        self.prompts = EMBEDDED if model is None else GENERAL
         self._turn = threading.Lock()
 
     @contextmanager

@@ -15,6 +15,7 @@ from ..engine.config import TrainConfig
 from ..engine.errors import DreamArtistError
 from ..engine.options import field_type
 from ..engine.presets import PRESET_HELP, PRESETS
+from .comparison_tab import build_comparison
 from .concept_tab import build_concepts
 from .gradio_compat import file_paths, on, paintable_picture, picture_and_paint
 from .jobs import Ask, Desk, in_background, sentence
@@ -23,6 +24,7 @@ from .page_state import updates
 
 NAMED_FIELDS = ("name", "initialization_text")  # asked for in step 2
 OPTION_FIELDS = tuple(item for item in fields(TrainConfig) if item.name not in NAMED_FIELDS)
+SHOWN_BYTES = 50_000_000
 UNPAINTED = 64  # the grey of what was not painted over: half of the weight that it has without a mask
 
 
@@ -125,6 +127,9 @@ class Actions:
             return message_html(sentence(error), "error")
         memory = f", {found.memory / 1e9:.1f} GB of GPU memory" if found.memory else ""
         text = f"About {duration(found.seconds)}: {found.steps} steps of {found.seconds / found.steps:.2g} s{memory}."
+        if found.kept >= SHOWN_BYTES:
+            without = f' ({found.plain / 1e9:.1f} GB without "Less memory")' if found.kept < found.plain else ""
+            text += f" By the model's shapes, a pass keeps about {found.kept / 1e9:.1f} GB{without}."
         return message_html(text)
 
     def refresh(self, seen: Any) -> list[Any]:
@@ -180,6 +185,8 @@ def build_tab(desk: Desk, use_label: str = "Use in txt2img") -> None:
             build_training(desk, use_label)
         with gr.Tab("My concepts") as concepts:
             build_concepts(desk, concepts)
+        with gr.Tab("Compare") as compare:
+            build_comparison(desk, compare)
 
 
 def build_training(desk: Desk, use_label: str) -> None:

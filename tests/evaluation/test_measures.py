@@ -7,7 +7,8 @@ import torch
 
 from dreamartist_ext.evaluation import measures
 from dreamartist_ext.evaluation.backgrounds import BACKGROUNDS, asked_background, nearest_background
-from dreamartist_ext.evaluation.drawing_styles import StyleJudge, left_out_accuracy, right_styles
+from dreamartist_ext.evaluation.drawing_styles import STYLES, StyleJudge, asked_style, left_out_accuracy, right_styles
+from dreamartist_ext.evaluation.eyes import middle, part_boxes, rim
 from dreamartist_ext.evaluation.features import FeatureNet
 
 
@@ -108,3 +109,46 @@ def test_styles_are_told_from_things():
     unseen = styles + 20 * torch.randn(1, 2, 30, generator=generator(6))
     assert all(right_styles(StyleJudge(examples), unseen))
     assert not any(right_styles(StyleJudge(examples), unseen.roll(1, 0)))
+
+
+def test_what_was_not_touched_is_kept(network, pictures):
+    """A picture whose middle is replaced: the rim is as it was, the middle is not."""
+    before = network(pictures[:1]).maps
+    changed = pictures[:1].clone()
+    changed[:, :, 24:40, 24:40] = -changed[:, :, 24:40, 24:40]
+    maps = network(changed).maps
+    assert measures.kept(before, before, rim).tolist() == pytest.approx([1])
+    assert measures.kept(maps, before, rim)[0] > 0.97
+    assert measures.kept(maps, before, middle)[0] < 0.9
+    assert measures.kept(network(-pictures[:1]).maps, before, rim)[0] < 0.6
+    everywhere = measures.kept(maps, before, lambda h, w: torch.ones(h, w))
+    assert float(1 - everywhere) == pytest.approx(float(measures.perceptual_distance(maps, before)) / 2, abs=1e-5)
+
+
+def test_rim_and_middle_have_nothing_in_common():
+    for size in ((4, 4), (16, 16), (9, 17)):
+        assert (rim(*size) * middle(*size)).sum() == 0
+        assert rim(*size).sum() > 0
+        assert middle(*size).sum() > 0
+
+
+def test_things_are_recognised_in_parts_of_a_picture():
+    references = torch.eye(5)
+    both = torch.tensor([[1.0, 1, 1, 1, 1], [0, 0, 1, 0, 0], [1, 0.2, 0, 0, 0]])
+    assert measures.recognised(both, references, [0, 2]) == 1
+    assert measures.recognised(both, references, [0, 4]) == 0.5
+    assert measures.recognised(both, references, [3, 4]) == 0
+    assert part_boxes((100, 50))[0] == (0, 0, 100, 50)
+    assert len(set(part_boxes((100, 50)))) == 9
+
+
+def test_distances_to_others_are_what_diversity_is_the_mean_of():
+    features = torch.randn(6, 16, generator=generator(7))
+    each = measures.distance_to_others(features)
+    assert float(each.mean()) == pytest.approx(measures.diversity(features))
+    assert measures.distance_to_others(features[:1]).tolist() == [0]
+
+
+def test_the_style_that_a_prompt_asks_for():
+    assert [asked_style(f"a {style} emoji of a cat") for style in STYLES] == list(STYLES)
+    assert asked_style("a flat cat") is None

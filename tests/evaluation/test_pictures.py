@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -36,6 +37,7 @@ class Artist:
 def test_a_batch_is_drawn_once(tmp_path):
     artist = Artist()
     first = Album(tmp_path, "model", artist)(BATCH)
+    assert Album(tmp_path, "model", artist).missing(BATCH) == 0
     again = Album(tmp_path, "model", artist)(BATCH)
     assert len(artist.drawn) == 1
     assert [p.tobytes() for p in first] == [p.tobytes() for p in again]
@@ -64,3 +66,15 @@ def test_a_damaged_file_is_drawn_again(tmp_path, damage):
     path.write_bytes(path.read_bytes()[:60] if damage is None else damage)
     assert [p.tobytes() for p in album(BATCH)] == [p.tobytes() for p in whole]
     assert len(artist.drawn) == 2
+
+
+def test_the_oldest_are_forgotten(tmp_path):
+    album = Album(tmp_path, "model", Artist())
+    batches = [replace(BATCH, steps=steps) for steps in range(1, 5)]
+    for age, batch in enumerate(batches):
+        before = set(tmp_path.rglob("*.png"))
+        album(batch)
+        (path,) = set(tmp_path.rglob("*.png")) - before
+        os.utime(path, (age, age))
+    album.forget_oldest(2)
+    assert [album.missing(batch) for batch in batches] == [3, 3, 0, 0]

@@ -428,6 +428,13 @@ ROUTES = [
     ("GET", "/concepts"),
     ("DELETE", "/concepts/cat"),
     ("POST", "/concepts/cat/restore"),
+    ("POST", "/compare"),
+    ("GET", "/compare"),
+    ("POST", "/compare/cancel"),
+    ("POST", "/evaluate"),
+    ("GET", "/evaluate"),
+    ("GET", "/evaluate/report"),
+    ("POST", "/evaluate/cancel"),
 ]
 
 
