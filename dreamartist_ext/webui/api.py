@@ -24,7 +24,8 @@ from ..engine.errors import DreamArtistError, FileError, PictureError, SettingEr
 from .api_auth import Door, webui_door
 from .comparison_api import DrawingRoutes
 from .concepts import MissingError, bring_back, throw_away
-from .jobs import Ask, Desk, Job, in_background, sentence
+from .job import Ask, Job
+from .jobs import Desk, in_background, sentence
 from .shelf import Shelf
 
 PREFIX = "/dreamartist/v1"

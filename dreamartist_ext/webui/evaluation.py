@@ -26,7 +26,8 @@ from ..evaluation.plan import Plan, Progress
 from ..evaluation.prompt_lists import EMBEDDED, GENERAL, PromptLists, load_lists
 from ..evaluation.report import write_report
 from ..studio import studio_of
-from .jobs import Desk, Status, new_task, sentence
+from .job import Status, new_task
+from .jobs import Desk, sentence
 
 logger = logging.getLogger(__name__)
 

@@ -1,181 +1,39 @@
-"""One training as the page and the API see it: asked for, waiting, under way, over; and what can be done about it."""
+"""The desk: everything that a button of the page or a route of the API does about trainings."""
 
 from __future__ import annotations
 
-import io
-import itertools
 import logging
 import math
-import secrets
 import threading
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, fields, replace
-from enum import Enum
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 
 from .. import __version__
-from ..engine import preview
 from ..engine.atomic import finish_interrupted
-from ..engine.check_loss import CheckLoss
 from ..engine.config import TrainConfig
-from ..engine.data import TrainingPicture, open_pictures
+from ..engine.data import open_pictures
 from ..engine.embedding import check_name, negative_name
-from ..engine.errors import DreamArtistError, FileError, SettingError, TrainingError
-from ..engine.memory import is_less, kept_by
+from ..engine.errors import DreamArtistError, FileError, SettingError
 from ..engine.prompts import with_template_files
 from ..engine.provenance import about_model
-from ..engine.run import LESS_MEMORY, RunFiles, final_step, is_out_of_memory, run_to_files
-from ..engine.snapshot import Check
-from ..engine.stopping import check_interval, is_over
-from ..engine.trainer import StepReport, Training
+from ..engine.run import RunFiles, final_step, run_to_files
+from ..engine.stopping import is_over
+from ..engine.trainer import Training
 from ..hosts.only_one import only_one
 from . import thumbnails
 from .concepts import bring_back_training, throw_away_training
+from .estimate import Estimate, estimated
+from .job import Ask, Job, Status, new_task
 from .kept_pictures import KEPT, STAGED, adopt_pictures, given_pictures, keep_pictures, kept_pictures
+from .previews import add_preview
 from .workplace import Workplace
 
 logger = logging.getLogger(__name__)
-
-PREVIEW_STEPS = 20
-PREVIEW_GUIDANCE = 5.0
-PREVIEW_SEEDS = (1, 2, 3)
-PREVIEW_SIDE = 192  # pixels, at most: every page that looks gets all of them
-KEPT_PREVIEWS = 12  # rows, and the best
-RECENT_STEPS = 20  # for the time left
-MEASURED_STEPS = 3
-
-
-class Status(str, Enum):
-    """The words that the page and the API use."""
-
-    WAITING = "waiting"
-    RUNNING = "running"
-    PAUSED = "paused"
-    STOPPED = "stopped"
-    DONE = "done"
-    FAILED = "failed"
-    DISCARDED = "discarded"
-
-
-OVER = frozenset([Status.PAUSED, Status.STOPPED, Status.DONE, Status.FAILED, Status.DISCARDED])
-
-
-class Ask(str, Enum):
-    """What a user can ask of a training under way."""
-
-    STOP = "stop"
-    PAUSE = "pause"
-    DISCARD = "discard"
-
-
-def new_task() -> str:
-    """An id in the form that the WebUI's queue knows."""
-    return f"task(dreamartist-{secrets.token_hex(4)})"
-
-
-@dataclass(frozen=True)
-class PreviewRow:
-    """PNG files of the same seeds at one step: of the pair, and of the positive alone."""
-
-    step: int
-    pair: tuple[bytes, ...]
-    positive_only: tuple[bytes, ...]
-    large: bytes = b""  # the pair's first, at its own size
-
-
-@dataclass
-class Job:
-    """Written by the thread that trains, read by every other; fields are replaced whole, never changed in place."""
-
-    config: TrainConfig
-    files: RunFiles
-    previews_wanted: bool = True
-    task: str = field(default_factory=new_task)
-    status: Status = Status.WAITING
-    step: int = 0
-    asked: Ask | None = None
-    seconds_per_step: float = 0.0
-    losses: tuple[tuple[int, float], ...] = ()
-    checks: tuple[Check, ...] = ()
-    previews: tuple[PreviewRow, ...] = ()
-    best_step: int | None = None
-    used_step: int | None = None
-    message: str = ""
-    notice: str = ""  # what the user should know while it goes on
-    peak_memory: int = 0  # bytes on the GPU, 0 where there is none
-    created: float = field(default_factory=time.time)
-    _recent: list[float] = field(default_factory=list, repr=False)
-    _began: tuple[float, int] | None = None  # when, and after which step
-    _lock: Any = field(default_factory=threading.Lock, repr=False)
-
-    @property
-    def name(self) -> str:
-        return self.config.name
-
-    @property
-    def is_over(self) -> bool:
-        return self.status in OVER
-
-    @property
-    def seconds_left(self) -> float:
-        """With what previews and checks took so far."""
-        if self._began is None or self.step == self._began[1]:
-            return self.seconds_per_step * (self.config.steps - self.step)
-        passed = time.monotonic() - self._began[0]
-        return passed / (self.step - self._began[1]) * (self.config.steps - self.step)
-
-    def ask(self, what: Ask) -> None:
-        """Takes effect after the step under way; a training that waits is over at once, and has changed nothing."""
-        with self._lock:
-            if self.is_over:
-                raise SettingError(f"the training of {self.name} is over: {self.status.value}.")
-            self.asked = what
-            if self.status is Status.WAITING:
-                self.message = f"{self.name} was called off before it began."
-                self.status = {Ask.PAUSE: Status.PAUSED, Ask.STOP: Status.STOPPED}.get(what, Status.DISCARDED)
-
-    def begin(self) -> bool:
-        """Whether it is still wanted."""
-        with self._lock:
-            if self.is_over:
-                return False
-            self.status = Status.RUNNING
-            self._began = time.monotonic(), self.step
-        if torch.cuda.is_available():
-            torch.cuda.reset_peak_memory_stats()
-        return True
-
-    def noted(self, step: int, seconds: float) -> None:
-        self.step = step
-        self._recent = [*self._recent[-RECENT_STEPS + 1 :], seconds]
-        self.seconds_per_step = sorted(self._recent)[len(self._recent) // 2]
-        if torch.cuda.is_available():
-            self.peak_memory = torch.cuda.max_memory_allocated()
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What a training will take: seconds in all, and bytes of GPU memory (0 where there is no GPU).
-
-    Of the seconds, `encoding` come before the first step: that many `views` of the pictures are encoded. `kept` is what
-    a pass holds for its backward pass, computed from the model's shapes; `plain` would be it without "less memory".
-    `reconstruction` is the share of a step's seconds that the reconstruction term takes.
-    """
-
-    steps: int
-    seconds: float
-    memory: int
-    views: int
-    encoding: float
-    kept: int
-    plain: int
-    reconstruction: float = 0.0
 
 
 class Desk:
@@ -330,28 +188,7 @@ class Desk:
             job.checks, job.best_step = tuple(training.checks), job.files.best_step(training.checks)
             job.notice = training.guard.notice() or job.notice
             if job.asked is None and (job.previews_wanted or training.is_over):
-                self._preview(job, training)
-
-    @staticmethod
-    def _preview(job: Job, training: Training) -> None:
-        """A preview that fails, for want of memory say, costs no training: it goes on without.
-
-        Where none are wanted, one picture is drawn, for My concepts.
-        """
-        try:
-            with training.kept_bound():
-                row = draw_row(training) if job.previews_wanted else None
-                picture = row.large if row else png_bytes(draw_some(training, training.pair.negative is not None, 1)[0])
-            thumbnails.keep_step(job.files, job.step, picture)
-        except (RuntimeError, MemoryError, FileError) as error:
-            logger.warning("no more previews of %s: %s", job.name, error)
-            job.previews_wanted = False
-            return
-        if row is None:
-            return
-        rows = (*job.previews, row)
-        best = [row for row in rows[:-KEPT_PREVIEWS] if row.step == job.best_step]
-        job.previews = (*best, *rows[-KEPT_PREVIEWS:])
+                add_preview(job, training)
 
     def _settle(self, job: Job) -> None:
         """The training is over; what the user asked for decides what stays.
@@ -417,36 +254,7 @@ class Desk:
         config = self.config(values)
         self.check_idle()
         with self.workplace.gpu(new_task()):
-            host = self.workplace.host()
-            size = host.picture_size
-            blank = torch.zeros(3, config.height or size, config.width or size)
-            mask = torch.full(blank.shape[1:], 128.0) if config.spread_mask else None
-            training = Training(host, config, [TrainingPicture(blank, mask, "", "blank")])
-            if torch.cuda.is_available():
-                torch.cuda.reset_peak_memory_stats()
-            try:
-                began = time.perf_counter()
-                with host.session():
-                    sizes = training.encoded().sizes
-                    encoding = time.perf_counter() - began
-                    kept, less = kept_by(host, config, sizes[0]), is_less(host, config, sizes)
-                step, snapshot = measured(training)
-                without = replace(config, reconstruction=0.0)
-                plain = measured_step(Training(host, without, training.pictures)) if config.reconstruction else step
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                height, width = blank.shape[1:]
-                raise TrainingError(
-                    f"{width}x{height} in batches of {config.batch_size} does not fit into memory; " + LESS_MEMORY
-                ) from error
-        memory = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
-        interval = check_interval(config)
-        snapshots = config.steps // interval if interval else 1
-        views = pictures * config.views_of_each
-        seconds = config.steps * step + snapshots * snapshot + views * encoding
-        held, share = kept.less if less else kept.plain, max(0.0, 1 - plain / step)
-        return Estimate(config.steps, seconds, memory, views, views * encoding, held, kept.plain, share)
+            return estimated(self.workplace.host(), config, pictures)
 
     def discard(self, name: str) -> None:
         """Move a training that is not finished to the trash; an embedding of that name from before stays as it was."""
@@ -483,70 +291,12 @@ def use_step(files: RunFiles, step: int) -> None:
     thumbnails.adopt_step(files, step)
 
 
-def measured(training: Training) -> tuple[float, float]:
-    """Seconds of a step, and of the check and the previews at a snapshot."""
-    with closing(training.run()) as reports:
-        step = _shortest(reports)
-        began = time.perf_counter()
-        CheckLoss(training)()
-        draw_row(training)
-        return step, time.perf_counter() - began
-
-
-def measured_step(training: Training) -> float:
-    """Seconds of a step."""
-    with closing(training.run()) as reports:
-        return _shortest(reports)
-
-
-def _shortest(reports: Iterator[StepReport]) -> float:
-    seconds = []
-    began = time.perf_counter()
-    for report in itertools.islice(reports, MEASURED_STEPS):
-        float(report.loss)  # waits for the GPU
-        seconds.append(time.perf_counter() - began)
-        began = time.perf_counter()
-    return min(seconds)
-
-
 def sentence(error: BaseException) -> str:
     """An error as the page shows it: beginning with a capital, a setting by its label instead of its name."""
     text = str(error)
     first, _, rest = text.partition(" ")
     labels = {item.name: item.metadata["label"] for item in fields(TrainConfig)}
     return f"{labels[first]} {rest}" if first in labels else text[:1].upper() + text[1:]
-
-
-def draw_row(training: Training) -> PreviewRow:
-    """Pictures of the training as it is, one at a time; call it where the training's session is open."""
-    count = len(PREVIEW_SEEDS)
-    alone = draw_some(training, False, count)
-    pair = draw_some(training, True, count) if training.pair.negative else alone
-    large = png_bytes(pair[0])
-    return PreviewRow(training.step, tuple(map(small_png, pair)), tuple(map(small_png, alone)), large)
-
-
-def draw_some(training: Training, with_negative: bool, count: int) -> tuple[Image.Image, ...]:
-    """Pictures of the word, of the first `count` seeds."""
-    encoded, name = training.encoded(), training.config.name
-    shape = (encoded.latents([0]).shape[1], *encoded.sizes[0])
-    negative = negative_name(name) if with_negative else ""
-    return tuple(
-        preview.draw(training.host, [name], [negative], [seed], shape, PREVIEW_STEPS, PREVIEW_GUIDANCE)[0]
-        for seed in PREVIEW_SEEDS[:count]
-    )
-
-
-def small_png(picture: Image.Image) -> bytes:
-    small = picture.copy()
-    small.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
-    return png_bytes(small)
-
-
-def png_bytes(picture: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def in_background(desk: Desk, job: Job) -> threading.Thread:

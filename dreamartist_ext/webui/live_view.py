@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from html import escape
 
 from ..engine.curve import curve_csv, curve_png
-from .jobs import Estimate, Job, Status
+from .estimate import Estimate
+from .job import Job, Status
 
 SHOWN_BYTES = 50_000_000
 CURVE_SIZE = (520, 170)

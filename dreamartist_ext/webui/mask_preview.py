@@ -20,7 +20,8 @@ from ..engine.config import TrainConfig
 from ..engine.data import PictureView, open_pictures
 from ..engine.errors import PictureError
 from ..engine.latents import EncodedPictures
-from .jobs import Desk, new_task
+from .job import new_task
+from .jobs import Desk
 from .kept_pictures import given_pictures
 from .workplace import TrainingHost
 

@@ -7,7 +7,8 @@ from typing import Any
 import gradio as gr
 
 from .gradio_compat import NOTHING
-from .jobs import Desk, Job, Status
+from .job import Job, Status
+from .jobs import Desk
 from .live_view import curve_html, previews_html, progress_html
 
 KEPT = (Status.DONE, Status.STOPPED)

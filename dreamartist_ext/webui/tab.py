@@ -18,7 +18,8 @@ from ..engine.presets import PRESET_HELP, PRESETS
 from .comparison_tab import build_comparison
 from .concept_tab import build_concepts
 from .gradio_compat import NOTHING, file_paths, on, paintable_picture, picture_and_paint
-from .jobs import Ask, Desk, in_background, sentence
+from .job import Ask
+from .jobs import Desk, in_background, sentence
 from .kept_pictures import given_pictures
 from .live_view import STYLE, estimate_text, masks_html, message_html, progress_html
 from .mask_preview import mask_previews

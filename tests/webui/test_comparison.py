@@ -9,7 +9,8 @@ import pytest
 
 from dreamartist_ext.engine.errors import DreamArtistError, FileError, SettingError
 from dreamartist_ext.engine.storage import load_pair, save_pair
-from dreamartist_ext.webui.jobs import Desk, Status
+from dreamartist_ext.webui.job import Status
+from dreamartist_ext.webui.jobs import Desk
 
 gr = pytest.importorskip("gradio")
 

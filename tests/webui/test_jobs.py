@@ -13,7 +13,8 @@ from PIL import Image, ImageDraw
 from dreamartist_ext.engine.errors import DreamArtistError, FileError, ModelError, SettingError
 from dreamartist_ext.engine.storage import load_pair
 from dreamartist_ext.webui import live_view
-from dreamartist_ext.webui.jobs import Ask, Desk, Status
+from dreamartist_ext.webui.job import Ask, Status
+from dreamartist_ext.webui.jobs import Desk
 from dreamartist_ext.webui.kept_pictures import kept_pictures
 
 from ..models import tiny_host
@@ -450,7 +451,7 @@ def test_a_preview_that_fails_costs_no_training(desk, place, picture, monkeypatc
     def no_memory(training):
         raise RuntimeError("CUDA out of memory")
 
-    monkeypatch.setattr("dreamartist_ext.webui.jobs.draw_row", no_memory)
+    monkeypatch.setattr("dreamartist_ext.webui.previews.draw_row", no_memory)
     job = trained(desk, picture)
     assert job.status is Status.DONE
     assert job.previews == ()

@@ -19,7 +19,8 @@ from dreamartist_ext.engine.run import RunFiles
 from dreamartist_ext.engine.storage import load_pair, load_snapshot, save_pair
 from dreamartist_ext.webui import concept_index, thumbnails
 from dreamartist_ext.webui.concept_view import page_html, prompt_word
-from dreamartist_ext.webui.jobs import Desk, Status
+from dreamartist_ext.webui.job import Status
+from dreamartist_ext.webui.jobs import Desk
 from dreamartist_ext.webui.shelf import PAGE_SIZE, Order, Shelf, Show
 
 from .test_api import SETTINGS, SmallWorkplace, everything_in, png

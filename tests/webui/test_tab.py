@@ -19,7 +19,8 @@ from dreamartist_ext.engine.snapshot import Check
 gr = pytest.importorskip("gradio")
 
 from dreamartist_ext.webui import gradio_compat, live_view, settings_view, tab  # noqa: E402
-from dreamartist_ext.webui.jobs import Ask, Desk, Job, PreviewRow, Status  # noqa: E402
+from dreamartist_ext.webui.job import Ask, Job, PreviewRow, Status  # noqa: E402
+from dreamartist_ext.webui.jobs import Desk  # noqa: E402
 
 from .test_jobs import FakeWorkplace  # noqa: E402
 
