@@ -55,7 +55,7 @@ class CheckLoss:
             latents = encoded.latents(chosen)
             noise = torch.randn(*latents.shape, generator=generator).to(latents)
             total += noise_loss(
-                host,
+                encoded.host_for(host, chosen),
                 latents,
                 noise,
                 timesteps[part],

@@ -198,6 +198,13 @@ class TrainConfig:
         choices=("auto", "on", "off"),
     )
     use_mask: bool = option(True, "Use the mask", "Weigh by NAME_att.png, where one lies beside NAME.png.", "picture")
+    inpaint: str = option(
+        "all",
+        "Inpainting models paint",
+        "all: the whole picture; painted: what the mask has lighter than half, with the rest of the picture shown.",
+        "picture",
+        choices=("all", "painted"),
+    )
     spread_mask: float = option(
         0.0,
         "Spread the mask",

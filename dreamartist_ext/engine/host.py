@@ -58,8 +58,13 @@ class DiffusionHost(Protocol):
     def join(self, uncond: Cond, cond: Cond) -> Cond:
         """One batch [uncond, cond]; unequal token counts are padded the host's own way."""
 
-    def predict(self, noisy_latents: Tensor, timesteps: Tensor, cond: Cond) -> Tensor:
-        """The U-Net's prediction in fp32, (B, 4, h, w)."""
+    def predict(self, noisy_latents: Tensor, timesteps: Tensor, cond: Cond, context: Tensor | None = None) -> Tensor:
+        """The U-Net's prediction in fp32, (B, 4, h, w). context: as from `context_around`, for each latent or for each
+        of an equal part of them; without it an inpainting model is shown nothing."""
+
+    def context_around(self, pixels: Tensor, hole: Tensor) -> Tensor | None:
+        """What an inpainting model is shown of a picture (1, 3, H, W) whose hole (1, 1, H, W), ones, it is to paint:
+        (1, 5, h, w); None for other models."""
 
     def kept_for_backward(self, batch: int, height: int, width: int) -> Kept:
         """What a pass of the U-Net over `batch` latents of this size keeps; call it inside a session."""

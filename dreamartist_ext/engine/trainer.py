@@ -191,7 +191,7 @@ class Training:
         for first in range(0, samples, config.batch_size):
             part = slice(first, first + config.batch_size)
             loss = noise_loss(
-                self.host,
+                encoded.host_for(self.host, order[part]),
                 latents[part],
                 noise[part],
                 timesteps[part],

@@ -159,12 +159,15 @@ class WebUIHost:
     def decode_latents(self, latents: Tensor) -> Tensor:
         return decoded(self.model, latents)
 
-    def predict(self, noisy_latents: Tensor, timesteps: Tensor, cond: Cond) -> Tensor:
+    def context_around(self, pixels: Tensor, hole: Tensor) -> Tensor | None:
+        return self._context.around(pixels, hole) if self._is_inpainting else None
+
+    def predict(self, noisy_latents: Tensor, timesteps: Tensor, cond: Cond, context: Tensor | None = None) -> Tensor:
         from modules import devices
 
         self.check_loaded()
         size = FACTOR * noisy_latents.shape[2], FACTOR * noisy_latents.shape[3]
-        context = self._context.like(noisy_latents) if self._is_inpainting else None
+        context = self._context.given(noisy_latents, context) if self._is_inpainting else None
         with devices.autocast():
             given = model_input(self.model, cond, size, context, devices.dtype_unet)
             prediction = self.model.apply_model(noisy_latents.to(devices.dtype_unet), timesteps, given)

@@ -201,10 +201,13 @@ class DiffusersHost:
     def decode_latents(self, latents: Tensor) -> Tensor:
         return self.parts.vae.decode(latents / self.parts.vae.config.scaling_factor).sample
 
-    def predict(self, noisy_latents: Tensor, timesteps: Tensor, cond: Cond) -> Tensor:
+    def context_around(self, pixels: Tensor, hole: Tensor) -> Tensor | None:
+        return self._context.around(pixels, hole) if self.is_inpainting else None
+
+    def predict(self, noisy_latents: Tensor, timesteps: Tensor, cond: Cond, context: Tensor | None = None) -> Tensor:
         added = self._added(cond, *noisy_latents.shape[2:])
         if self.is_inpainting:
-            noisy_latents = torch.cat([noisy_latents, self._context.like(noisy_latents)], dim=1)
+            noisy_latents = torch.cat([noisy_latents, self._context.given(noisy_latents, context)], dim=1)
         noisy_latents = noisy_latents.contiguous(memory_format=torch.channels_last)
         with self._autocast():
             states = hidden_states(cond)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from diffusers.utils import logging as diffusers_logging
+from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 from safetensors import SafetensorError, safe_open
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
@@ -168,6 +169,11 @@ def _load_single_file(path: Path) -> Components:
     try:
         pipeline = kind.from_single_file(str(path), **options)
     except _LOADING_ERRORS as error:
+        if _is_offline(error):
+            raise ModelError(
+                f"{path.name} comes without tokenizer and configuration, and those of its kind are neither on this "
+                "machine nor within reach; connect once, or give the model as a folder in diffusers' layout."
+            ) from error
         raise ModelError(f"the checkpoint {path.name} could not be loaded: {_first_line(error)}") from error
     return Components(
         pipeline.unet,
@@ -179,6 +185,15 @@ def _load_single_file(path: Path) -> Components:
         getattr(pipeline, "text_encoder_2", None),
         getattr(pipeline, "tokenizer_2", None),
     )
+
+
+def _is_offline(error: BaseException | None) -> bool:
+    """Whether what could not be fetched is behind an error; the libraries have many kinds of it."""
+    while error is not None:
+        if isinstance(error, (LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _shapes(path: Path) -> dict[str, tuple[int, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import huggingface_hub
 import pytest
 import torch
 from diffusers import StableDiffusionInpaintPipeline, StableDiffusionPipeline, StableDiffusionXLPipeline
@@ -320,6 +321,21 @@ def test_a_checkpoint_that_cannot_be_trained_is_refused_by_its_header(tmp_path, 
     save_file({name: torch.zeros(shape) for name, shape in shapes.items()}, tmp_path / "x.safetensors")
     with pytest.raises(ModelError, match=words):
         load_host(tmp_path / "x.safetensors", "cpu", "fp32")
+
+
+@pytest.mark.parametrize("family", ["sd2", "sdxl"])
+def test_a_single_file_whose_tokenizer_is_out_of_reach_is_a_sentence(tmp_path, monkeypatch, family):
+    from safetensors.torch import save_file
+
+    names = {FIRST_CONVOLUTION: (320, 4, 3, 3), "cond_stage_model.model.ln_final.weight": (1024,)}
+    if family == "sdxl":
+        names = {FIRST_CONVOLUTION: (320, 4, 3, 3), "conditioner.embedders.1.model.ln_final.weight": (1280,)}
+    save_file({name: torch.zeros(shape) for name, shape in names.items()}, tmp_path / "x.safetensors")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(ModelError, match="comes without tokenizer and configuration") as refused:
+        load_host(tmp_path / "x.safetensors", "cpu", "fp32")
+    assert "\n" not in str(refused.value)
 
 
 def test_plain_and_inpainting_checkpoints_are_taken():

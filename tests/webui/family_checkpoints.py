@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -80,15 +81,17 @@ def write_checkpoint(parts: Components, folder: Path, out: Path) -> None:
 
 def write_sd1_checkpoint(parts: Components, folder: Path, out: Path) -> None:
     """SD 1 by our own converter, with the YAML of an inpainting or an instruct-pix2pix model."""
-    to_single_file(save_folder(parts, folder / "model"), out)
+    model = save_folder(parts, folder / "model")
+    shutil.copytree(folder / "tokenizer", model / "tokenizer", dirs_exist_ok=True)  # newer transformers merge its files
+    to_single_file(model, out)
     config = yaml.safe_load(out.with_suffix(".yaml").read_text())
-    model, params = config["model"], config["model"]["params"]
+    whole, params = config["model"], config["model"]["params"]
     params |= {"channels": 4, "conditioning_key": "hybrid"}
     if parts.unet.config.in_channels == INPAINTING_CHANNELS:
-        model["target"] = "ldm.models.diffusion.ddpm.LatentInpaintDiffusion"
+        whole["target"] = "ldm.models.diffusion.ddpm.LatentInpaintDiffusion"
         params["finetune_keys"] = None
     else:
-        model["target"] = "modules.models.diffusion.ddpm_edit.LatentDiffusion"
+        whole["target"] = "modules.models.diffusion.ddpm_edit.LatentDiffusion"
         params |= {"first_stage_key": "edited", "cond_stage_key": "edit"}
     out.with_suffix(".yaml").write_text(yaml.safe_dump(config))
 
@@ -208,8 +211,9 @@ def unet_params(parts: Components, **more: Any) -> dict[str, Any]:
     }
 
 
-def first_stage(target: str) -> dict[str, Any]:
-    sizes = {"double_z": True, "z_channels": 4, "resolution": 64, "in_channels": 3, "out_ch": 3, "ch": 32}
+def first_stage(target: str, parts: Components) -> dict[str, Any]:
+    sizes = {"double_z": True, "z_channels": 4, "resolution": 64, "in_channels": 3, "out_ch": 3}
+    sizes |= {"ch": parts.vae.config.block_out_channels[0]}
     sizes |= {"ch_mult": [1, 1, 1, 1], "num_res_blocks": 1, "attn_resolutions": [], "dropout": 0.0}
     return {
         "target": target,
@@ -238,7 +242,7 @@ def sd2_config(parts: Components) -> dict[str, Any]:
                 parts, image_size=8, attention_resolutions=[1], transformer_depth=1, context_dim=WIDTH_SD2
             ),
         },
-        "first_stage_config": first_stage("ldm.models.autoencoder.AutoencoderKL"),
+        "first_stage_config": first_stage("ldm.models.autoencoder.AutoencoderKL", parts),
         "cond_stage_config": {
             "target": "ldm.modules.encoders.modules.FrozenOpenCLIPEmbedder",
             "params": {"freeze": True, "layer": "penultimate", "arch": "tiny-h"},
@@ -305,6 +309,6 @@ def sdxl_config(parts: Components, version: Path) -> dict[str, Any]:
         },
         "network_config": {"target": denoiser + "openaimodel.UNetModel", "params": network},
         "conditioner_config": {"target": "sgm.modules.GeneralConditioner", "params": {"emb_models": texts + sizes}},
-        "first_stage_config": first_stage("sgm.models.autoencoder.AutoencoderKLInferenceWrapper"),
+        "first_stage_config": first_stage("sgm.models.autoencoder.AutoencoderKLInferenceWrapper", parts),
     }
     return {"model": {"target": "sgm.models.diffusion.DiffusionEngine", "params": params}}

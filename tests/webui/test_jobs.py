@@ -436,6 +436,12 @@ def test_previews_are_small_and_few(desk, place, picture, monkeypatch):
     assert job.previews[-1].step == 40
 
 
+def test_an_estimate_says_what_a_pass_keeps_with_less_memory_and_without(desk):
+    plain, less = (desk.measure(SETTINGS | {"less_memory": choice}) for choice in ("off", "on"))
+    assert plain.kept == plain.plain == less.plain
+    assert 0 < less.kept < less.plain
+
+
 def test_an_estimate_that_does_not_fit_is_a_sentence(desk, place, monkeypatch):
     def no_memory(*arguments):
         raise RuntimeError("CUDA out of memory")
