@@ -56,7 +56,7 @@ class TrainBody(Body):
 
 
 class CancelBody(Body):
-    how: Ask = Field(description="stop keeps the best pair, pause keeps a snapshot, discard keeps nothing.")
+    how: Ask = Field(description="stop keeps the best pair, pause a snapshot; discard moves all of it to the trash.")
 
 
 class ContinueBody(Body):

@@ -106,9 +106,9 @@ def _svg(points: Sequence[tuple[int, float]], steps: int, baseline: float | None
         return round(x, 1), round(top + (height - top - bottom) * (high - value) / (high - low), 1)
 
     parts = [f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="loss over steps">']
-    for value in (low + room, high - room):
+    for text, value in {f"{value:.4f}": value for value in (low + room, high - room)}.items():
         _, y = place(0, value)
-        parts.append(f'<text x="{left - 6}" y="{y + 4}" text-anchor="end">{value:.4f}</text>')
+        parts.append(f'<text x="{left - 6}" y="{y + 4}" text-anchor="end">{text}</text>')
     for step, anchor in ((0, "start"), (steps, "end")):
         x, _ = place(step, low)
         parts.append(f'<text x="{x}" y="{height - 8}" text-anchor="{anchor}">{step}</text>')

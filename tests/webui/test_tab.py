@@ -232,6 +232,8 @@ def test_the_curve_is_drawn_to_scale_with_the_best_marked():
     assert [circle.get("class") for circle in svg.findall("circle")] == [None, "best", None]
     assert float(svg.find("line").get("y1")) < points[0][1], "the baseline is above"
     assert live_view.curve_html(job()) == ""
+    flat = ElementTree.fromstring(live_view.curve_html(job(checks=(Check(20, 0.30001, 0.3),)))).find("svg")
+    assert [text.text for text in flat.findall("text")] == ["0.3000", "0", "100"], "no number over its own copy"
 
 
 def test_previews_come_newest_first():
