@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +13,8 @@ from .snapshot import Check
 from .stopping import best_of
 
 WIDTH, HEIGHT = 900, 450  # pixels
-_OVER = 2  # drawn so much larger, for smooth lines
+_SIZES = "size" in inspect.signature(ImageFont.load_default).parameters  # before Pillow 10.1 its font has one only
+_OVER = 2 if _SIZES else 1  # drawn so much larger, for smooth lines
 _LEFT, _TOP, _RIGHT, _BOTTOM = 90, 50, 30, 50  # margins
 _INK, _GRID = (40, 40, 40), (225, 225, 225)
 _PAIR, _BASELINE, _TRAINING, _BEST = (47, 158, 110), (110, 110, 110), (150, 180, 215), (224, 138, 30)
@@ -54,7 +56,7 @@ class _Plot:
         self.steps, self.low, self.high = steps, low, high
         self.picture = Image.new("RGB", (WIDTH * _OVER, HEIGHT * _OVER), "white")
         self.pen = ImageDraw.Draw(self.picture)
-        self.font = _font(14 * _OVER)
+        self.font: Any = ImageFont.load_default(14 * _OVER) if _SIZES else ImageFont.load_default()
 
     def place(self, step: float, value: float) -> tuple[float, float]:
         x = _LEFT + (WIDTH - _LEFT - _RIGHT) * step / self.steps
@@ -112,11 +114,3 @@ class _Plot:
         buffer = io.BytesIO()
         self.picture.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS).save(buffer, "PNG")
         return buffer.getvalue()
-
-
-def _font(size: int) -> Any:
-    """Pillow's own; before version 10.1 it has one size only."""
-    try:
-        return ImageFont.load_default(size)
-    except TypeError:
-        return ImageFont.load_default()
