@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
@@ -13,6 +14,14 @@ from dreamartist_ext.hosts.diffusers import Components, DiffusersHost
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 TEXT_WIDTH = 32
+SCHEDULE = {
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "clip_sample": False,
+    "set_alpha_to_one": False,
+    "steps_offset": 1,
+}
 
 
 def write_tokenizer(folder: Path) -> CLIPTokenizer:
@@ -36,45 +45,50 @@ def tiny_components(folder: Path, prediction_type: str = "epsilon", seed: int = 
     tokenizer = write_tokenizer(folder / "tokenizer")
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        unet = UNet2DConditionModel(
-            sample_size=8,
-            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-            block_out_channels=(32, 32),
-            layers_per_block=1,
-            cross_attention_dim=TEXT_WIDTH,
-            attention_head_dim=[2, 2],
-        )
-        vae = AutoencoderKL(
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-            block_out_channels=(32,) * 4,
-            layers_per_block=1,
-            sample_size=64,
-        )
-        text_encoder = CLIPTextModel(
-            CLIPTextConfig(
-                vocab_size=len(tokenizer),
-                hidden_size=TEXT_WIDTH,
-                intermediate_size=64,
-                num_hidden_layers=2,
-                num_attention_heads=2,
-                projection_dim=TEXT_WIDTH,
-                bos_token_id=tokenizer.bos_token_id,
-                eos_token_id=tokenizer.eos_token_id,
-                pad_token_id=tokenizer.pad_token_id,
-            )
-        )
-    scheduler = DDIMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-        prediction_type=prediction_type,
-    )
+        unet, vae = tiny_unet(), tiny_vae()
+        text_encoder = CLIPTextModel(text_config(tokenizer))
+    scheduler = DDIMScheduler(**SCHEDULE, prediction_type=prediction_type)
     return Components(unet, vae, text_encoder, tokenizer, scheduler, "tiny")
+
+
+def tiny_unet(**changes: Any) -> UNet2DConditionModel:
+    """Two levels, the first of which sees the text."""
+    config = {
+        "sample_size": 8,
+        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+        "block_out_channels": (32, 32),
+        "layers_per_block": 1,
+        "cross_attention_dim": TEXT_WIDTH,
+        "attention_head_dim": [2, 2],
+    }
+    return UNet2DConditionModel(**config | changes)
+
+
+def tiny_vae(width: int = 32, scaling_factor: float = 0.18215) -> AutoencoderKL:
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(width,) * 4,
+        layers_per_block=1,
+        sample_size=64,
+        scaling_factor=scaling_factor,
+    )
+
+
+def text_config(tokenizer: CLIPTokenizer, **changes: Any) -> CLIPTextConfig:
+    config = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": TEXT_WIDTH,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "projection_dim": TEXT_WIDTH,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    return CLIPTextConfig(**config | changes)
 
 
 def tiny_host(folder: Path, prediction_type: str = "epsilon") -> DiffusersHost:
@@ -83,8 +97,6 @@ def tiny_host(folder: Path, prediction_type: str = "epsilon") -> DiffusersHost:
 
 def save_folder(parts: Components, folder: Path) -> Path:
     """The same model in diffusers' folder layout."""
-    for name in ("unet", "vae", "text_encoder", "tokenizer", "scheduler"):
-        getattr(parts, name).save_pretrained(folder / name)
     index = {
         "_class_name": "StableDiffusionPipeline",
         "unet": ["diffusers", "UNet2DConditionModel"],
@@ -93,5 +105,13 @@ def save_folder(parts: Components, folder: Path) -> Path:
         "tokenizer": ["transformers", "CLIPTokenizer"],
         "scheduler": ["diffusers", "DDIMScheduler"],
     }
+    if parts.text_encoder_2 is not None:
+        index |= {
+            "_class_name": "StableDiffusionXLPipeline",
+            "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
+            "tokenizer_2": ["transformers", "CLIPTokenizer"],
+        }
+    for name in index.keys() - {"_class_name"}:
+        getattr(parts, name).save_pretrained(folder / name)
     (folder / "model_index.json").write_text(json.dumps(index))
     return folder

@@ -30,6 +30,11 @@ def test_every_picture_and_file_that_it_names_is_there():
         assert target.startswith("https://") or (ROOT / target).exists(), target
 
 
+def test_every_test_that_it_names_is_there():
+    for file, name in re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", TEXT):
+        assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8"), name
+
+
 def test_every_make_target_that_it_names_is_there_and_ci_runs_the_rest():
     makefile, ci = (ROOT / "Makefile").read_text(), (ROOT / ".ci" / "run").read_text()
     for command in commands():

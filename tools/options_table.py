@@ -13,9 +13,14 @@ START, END = "<!-- options -->\n", "<!-- end of options -->"
 
 
 def table() -> str:
-    """One row per field: name, default, unit, help."""
+    """One row per field, under its group as in the tab: name, default, help, unit."""
     rows = ["| setting | default | what it does |", "|---|---|---|"]
-    for item in fields(TrainConfig):
+    groups = list(dict.fromkeys(item.metadata["group"] for item in fields(TrainConfig)))
+    group = ""
+    for item in sorted(fields(TrainConfig), key=lambda item: groups.index(item.metadata["group"])):
+        if item.metadata["group"] != group:
+            group = item.metadata["group"]
+            rows.append(f"| **{group.capitalize()}** | | |")
         default = str(item.default).lower() if field_type(item) is bool else str(item.default)
         unit = f" [{item.metadata['unit']}]" if item.metadata["unit"] else ""
         about = f"{item.metadata['label']}. {item.metadata['help']}{unit}"

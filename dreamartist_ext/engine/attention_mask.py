@@ -51,19 +51,14 @@ def spread(weight: Tensor, queries: Tensor, keys: Tensor, strength: float = 1.0)
     Every place takes the mean weight of what it attends to, A w, in the original's idea of superimposing the VAE's
     self-attention on its mask. queries and keys (h w, c) are those of the VAE encoder's middle block. The result spans
     the range of the mask again, since a mean flattens it; `strength` mixes it with the mask as it was. What weighed
-    nothing still weighs nothing.
+    nothing still weighs nothing, and a mask stays as it is where all places attend alike.
     """
     flat = weight.reshape(-1)
     rows = range(0, len(flat), ROWS)  # all rows at once are 1 GB at 1024x1024 pixels
     means = torch.cat([attention_rows(queries, keys, slice(i, i + ROWS)) @ flat for i in rows])
-    mixed = flat + strength * (_to_range_of(means, flat) - flat)
+    low, span = means.min(), means.max() - means.min()
+    wanted = flat.max() - flat.min()
+    if span <= FLAT * wanted:
+        return weight
+    mixed = flat + strength * (flat.min() + (means - low) * (wanted / span) - flat)
     return torch.where(flat > 0, mixed, flat).reshape(weight.shape)
-
-
-def _to_range_of(values: Tensor, like: Tensor) -> Tensor:
-    """Stretched to the same least and greatest value; as they are where they hardly differ from each other."""
-    low, span = values.min(), values.max() - values.min()
-    wanted = like.max() - like.min()
-    if span < FLAT * wanted or wanted == 0:
-        return values
-    return like.min() + (values - low) * (wanted / span)

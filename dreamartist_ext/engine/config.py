@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from .embedding import MAX_VECTORS, check_name
@@ -16,6 +16,8 @@ from .norm import SIDES
 from .options import check, converted, option
 from .picture_files import parse_colour
 from .prompts import CaptionWays, check_templates
+from .reconstruction import KINDS
+from .stopping import check_interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +47,19 @@ class TrainConfig:
     template: str = option(
         "a photo of [name]|a picture of [name]|[name]",
         "Prompts",
-        "Prompts to train with, one drawn per sample; [name] is the word, [filewords] the picture's caption.",
+        "Prompts to train with, one drawn per sample, or a .txt file with one a line; [name] is the word, [filewords] "
+        "the picture's caption.",
         "prompts",
         "separated by |",
     )
     negative_template: str = option(
         "[name]", "Negative prompts", "The same for the negative; [name] is the negative's word.", "prompts"
+    )
+    caption: str = option(
+        "",
+        "Caption",
+        "What [filewords] says of pictures that have no .txt file beside them; empty: what their file name says.",
+        "prompts",
     )
     filewords_positive_only: bool = option(
         False, "Captions in the positive only", "Leave [filewords] out of the negative prompts.", "prompts"
@@ -114,6 +123,21 @@ class TrainConfig:
         "training",
         least=0.1,
         most=10,
+    )
+    reconstruction: float = option(
+        0.0,
+        "Reconstruction",
+        "Weight of the decoded picture's distance from the true one; 0 is off, and decoding costs time and memory.",
+        "training",
+        least=0,
+        most=1000,
+    )
+    reconstruction_loss: str = option(
+        "L1",
+        "Reconstruction by",
+        "L1: mean difference of the pixels; L2: mean square.",
+        "training",
+        choices=tuple(KINDS),
     )
     beta1: float = option(0.9, "AdamW beta 1", "Decay of the gradient's mean.", "optimizer", least=0, most=0.9999)
     beta2: float = option(0.999, "AdamW beta 2", "Decay of its square's mean.", "optimizer", least=0, most=0.999999)
@@ -181,7 +205,12 @@ class TrainConfig:
         most=0.5,
     )
     views: int = option(
-        4, "Views", "Of each picture, where mirror or random_crop makes them differ.", "picture", least=1, most=64
+        4,
+        "Views",
+        "Of each picture, where mirror or random_crop makes them differ; each of them is encoded once.",
+        "picture",
+        least=1,
+        most=64,
     )
     latent_sampling: str = option(
         "mean",
@@ -190,7 +219,21 @@ class TrainConfig:
         "picture",
         choices=("mean", "once", "each"),
     )
+    less_memory: str = option(
+        "auto",
+        "Less memory",
+        "Compute the U-Net's blocks twice instead of keeping them; auto: where they would not fit.",
+        "training",
+        choices=("auto", "on", "off"),
+    )
     use_mask: bool = option(True, "Use the mask", "Weigh by NAME_att.png, where one lies beside NAME.png.", "picture")
+    inpaint: str = option(
+        "all",
+        "Inpainting models paint",
+        "all: the whole picture; painted: what the mask has lighter than half, with the rest of the picture shown.",
+        "picture",
+        choices=("all", "painted"),
+    )
     spread_mask: float = option(
         0.0,
         "Spread the mask",
@@ -200,8 +243,40 @@ class TrainConfig:
         most=1,
     )
     seed: int = option(0, "Seed", "The same seed gives the same files.", "training", least=0, most=2**63 - 1)
+    name_pictures: bool = option(
+        False,
+        "Name the pictures",
+        "Write the pictures' file names and captions into the files; off, nothing in them says what they were.",
+        "saving",
+    )
     save_every: int = option(
         100, "Save every", "Steps between snapshots; 0 saves at the end.", "saving", "steps", least=0, most=1_000_000
+    )
+
+    check_every: int = option(
+        0,
+        "Check every",
+        "Steps between checks on fixed noises; 0: at snapshots, as often as costs under 5 %.",
+        "saving",
+        "steps",
+        least=0,
+        most=1_000_000,
+    )
+    patience: int = option(
+        0,
+        "Patience",
+        "Stop after so many checks in a row without a better one; 0 is never.",
+        "saving",
+        "checks",
+        least=0,
+        most=1_000_000,
+    )
+    keep: str = option(
+        "last",
+        "Keep at the end",
+        "The pair of the last step, or of the best check.",
+        "saving",
+        choices=("last", "best"),
     )
 
     def __post_init__(self) -> None:
@@ -212,6 +287,8 @@ class TrainConfig:
             check_templates(_split(getattr(self, field_name)), field_name)
         if (self.save_ema or self.ema_replace_every) and not self.ema:
             raise SettingError("ema must be more than 0 for save_ema or ema_replace_every to have an effect, got 0.")
+        if self.patience and not check_interval(self):
+            raise SettingError("check_every must be more than 0 for patience to have an effect, got 0.")
         Guidance.parse(self.guidance)
         parse_colour(self.background)
         if not self.tag_separator:
@@ -231,6 +308,16 @@ class TrainConfig:
         return CaptionWays(self.caption_dropout, self.tag_dropout, self.shuffle_tags, self.tag_separator)
 
     @property
+    def has_filewords(self) -> bool:
+        """Whether any template has a place for captions."""
+        return any("[filewords]" in template for template in (*self.templates, *self.negative_templates))
+
+    @property
+    def views_of_each(self) -> int:
+        """How many views of each picture differ."""
+        return self.views if self.mirror or self.random_crop else 1
+
+    @property
     def weighs(self) -> bool:
         """Whether some part of a picture may count more than another."""
         return self.use_mask or self.transparency_as_mask or self.fit == "pad"
@@ -245,6 +332,10 @@ class TrainConfig:
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
+
+    def published(self) -> str:
+        """As JSON for a file that others may see: with the pictures' caption only where the user wants it there."""
+        return (self if self.name_pictures else replace(self, caption="")).to_json()
 
     @classmethod
     def from_json(cls, text: str) -> TrainConfig:

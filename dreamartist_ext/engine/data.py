@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -24,6 +24,7 @@ from .picture_files import (
     WHITE,
     Colour,
     caption_for,
+    caption_of,
     check_file,
     find_mask,
     load_picture,
@@ -34,6 +35,8 @@ from .picture_files import (
 )
 
 __all__ = ["MASK_SUFFIX", "caption_for", "find_mask", "load_picture", "to_pixels"]
+
+Captions = Callable[[Path], str]
 
 
 class Shown(Protocol):
@@ -138,7 +141,7 @@ def picture_views(
     paths: Sequence[Path],
     views: Views,
     with_masks: bool = True,
-    with_captions: bool = True,
+    captions: Captions = caption_for,
     background: Colour = WHITE,
     alpha_as_mask: bool = False,
 ) -> list[PictureView]:
@@ -150,8 +153,7 @@ def picture_views(
     by_picture = []
     for index, (path, mask) in enumerate(distinct_pictures(paths)):
         framings = views.of(load_picture(path).size, index)
-        caption = caption_for(path) if with_captions else ""
-        common = (caption, background, alpha_as_mask)
+        common = (captions(path), background, alpha_as_mask)
         painted = mask if with_masks else None
         by_picture.append([PictureView(path, painted, framing, framings[0], *common) for framing in framings])
         by_picture[-1][0].read()
@@ -171,18 +173,27 @@ def open_pictures(paths: Sequence[Path], config: TrainConfig, picture_size: int,
         config.fit,
         config.random_crop,
         config.mirror,
-        config.views if config.mirror or config.random_crop else 1,
+        config.views_of_each,
         config.seed,
     )
-    captioned = any("[filewords]" in template for template in config.templates + config.negative_templates)
     about = (parse_colour(config.background), config.transparency_as_mask)
-    return picture_views(paths, views, config.use_mask, captioned, *about)
+    return picture_views(paths, views, config.use_mask, captions_for(config), *about)
+
+
+def captions_for(config: TrainConfig) -> Captions:
+    """Where the captions come from: nowhere, if no template has a place for them."""
+    if not config.has_filewords:
+        return lambda path: ""
+    return lambda path: caption_of(path, config.caption)
 
 
 def distinct_pictures(paths: Sequence[Path]) -> list[tuple[Path, Path | None]]:
-    """Every picture once, with its mask; raises PictureError when there is none."""
+    """Every picture once, with its mask, and without the captions of others; raises PictureError when there is none."""
     distinct: dict[str, Path] = {}
+    captions = {path.with_suffix(".txt") for path in paths if path.suffix != ".txt"}
     for path in paths:
+        if path in captions:
+            continue
         check_file(path)
         distinct.setdefault(os.path.realpath(path), path)
     masks = {path: find_mask(path) for path in distinct.values()}
@@ -193,14 +204,12 @@ def distinct_pictures(paths: Sequence[Path]) -> list[tuple[Path, Path | None]]:
     return pictures
 
 
-def load_pictures(
-    paths: Sequence[Path], width: int, height: int, with_masks: bool = True, with_captions: bool = True
-) -> list[TrainingPicture]:
+def load_pictures(paths: Sequence[Path], width: int, height: int, with_masks: bool = True) -> list[TrainingPicture]:
     """Pictures with their masks and captions, cropped about their middle to width x height, all in memory.
 
     Raises PictureError as `picture_views` does.
     """
-    views = picture_views(paths, Views(width, height), with_masks, with_captions)
+    views = picture_views(paths, Views(width, height), with_masks)
     return [TrainingPicture(*view.read(), view.caption, view.source) for view in views]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -13,6 +14,16 @@ from .noise import NoiseSchedule
 
 # Token vectors by text encoder: {"clip": (n, width)}, or {"clip_l": ..., "clip_g": ...} for SDXL. Always fp32.
 Vectors = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Bytes of activations that a pass of the U-Net keeps: all of them, or with its blocks computed twice."""
+
+    plain: int
+    less: int
+
+
 # Conditioning, opaque to the engine: a tensor, or a dict for SDXL.
 Cond = Any
 
@@ -47,8 +58,22 @@ class DiffusionHost(Protocol):
     def join(self, uncond: Cond, cond: Cond) -> Cond:
         """One batch [uncond, cond]; unequal token counts are padded the host's own way."""
 
-    def predict(self, noisy_latents: Tensor, timesteps: Tensor, cond: Cond) -> Tensor:
-        """The U-Net's prediction in fp32, (B, 4, h, w)."""
+    def predict(self, noisy_latents: Tensor, timesteps: Tensor, cond: Cond, context: Tensor | None = None) -> Tensor:
+        """The U-Net's prediction in fp32, (B, 4, h, w). context: as from `context_around`, for each latent or for each
+        of an equal part of them; without it an inpainting model is shown nothing."""
+
+    def context_around(self, pixels: Tensor, hole: Tensor) -> Tensor | None:
+        """What an inpainting model is shown of a picture (1, 3, H, W) whose hole (1, 1, H, W), ones, it is to paint:
+        (1, 5, h, w); None for other models."""
+
+    def kept_for_backward(self, batch: int, height: int, width: int) -> Kept:
+        """What a pass of the U-Net over `batch` latents of this size keeps; call it inside a session."""
+
+    def free_memory(self) -> int:
+        """Bytes that a training could still take, 0 where that is not known."""
+
+    def less_memory(self) -> AbstractContextManager[None]:
+        """Inside, the U-Net keeps less for the backward pass, and computes its blocks twice."""
 
     def initial_vectors(self, text: str, count: int) -> Vectors:
         """`count` vectors per text encoder from the input embeddings of `text`, as fresh fp32 tensors."""

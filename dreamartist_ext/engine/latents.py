@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .attention_mask import latent_weight, spread
+from .attention_mask import MID_GREY, latent_weight, spread
 from .config import TrainConfig
 from .data import Fingerprint, Shown
 from .draws import seed_for
 from .errors import FileError
-from .host import DiffusionHost
+from .host import Cond, DiffusionHost
 
 MOST_IN_MEMORY = 256 * 2**20  # bytes
 
@@ -83,14 +83,19 @@ class EncodedPictures:
         self.config = config
         self.sizes: list[tuple[int, int]] = []  # (h, w) of every picture's latents
         self._latents = Shelf(host.device, folder, most)  # (4, h, w), or mean and deviation (8, h, w)
+        self._contexts: list[Tensor | None] = []  # (5, h, w) for an inpainting model that paints a part
         self._weights: list[Tensor | None] = []  # (1, h, w) on the CPU
+        self._pixels = Shelf(torch.device("cpu"), folder, most)  # (3, H, W), where they are needed again
         digest = Fingerprint()
         for index, picture in enumerate(pictures):
             pixels, mask = picture.read()
             digest.add(pixels, mask, picture.caption)
             on_device = pixels[None].to(host.device)
+            if config.reconstruction:
+                self._pixels.put(pixels)
             latents = self._encode(host, on_device, index)
             self._latents.put(latents)
+            self._contexts.append(self._context(host, on_device, mask))
             self.sizes.append((latents.shape[1], latents.shape[2]))
             self._weights.append(self._weight(host, on_device, mask, f'The mask of "{picture.source}"'))
         self.fingerprint = digest.hex()
@@ -108,6 +113,20 @@ class EncodedPictures:
         if self.config.latent_sampling == "each":
             return torch.cat([mean, deviation])
         return mean + deviation * _noise(mean.shape, seed_for(self.config.seed, "posterior of", index)).to(mean)
+
+    def _context(self, host: DiffusionHost, pixels: Tensor, mask: Tensor | None) -> Tensor | None:
+        if self.config.inpaint == "all":
+            return None
+        hole = torch.ones_like(pixels[:, :1])  # (1, 1, H, W)
+        if mask is not None:
+            hole *= (mask >= MID_GREY).to(hole)
+        context = host.context_around(pixels, hole)
+        return None if context is None else context[0]
+
+    def host_for(self, host: DiffusionHost, indices: Sequence[int]) -> DiffusionHost:
+        """The host as the objective sees it: one that is shown of these pictures what its model is to be shown."""
+        contexts = [context for i in indices if (context := self._contexts[i]) is not None]
+        return _Showing(host, torch.stack(contexts)) if contexts else host  # type: ignore[return-value]
 
     def _weight(self, host: DiffusionHost, pixels: Tensor, mask: Tensor | None, source: str) -> Tensor | None:
         if mask is None or not self.config.weighs:
@@ -129,6 +148,10 @@ class EncodedPictures:
             return mean
         return mean + deviation * _noise(mean.shape, seed_for(self.config.seed, "posterior at", step)).to(mean)
 
+    def pixels(self, indices: Sequence[int]) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] of pictures of one size; only where the settings have a reconstruction term."""
+        return torch.stack([self._pixels.get(i) for i in indices]).to(self.device)
+
     def weights(self, indices: Sequence[int]) -> Tensor | None:
         """(B, 1, h, w), weight 1 where a picture has no mask; None where no picture at all has one."""
         if not self._is_weighed:
@@ -136,6 +159,19 @@ class EncodedPictures:
         chosen = [(self._weights[i], self.sizes[i]) for i in indices]
         plain = [torch.ones(1, *size) if weight is None else weight for weight, size in chosen]
         return torch.stack(plain).to(self.device)
+
+
+class _Showing:
+    """A host whose predictions are made beside these contexts (B, 5, h, w); everything else is the host's."""
+
+    def __init__(self, host: DiffusionHost, context: Tensor) -> None:
+        self._host, self._shown = host, context
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._host, name)
+
+    def predict(self, noisy_latents: Tensor, timesteps: Tensor, cond: Cond) -> Tensor:
+        return self._host.predict(noisy_latents, timesteps, cond, self._shown)
 
 
 def _noise(shape: Sequence[int], seed: int) -> Tensor:

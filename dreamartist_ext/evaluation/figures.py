@@ -20,7 +20,7 @@ class Way(str, Enum):
 
     PAIR = "pair"
     POSITIVE_ONLY = "positive only"
-    PLAIN = "plain prompt"
+    PLAIN = "plain word"
 
 
 DIFFERENCE = "pair minus positive only"  # matched by prompt and seed

@@ -17,6 +17,7 @@ SECTIONS = {
     "composition": "Several in one picture",
 }
 MINUS = "−"
+NEXT_TO_NOTHING = 0.005  # of a difference that is there, but shows as 0.00
 
 
 def in_short_html(results: Results) -> str:
@@ -51,10 +52,12 @@ def _short_row(figure: str, by_way: dict[str, Figure], ceiling: float | None) ->
     about = meaning.question
     if figure == "style_control" and ceiling is not None:
         about += f" Of things that the model knows it is right for {ceiling:.0%}."
-    cells = "".join(f"<td>{_number(by_way[way]) if way in by_way else ''}</td>" for way in Way)
+    cells = "".join(
+        f'<td data-way="{way.value.capitalize()}">{_number(by_way[way]) if way in by_way else ""}</td>' for way in Way
+    )
     return (
         f"<tr><th><b>{escape(meaning.label)}</b><br><span class=quiet>{escape(about)}</span></th>{cells}"
-        f"<td>{_verdict(by_way.get(DIFFERENCE), meaning.more_is_better)}</td></tr>"
+        f'<td data-way="The negative">{_verdict(by_way.get(DIFFERENCE), meaning.more_is_better)}</td></tr>'
     )
 
 
@@ -62,7 +65,9 @@ def _verdict(difference: Figure | None, more_is_better: bool | None) -> str:
     if difference is None:
         return ""
     if not difference.is_certain:
-        return "nothing that could not be chance"
+        return "no difference beyond chance"
+    if abs(difference.mean) < NEXT_TO_NOTHING:
+        return "next to nothing"
     helps = (difference.mean > 0) == more_is_better
     word, kind = ("helps", "good") if helps else ("costs", "bad")
     return f'<b class="{kind}">{word}</b> ({_signed(difference.mean)})'

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..engine.errors import ModelError, SettingError
-from ..engine.host import Cond, Vectors
+from ..engine.host import Cond, Kept, Vectors
 from .a1111_embeddings import embedding_database, found_first, live_embedding
 from .a1111_families import (
+    check_file,
     check_trainable,
     encoded,
     input_channels,
@@ -31,6 +34,7 @@ from .a1111_families import (
 )
 from .a1111_first_stage import attention_inputs, decoded, latent_distribution
 from .a1111_session import differentiable_attention, no_networks, one_device, plain_emphasis, random_state
+from .activations import free_memory, kept_for_backward, ldm_inputs
 from .checkpointing import checkpointed
 from .conditioning import chosen, joined, zeroed
 from .families import INPAINTING_CHANNELS
@@ -54,6 +58,7 @@ class WebUIHost:
         if self.model is None:
             raise ModelError("no checkpoint is loaded; choose one at the top of the page first.")
         check_trainable(self.model)
+        check_file(Path(self.model.sd_checkpoint_info.filename), self.model)
         self.device = devices.device
         self.schedule = schedule_of(self.model, self.device)
         self.size_unit = 64  # pixels: the U-Net halves its latents three times
@@ -69,6 +74,11 @@ class WebUIHost:
     def name(self) -> str:
         """The checkpoint's name, without its folder or ending."""
         return str(self.model.sd_checkpoint_info.name_for_extra)
+
+    @property
+    def checkpoint_hash(self) -> str:
+        """As the WebUI shows it: the first ten digits of the SHA-256 of the checkpoint's file."""
+        return str(self.model.sd_checkpoint_info.shorthash or "")
 
     def identity(self) -> str:
         """Device, precision, checkpoint, VAE and clip skip: with another of these a training is another one."""
@@ -118,6 +128,16 @@ class WebUIHost:
             finally:
                 self._in_session = False
 
+    def kept_for_backward(self, batch: int, height: int, width: int) -> Kept:
+        from modules import devices
+
+        unet = self.model.model.diffusion_model
+        states = sum(vectors.shape[1] for vectors in self.initial_vectors("*", 1).values())
+        return kept_for_backward(unet, devices.dtype_unet, batch, partial(ldm_inputs, unet, states, height, width))
+
+    def free_memory(self) -> int:
+        return free_memory(self.device)
+
     def less_memory(self) -> AbstractContextManager[None]:
         """Inside, the U-Net's blocks are computed a second time in the backward pass instead of being kept."""
         return checkpointed(self.model.model.diffusion_model)
@@ -139,12 +159,15 @@ class WebUIHost:
     def decode_latents(self, latents: Tensor) -> Tensor:
         return decoded(self.model, latents)
 
-    def predict(self, noisy_latents: Tensor, timesteps: Tensor, cond: Cond) -> Tensor:
+    def context_around(self, pixels: Tensor, hole: Tensor) -> Tensor | None:
+        return self._context.around(pixels, hole) if self._is_inpainting else None
+
+    def predict(self, noisy_latents: Tensor, timesteps: Tensor, cond: Cond, context: Tensor | None = None) -> Tensor:
         from modules import devices
 
         self.check_loaded()
         size = FACTOR * noisy_latents.shape[2], FACTOR * noisy_latents.shape[3]
-        context = self._context.like(noisy_latents) if self._is_inpainting else None
+        context = self._context.given(noisy_latents, context) if self._is_inpainting else None
         with devices.autocast():
             given = model_input(self.model, cond, size, context, devices.dtype_unet)
             prediction = self.model.apply_model(noisy_latents.to(devices.dtype_unet), timesteps, given)

@@ -6,15 +6,26 @@ The WebUI's modules are imported inside functions, so that this file can be impo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ..engine.errors import ModelError
 from ..engine.host import Cond
 from ..engine.noise import NoiseSchedule, PredictionType
-from .families import EDIT_CHANNELS, ENCODER, ENCODER_G, ENCODER_L, INPAINTING_CHANNELS, PLAIN_CHANNELS
+from .families import (
+    EDIT_CHANNELS,
+    ENCODER,
+    ENCODER_G,
+    ENCODER_L,
+    INPAINTING_CHANNELS,
+    PLAIN_CHANNELS,
+    V_MARK,
+    check_not_flux,
+)
 
 SIZE_KEYS = ("original_size_as_tuple", "target_size_as_tuple")
 CROP_KEY = "crop_coords_top_left"
@@ -37,6 +48,24 @@ def check_trainable(model: Any) -> None:
     if not hasattr(model, "apply_model") or getattr(model, "parameterization", "") not in ("eps", "v"):
         raise ModelError(
             "this kind of checkpoint cannot be trained; choose a Stable Diffusion 1, 2 or SDXL checkpoint."
+        )
+
+
+def check_file(path: Path, model: Any) -> None:
+    """Raises ModelError where the file says something else than the WebUI made of it: it loads what it does not know
+    as Stable Diffusion 1, and reads no marks of v-prediction."""
+    if path.suffix != ".safetensors":
+        return
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = set(file.keys())
+    except (OSError, SafetensorError):  # it is loaded, whatever has become of the file
+        return
+    check_not_flux(names, path.name)
+    if V_MARK in names and model.parameterization != "v":
+        raise ModelError(
+            f"{path.name} predicts v, but the WebUI takes its predictions for noise and draws noise with it; "
+            "put a YAML of that kind beside it and load it again."
         )
 
 

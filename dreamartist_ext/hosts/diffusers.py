@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,9 +19,10 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 
 from ..engine.errors import ModelError
 from ..engine.guidance import combine
-from ..engine.host import Cond, Vectors
+from ..engine.host import Cond, Kept, Vectors
 from ..engine.noise import NoiseSchedule, PredictionType
 from ..engine.preview import to_image
+from .activations import diffusers_inputs, free_memory, kept_for_backward
 from .checkpointing import checkpointed
 from .conditioning import chosen, hidden_states, joined, zeroed
 from .families import ENCODER, ENCODER_G, ENCODER_L, INPAINTING_CHANNELS, check_channels
@@ -27,6 +30,8 @@ from .frozen import frozen
 from .inpainting import InpaintingContext
 from .prompt_tokens import Chunk, Word, chunks_of, words_for
 from .text_encoding import PENULTIMATE, Layer, TextEncoder
+
+FP16_LOSS_SCALE = 2.0**12
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class Components:
     name: str
     text_encoder_2: CLIPTextModelWithProjection | None = None
     tokenizer_2: CLIPTokenizer | None = None
+    file: Path | None = None  # of a checkpoint that is one file
 
 
 def encoders_of(parts: Components, clip_skip: int) -> tuple[TextEncoder, ...]:
@@ -102,6 +108,23 @@ class DiffusersHost:
     def name(self) -> str:
         return self.parts.name
 
+    @cached_property
+    def checkpoint_hash(self) -> str:
+        """The first ten digits of the SHA-256 of the checkpoint's file, as the WebUI shows it; of the tensors' sums for
+        a model in a folder."""
+        if self.parts.file is None:
+            return self.identity().split()[2][:10]
+        digest = hashlib.sha256()
+        with self.parts.file.open("rb") as file:
+            while block := file.read(2**22):
+                digest.update(block)
+        return digest.hexdigest()[:10]
+
+    @property
+    def loss_scale(self) -> float:
+        """In fp16 small gradients are lost; the trainer multiplies its loss by this, and divides what comes back."""
+        return FP16_LOSS_SCALE if self.precision is torch.float16 else 1.0
+
     def check_loaded(self) -> None:
         """Nobody else can take this model away."""
 
@@ -146,6 +169,13 @@ class DiffusersHost:
         """Inside, the U-Net's blocks are computed a second time in the backward pass instead of being kept."""
         return checkpointed(self.parts.unet)
 
+    def kept_for_backward(self, batch: int, height: int, width: int) -> Kept:
+        unet = self.parts.unet
+        return kept_for_backward(unet, self.precision, batch, partial(diffusers_inputs, unet.config, height, width))
+
+    def free_memory(self) -> int:
+        return free_memory(self.device)
+
     def _autocast(self) -> AbstractContextManager[Any]:
         if self.precision is torch.float32:
             return nullcontext()
@@ -178,10 +208,13 @@ class DiffusersHost:
     def decode_latents(self, latents: Tensor) -> Tensor:
         return self.parts.vae.decode(latents / self.parts.vae.config.scaling_factor).sample
 
-    def predict(self, noisy_latents: Tensor, timesteps: Tensor, cond: Cond) -> Tensor:
+    def context_around(self, pixels: Tensor, hole: Tensor) -> Tensor | None:
+        return self._context.around(pixels, hole) if self.is_inpainting else None
+
+    def predict(self, noisy_latents: Tensor, timesteps: Tensor, cond: Cond, context: Tensor | None = None) -> Tensor:
         added = self._added(cond, *noisy_latents.shape[2:])
         if self.is_inpainting:
-            noisy_latents = torch.cat([noisy_latents, self._context.like(noisy_latents)], dim=1)
+            noisy_latents = torch.cat([noisy_latents, self._context.given(noisy_latents, context)], dim=1)
         noisy_latents = noisy_latents.contiguous(memory_format=torch.channels_last)
         with self._autocast():
             states = hidden_states(cond)

@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from enum import Enum
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..engine.errors import ModelError
+from ..engine.family import SDXL_KEYS
 
 ENCODER = "clip"  # the one text encoder of SD 1 and SD 2
-ENCODER_L, ENCODER_G = "clip_l", "clip_g"  # the two of SDXL
+ENCODER_L, ENCODER_G = SDXL_KEYS
 PLAIN_CHANNELS, INPAINTING_CHANNELS, EDIT_CHANNELS = 4, 9, 8  # of the U-Net's input
+V_MARK, ZERO_SNR_MARK = "v_pred", "ztsnr"  # empty tensors by which finetunes of SDXL say what they are
 _UNET = "model.diffusion_model."
 FIRST_CONVOLUTION = f"{_UNET}input_blocks.0.0.weight"
-
-
-class Family(str, Enum):
-    """Embeddings can be exchanged within a family, and not beyond it."""
-
-    SD1 = "Stable Diffusion 1"
-    SD2 = "Stable Diffusion 2"
-    SDXL = "SDXL"
-
-
-def family_of(widths: Mapping[str, int]) -> str:
-    """The family of vectors, or of a model, by the width of a vector for each text encoder, in words."""
-    if set(widths) == {ENCODER_L, ENCODER_G}:
-        return Family.SDXL.value
-    width = widths.get(ENCODER, 0)
-    return {768: Family.SD1.value, 1024: Family.SD2.value}.get(width, f"a model with vectors {width} wide")
 
 
 def check_folder(index: Mapping[str, Any], unet: Mapping[str, Any], name: str) -> None:
@@ -64,10 +49,15 @@ def check_tensors(shapes: Mapping[str, tuple[int, ...]], name: str) -> None:
     """Raises ModelError for a single-file checkpoint that cannot be trained, by its tensors' names and shapes."""
     if f"{_UNET}x_embedder.proj.weight" in shapes:
         raise ModelError(f"{name} is a Stable Diffusion 3 checkpoint, which has no U-Net and cannot be trained.")
-    if any("double_blocks." in key for key in shapes):
-        raise ModelError(f"{name} is a Flux checkpoint, which has no U-Net and cannot be trained.")
+    check_not_flux(shapes, name)
     if FIRST_CONVOLUTION not in shapes:
         raise ModelError(f"{name} is not a Stable Diffusion checkpoint: it has no U-Net.")
     if "conditioner.embedders.0.model.ln_final.weight" in shapes:
         raise ModelError(f"{name} is an SDXL refiner, which only finishes pictures; train on its base model.")
     check_channels(shapes[FIRST_CONVOLUTION][1], name)
+
+
+def check_not_flux(names: Iterable[str], name: str) -> None:
+    """Raises ModelError for a file with tensors of these names that is a Flux checkpoint."""
+    if any("double_blocks." in key for key in names):
+        raise ModelError(f"{name} is a Flux checkpoint, which has no U-Net and cannot be trained.")

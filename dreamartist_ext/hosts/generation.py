@@ -12,10 +12,10 @@ from PIL import Image
 from ..engine.atomic import finish_interrupted
 from ..engine.embedding import EmbeddingPair, negative_name
 from ..engine.errors import ModelError
+from ..engine.family import family_in_words, widths_of
 from ..engine.host import Vectors
 from ..engine.storage import embedding_files, load_pair
 from .diffusers import DiffusersHost
-from .families import family_of
 from .prompt_tokens import chunks_of, words_for
 
 BATCH = 4
@@ -60,11 +60,11 @@ def _mentioned(host: DiffusersHost, folder: Path, text: str) -> list[str]:
 def _check_family(host: DiffusersHost, pair: EmbeddingPair) -> None:
     wanted = host.widths
     for vectors in pair.named().values():
-        found = {key: v.shape[1] for key, v in vectors.items()}
+        found = widths_of(vectors)
         if found != wanted:
             raise ModelError(
-                f"{pair.name} was made for another kind of model: it is for {family_of(found)}, and "
-                f"{host.name} is {family_of(wanted)}."
+                f"{pair.name} was made for another kind of model: it is for {family_in_words(found)}, and "
+                f"{host.name} is {family_in_words(wanted)}."
             )
 
 

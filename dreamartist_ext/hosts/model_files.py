@@ -12,13 +12,14 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from diffusers.utils import logging as diffusers_logging
+from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 from safetensors import SafetensorError, safe_open
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
 from ..engine.errors import ModelError
 from .diffusers import Components, DiffusersHost
-from .families import check_folder, check_tensors
+from .families import V_MARK, ZERO_SNR_MARK, check_folder, check_tensors
 from .single_file import names_its_tokenizer, to_diffusers
 
 EMBEDDED_MODEL = Path(__file__).parents[1] / "assets" / "model"
@@ -40,7 +41,7 @@ def load_host(
 ) -> DiffusersHost:
     """Load a model for training and drawing; raises ModelError in one sentence.
 
-    model: None for the embedded one. device: "auto", "cpu", "cuda" or "mps". precision: "auto", "fp32" or "bf16".
+    model: None for the embedded one. device: "auto", "cpu", "cuda" or "mps". precision: "auto", "fp32", "bf16", "fp16".
     clip_skip: how many layers from the end the text encoder is read, as in the WebUI; 1 leaves none out.
     """
     where = choose_device(device)
@@ -53,7 +54,7 @@ def load_host(
     if is_folder:
         parts = _load_folder(path, path.name)
     elif path.suffix in CHECKPOINT_SUFFIXES:
-        parts = _load_single_file(path)
+        parts = replace(_load_single_file(path), file=path)
     else:
         raise ModelError(
             f"{path.name} is not a model: give a folder in diffusers' layout, or a .safetensors or .ckpt file."
@@ -90,7 +91,7 @@ def choose_device(wanted: str) -> torch.device:
 def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
     """`auto` is bf16 where the device computes in it, which is several times faster, and else fp32."""
     if wanted != "auto":
-        return {"fp32": torch.float32, "bf16": torch.bfloat16}[wanted]
+        return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[wanted]
     if device.type == "cuda":
         fast = torch.cuda.get_device_capability(device)[0] >= 8  # older cards only emulate it
     else:
@@ -168,6 +169,11 @@ def _load_single_file(path: Path) -> Components:
     try:
         pipeline = kind.from_single_file(str(path), **options)
     except _LOADING_ERRORS as error:
+        if _is_offline(error):
+            raise ModelError(
+                f"{path.name} comes without tokenizer and configuration, and those of its kind are neither on this "
+                "machine nor within reach; connect once, or give the model as a folder in diffusers' layout."
+            ) from error
         raise ModelError(f"the checkpoint {path.name} could not be loaded: {_first_line(error)}") from error
     return Components(
         pipeline.unet,
@@ -181,6 +187,15 @@ def _load_single_file(path: Path) -> Components:
     )
 
 
+def _is_offline(error: BaseException | None) -> bool:
+    """Whether what could not be fetched is behind an error; the libraries have many kinds of it."""
+    while error is not None:
+        if isinstance(error, (LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """The tensors' shapes by name, from the file's header; raises ModelError for a damaged file."""
     try:
@@ -191,9 +206,10 @@ def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _schedule_marks(names: Iterable[str]) -> dict[str, Any]:
-    """Empty tensors by which finetunes of SDXL say that they predict v, and that their last step is pure noise."""
-    marks: dict[str, Any] = {"prediction_type": "v_prediction"} if "v_pred" in names else {}
-    return marks | ({"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"} if "ztsnr" in names else {})
+    """That the model predicts v, and that its last step is pure noise, where its marks say so."""
+    marks: dict[str, Any] = {"prediction_type": "v_prediction"} if V_MARK in names else {}
+    zero = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+    return marks | (zero if ZERO_SNR_MARK in names else {})
 
 
 def _first_line(error: Exception) -> str:

@@ -19,7 +19,7 @@ def only_one(files: RunFiles) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise SettingError(f"{files.name} is being trained already, by another process.") from None
+        raise SettingError(f"the word {files.name} is being trained already, by another process.") from None
     try:
         yield
     finally:

@@ -24,7 +24,8 @@ from ..engine.errors import DreamArtistError, FileError, PictureError, SettingEr
 from .api_auth import Door, webui_door
 from .comparison_api import DrawingRoutes
 from .concepts import MissingError, bring_back, throw_away
-from .jobs import Ask, Desk, Job, in_background, sentence
+from .job import Ask, Job
+from .jobs import Desk, in_background, sentence
 from .shelf import Shelf
 
 PREFIX = "/dreamartist/v1"
@@ -56,7 +57,7 @@ class TrainBody(Body):
 
 
 class CancelBody(Body):
-    how: Ask = Field(description="stop keeps the best pair, pause keeps a snapshot, discard keeps nothing.")
+    how: Ask = Field(description="stop keeps the best pair, pause a snapshot; discard moves all of it to the trash.")
 
 
 class ContinueBody(Body):
@@ -199,8 +200,8 @@ def job_state(job: Job) -> dict[str, Any]:
     }
 
 
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _number(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def saved_pictures(body: TrainBody, folder: Path) -> list[Path]:
@@ -211,10 +212,10 @@ def saved_pictures(body: TrainBody, folder: Path) -> list[Path]:
     for number, text in enumerate(body.pictures, start=1):
         content = decoded(text, f"picture {number}")
         ending = next((ending for start, ending in _ENDINGS.items() if content.startswith(start)), ".png")
-        paths.append(folder / f"picture{number}{ending}")
+        paths.append(folder / f"{number:04d}{ending}")  # a name without a word in it: it is no caption
         paths[-1].write_bytes(content)
     if body.mask is not None:
-        mask = folder / "picture1_att.png"
+        mask = folder / "0001_att.png"
         mask.write_bytes(decoded(body.mask, "the mask"))
         load_mask(mask, 64, 64, load_picture(paths[0]).size)
     return paths

@@ -18,7 +18,9 @@ from ..evaluation.gather import start_word
 from ..evaluation.pictures import Album, Batch
 from ..evaluation.prompt_lists import checked_subject, filled
 from ..studio import studio_of
-from .jobs import Desk, Status, new_task, png_bytes, sentence
+from .job import Status, new_task
+from .jobs import Desk, sentence
+from .previews import png_bytes
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,8 @@ from .comparison_view import STYLE, comparison_html, report_html
 from .concept_index import is_name
 from .evaluation import Report, evaluator_of
 from .gradio_compat import NOTHING, on
-from .jobs import Desk, Status, sentence
+from .job import Status
+from .jobs import Desk, sentence
 from .live_view import message_html
 
 PROMPTS_SHOWN = 3  # of the shipped list, to begin with

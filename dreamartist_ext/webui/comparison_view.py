@@ -8,7 +8,7 @@ from ..evaluation.plan import Progress
 from ..evaluation.prompt_lists import filled
 from .comparison import Comparison
 from .evaluation import Report
-from .jobs import Status
+from .job import Status
 from .live_view import duration, message_html, picture_html
 
 LEAST_SIDE = 56  # pixels of a picture, where there are many columns

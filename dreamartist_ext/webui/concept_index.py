@@ -16,13 +16,13 @@ from pathlib import Path
 
 from ..engine.embedding import NEGATIVE_SUFFIX, check_name, negative_name
 from ..engine.errors import FileError, SettingError
+from ..engine.family import family_of, widths_of
 from ..engine.host import Vectors
 from ..engine.run import RunFiles
 from ..engine.storage import EMBEDDING_SUFFIXES, MAX_EMBEDDING_BYTES, load_embedding
 
 KEPT_FACTS = 20_000  # files; a fact is a few hundred bytes
 OUR_MARK = b"use_negative"  # one of the settings that every file of ours holds, as plain text
-FAMILIES = {768: "SD 1", 1024: "SD 2"}  # by the width of a vector
 
 
 @dataclass(frozen=True)
@@ -185,20 +185,12 @@ def facts_of(path: Path) -> Facts:
     """Read a file; raises FileError in one sentence."""
     embedding = load_embedding(path)
     return Facts(
-        family=family_of(embedding.vectors),
+        family=family_of(widths_of(embedding.vectors)),
         vectors=len(next(iter(embedding.vectors.values()))),
         step=embedding.step,
         provenance=embedding.provenance,
         key=vectors_key(embedding.vectors),
     )
-
-
-def family_of(vectors: Vectors) -> str:
-    """Of the models that vectors belong to: "SD 1", or their width where no family is known by it."""
-    if len(vectors) > 1:
-        return "SDXL"
-    width = next(iter(vectors.values())).shape[1]
-    return FAMILIES.get(width, f"{width} wide")
 
 
 def vectors_key(vectors: Vectors) -> str:

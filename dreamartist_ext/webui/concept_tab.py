@@ -13,6 +13,8 @@ from .concept_view import STYLE, button, page_html, plain, said
 from .gradio_compat import on
 from .jobs import Desk, sentence
 from .live_view import message_html
+from .offers import offer_at, offers_html, picture_of
+from .share_view import share_html
 from .shelf import Order, Shelf, Show
 
 
@@ -30,15 +32,25 @@ class ConceptActions:
             return message_html(sentence(error), "error")
         return page_html(page, Show(show), bool(words.strip()))
 
-    def act(self, wish: str, words: str, show: str, order: str) -> list[Any]:
-        """Do what a button in a card asks for (JSON: do, key, value, page); cards, and what to say."""
-        asked = read_wish(wish)
+    def offered(self, files: Any) -> str:
+        """What was dropped, to look at before anything is imported."""
+        try:
+            return offers_html(files, self.shelf.embeddings)
+        except DreamArtistError as error:
+            return message_html(sentence(error), "error")
+
+    def act(self, wish: str, words: str, show: str, order: str, files: Any = None) -> list[Any]:
+        """Do what a button asks for (JSON: do, key, value, page); cards, what to say, and what was dropped."""
+        asked = read_wish(wish) | {"files": files}
         number = asked["page"]
         do: Callable[[dict[str, Any]], str] | None = {
             "delete": self._delete,
             "undo": self._undo,
             "rename": self._rename,
             "reunite": self._reunite,
+            "share": self._share,
+            "import": self._import,
+            "replace": self._replace,
         }.get(asked["do"])
         try:
             if asked["do"] == "page":
@@ -47,7 +59,7 @@ class ConceptActions:
                 says = do(asked) if do is not None else ""
         except DreamArtistError as error:
             says = said(sentence(error), "error")
-        return [self.look(words, show, order, number), says]
+        return [self.look(words, show, order, number), says, self.offered(files)]
 
     def _delete(self, asked: dict[str, Any]) -> str:
         concept = self.shelf.find(asked["key"])
@@ -67,6 +79,18 @@ class ConceptActions:
     def _reunite(self, asked: dict[str, Any]) -> str:
         name = self.shelf.reunite(self.shelf.find(asked["key"]), self.shelf.find(asked["value"]))
         return said(f"{plain(name)} is a pair again.", "good")
+
+    def _share(self, asked: dict[str, Any]) -> str:
+        return share_html(self.shelf.share(self.shelf.find(asked["key"])))
+
+    def _import(self, asked: dict[str, Any], overwrite: bool = False) -> str:
+        files = asked["files"]
+        offer = offer_at(files, asked["key"])
+        name = self.shelf.accept(offer, asked["value"].strip(), overwrite, picture_of(files, offer))
+        return said(f"{name} is here: type {name} in a prompt.", "good")
+
+    def _replace(self, asked: dict[str, Any]) -> str:
+        return self._import(asked, overwrite=True)
 
 
 def read_wish(wish: str) -> dict[str, Any]:
@@ -93,12 +117,16 @@ def build_concepts(desk: Desk, tab: Any) -> None:
         order = gr.Dropdown(
             [each.value for each in Order], value=Order.NEWEST.value, label="Sort", elem_id="dreamartist_order"
         )
+    with gr.Accordion("Import a card or embedding files", open=False, elem_id="dreamartist_import"):
+        dropped = gr.File(label="Drop them here", file_count="multiple", elem_id="dreamartist_dropped")
+    offers = gr.HTML(elem_id="dreamartist_offers")
     says = gr.HTML(elem_id="dreamartist_concepts_says")
     cards = gr.HTML(elem_id="dreamartist_concepts")
     wish = gr.Textbox(elem_id="dreamartist_wish", elem_classes=["dreamartist-hidden"])
     do = gr.Button("do", elem_id="dreamartist_do", elem_classes=["dreamartist-hidden"])
     filters = [words, show, order]
     js = "(wish, ...others) => [dreamartistWish(), ...others]"
-    on(do.click, actions.act, [wish, *filters], [cards, says], js=js, queue=False)
+    on(do.click, actions.act, [wish, *filters, dropped], [cards, says, offers], js=js, queue=False)
+    on(dropped.change, actions.offered, [dropped], [offers], queue=False)
     for event in (tab.select, words.change, show.change, order.change):
         on(event, actions.look, filters, [cards], queue=False)

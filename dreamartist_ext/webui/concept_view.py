@@ -86,8 +86,8 @@ def _pager(page: Page) -> str:
 
 def _thrown_html(thrown: Thrown) -> str:
     when = thrown.when.strftime("%Y-%m-%d %H:%M")
-    undo = button("Bring back", "undo", thrown.key)
-    return f"<div><b>{text(thrown.name)}</b><span>deleted {when}</span>{undo}</div>"
+    undo, how = button("Bring back", "undo", thrown.key), "replaced" if thrown.is_replaced else "deleted"
+    return f"<div><b>{text(thrown.name)}</b><span>{how} {when}</span>{undo}</div>"
 
 
 def card_html(card: Card) -> str:
@@ -171,6 +171,7 @@ def _buttons(card: Card) -> str:
             f'<button type="button" class="dreamartist-do dreamartist-main" data-dreamartist-word="{escape(word)}">'
             "Use</button>"
         )
+        parts.append(button("Share", "share", key))
     parts.append(_menu("Rename", _rename_form(concept)))
     parts.append(button("Delete", "delete", key))
     return "".join(parts)
@@ -229,6 +230,14 @@ STYLE = """<style>
 .dark .dreamartist-menu > .dreamartist-form { color: #eee; background: #1f2937 }
 .dreamartist-menu input { flex: 1 1 90px; min-width: 0; font-size: 13px; padding: 2px 6px; border-radius: 6px;
   border: 1px solid rgba(128, 128, 128, .5); background: transparent; color: inherit }
+.dreamartist-offer { padding: 8px 10px; margin: 6px 0; border: 1px solid rgba(128, 128, 128, .3);
+  border-radius: 8px; overflow-wrap: anywhere } .dreamartist-offer .dreamartist-form { display: flex; gap: 6px;
+  margin-top: 6px; max-width: 420px }
+.dreamartist-offer input { flex: 1; min-width: 0; font-size: 13px; padding: 2px 6px; border-radius: 6px;
+  border: 1px solid rgba(128, 128, 128, .5); background: transparent; color: inherit }
+.dreamartist-share { display: flex; flex-wrap: wrap; gap: 16px; align-items: flex-start; margin: 8px 0 }
+.dreamartist-share img { width: 240px; margin: 0; border-radius: 8px } .dreamartist-share > div { flex: 1 1 260px }
+.dreamartist-share a { text-decoration: none; display: inline-block; margin: 2px 0 !important }
 .dreamartist-pager { display: flex; gap: 10px; align-items: center; justify-content: center; margin: 12px 0;
   font-size: 13px; opacity: .85 }
 .dreamartist-trash div { display: flex; gap: 12px; align-items: center; padding: 6px 2px;

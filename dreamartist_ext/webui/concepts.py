@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ..engine.earlier import REPLACED, trash_of
 from ..engine.embedding import NEGATIVE_SUFFIX, negative_name
 from ..engine.errors import FileError, SettingError
 from ..engine.run import RunFiles
@@ -19,7 +20,6 @@ from ..hosts.only_one import only_one
 from . import thumbnails
 from .concept_index import Concept, FactsCache, concepts_in, is_name, lacks_negative
 
-TRASH = "_trash"  # beside the trainings' folders; no name of a concept begins so
 _TRAINING = "training"  # within a concept's folder in the trash
 _STAMP = r"\d{8}-\d{6}-\d{6}"
 _PLACE = re.compile(rf".+-{_STAMP}", re.DOTALL)
@@ -42,6 +42,11 @@ class Thrown:
     def key(self) -> str:
         """Stands for it in a page."""
         return key_of_place(self.place)
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether it was overwritten, and not deleted."""
+        return REPLACED in self.place.name
 
 
 def key_of_place(place: Path) -> str:
@@ -115,9 +120,9 @@ def throw_away_concept(embeddings: Path, concept: Concept, key: str = "") -> Pat
         with only_one(files):
             pass
         moves[files.folder] = place / _TRAINING
-    preview = thumbnails.path_of(embeddings, key)
-    if key and preview.is_file():
-        moves[preview] = place / preview.name
+    for preview in (thumbnails.path_of(embeddings, key), thumbnails.large_path_of(embeddings, key)):
+        if key and preview.is_file():
+            moves[preview] = place / preview.name
     move_all(moves)
     return place
 
@@ -182,7 +187,7 @@ def bring_back_thrown(embeddings: Path, thrown: Thrown) -> None:
     if any(path.suffix in EMBEDDING_SUFFIXES for path in homes):
         files.check_free()
     elif files.snapshot.exists():
-        raise SettingError(f"{thrown.name} has been trained again meanwhile; rename or delete that first.")
+        raise SettingError(f"the word {thrown.name} has been trained again meanwhile; rename or delete that first.")
     if is_name(thrown.name) and thrown.place / _TRAINING in homes and not files.kept_steps():
         shutil.rmtree(files.folder, ignore_errors=True)  # of a training that never made a step
     move_all(homes)
@@ -197,7 +202,7 @@ def _home(files: RunFiles, path: Path) -> Path:
 
 
 def _trash(embeddings: Path) -> Path:
-    return RunFiles(embeddings, TRASH).folder
+    return trash_of(embeddings)
 
 
 def move_all(moves: Mapping[Path, Path]) -> None:

@@ -26,12 +26,14 @@ from ..evaluation.plan import Plan, Progress
 from ..evaluation.prompt_lists import EMBEDDED, GENERAL, PromptLists, load_lists
 from ..evaluation.report import write_report
 from ..studio import studio_of
-from .jobs import Desk, Status, new_task, sentence
+from .job import Status, new_task
+from .jobs import Desk, sentence
 
 logger = logging.getLogger(__name__)
 
 REPORTS = "_reports"  # folder beside the trainings
 MOST_AT_ONCE = 12
+MOST_KEPT = 1000  # strips of pictures on disk
 
 
 @dataclass
@@ -136,6 +138,7 @@ class Evaluator:
         evaluation = Evaluation(concepts, report.plan, eyes, studio_of(host), pictures, None, follow)
         report.results = evaluation.run()
         write_report(report.results, report.folder)
+        evaluation.album.forget_oldest(MOST_KEPT)
 
     def stop(self) -> None:
         """After the step under way; raises SettingError where nothing is evaluated."""

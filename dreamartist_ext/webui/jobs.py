@@ -1,167 +1,39 @@
-"""One training as the page and the API see it: asked for, waiting, under way, over; and what can be done about it."""
+"""The desk: everything that a button of the page or a route of the API does about trainings."""
 
 from __future__ import annotations
 
-import io
-import itertools
 import logging
-import re
-import secrets
-import shutil
+import math
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, fields
-from enum import Enum
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 
 from .. import __version__
-from ..engine import preview
 from ..engine.atomic import finish_interrupted
-from ..engine.check_loss import CheckLoss
 from ..engine.config import TrainConfig
-from ..engine.data import MASK_SUFFIX, TrainingPicture, find_mask, load_picture, open_pictures
+from ..engine.data import open_pictures
 from ..engine.embedding import check_name, negative_name
-from ..engine.errors import DreamArtistError, FileError, SettingError, TrainingError
-from ..engine.run import RunFiles, is_out_of_memory, run_to_files
-from ..engine.snapshot import Check
-from ..engine.storage import load_snapshot
+from ..engine.errors import DreamArtistError, FileError, SettingError
+from ..engine.prompts import with_template_files
+from ..engine.provenance import about_model
+from ..engine.run import RunFiles, final_step, run_to_files
+from ..engine.stopping import is_over
 from ..engine.trainer import Training
 from ..hosts.only_one import only_one
 from . import thumbnails
 from .concepts import bring_back_training, throw_away_training
+from .estimate import Estimate, estimated
+from .job import Ask, Job, Status, new_task
+from .kept_pictures import KEPT, STAGED, adopt_pictures, given_pictures, keep_pictures, kept_pictures
+from .previews import add_preview
 from .workplace import Workplace
 
 logger = logging.getLogger(__name__)
-
-PREVIEW_STEPS = 20
-PREVIEW_GUIDANCE = 5.0
-PREVIEW_SEEDS = (1, 2, 3)
-PREVIEW_SIDE = 192  # pixels, at most: every page that looks gets all of them
-KEPT, STAGED = "pictures", "pictures.new"  # folders beside the snapshots
-KEPT_PREVIEWS = 12  # rows, and the best
-RECENT_STEPS = 20  # for the time left
-MEASURED_STEPS = 3
-
-
-class Status(str, Enum):
-    """The words that the page and the API use."""
-
-    WAITING = "waiting"
-    RUNNING = "running"
-    PAUSED = "paused"
-    STOPPED = "stopped"
-    DONE = "done"
-    FAILED = "failed"
-    DISCARDED = "discarded"
-
-
-OVER = frozenset([Status.PAUSED, Status.STOPPED, Status.DONE, Status.FAILED, Status.DISCARDED])
-
-
-class Ask(str, Enum):
-    """What a user can ask of a training under way."""
-
-    STOP = "stop"
-    PAUSE = "pause"
-    DISCARD = "discard"
-
-
-def new_task() -> str:
-    """An id in the form that the WebUI's queue knows."""
-    return f"task(dreamartist-{secrets.token_hex(4)})"
-
-
-@dataclass(frozen=True)
-class PreviewRow:
-    """PNG files of the same seeds at one step: of the pair, and of the positive alone."""
-
-    step: int
-    pair: tuple[bytes, ...]
-    positive_only: tuple[bytes, ...]
-
-
-@dataclass
-class Job:
-    """Written by the thread that trains, read by every other; fields are replaced whole, never changed in place."""
-
-    config: TrainConfig
-    files: RunFiles
-    previews_wanted: bool = True
-    task: str = field(default_factory=new_task)
-    status: Status = Status.WAITING
-    step: int = 0
-    asked: Ask | None = None
-    seconds_per_step: float = 0.0
-    losses: tuple[tuple[int, float], ...] = ()
-    checks: tuple[Check, ...] = ()
-    previews: tuple[PreviewRow, ...] = ()
-    best_step: int | None = None
-    used_step: int | None = None
-    message: str = ""
-    peak_memory: int = 0  # bytes on the GPU, 0 where there is none
-    created: float = field(default_factory=time.time)
-    _recent: list[float] = field(default_factory=list, repr=False)
-    _began: tuple[float, int] | None = None  # when, and after which step
-    _lock: Any = field(default_factory=threading.Lock, repr=False)
-
-    @property
-    def name(self) -> str:
-        return self.config.name
-
-    @property
-    def is_over(self) -> bool:
-        return self.status in OVER
-
-    @property
-    def seconds_left(self) -> float:
-        """With what previews and checks took so far."""
-        if self._began is None or self.step == self._began[1]:
-            return self.seconds_per_step * (self.config.steps - self.step)
-        passed = time.monotonic() - self._began[0]
-        return passed / (self.step - self._began[1]) * (self.config.steps - self.step)
-
-    def ask(self, what: Ask) -> None:
-        """Takes effect after the step under way; a training that waits is over at once, and has changed nothing."""
-        with self._lock:
-            if self.is_over:
-                raise SettingError(f"the training of {self.name} is over: {self.status.value}.")
-            self.asked = what
-            if self.status is Status.WAITING:
-                self.message = f"{self.name} was called off before it began."
-                self.status = {Ask.PAUSE: Status.PAUSED, Ask.STOP: Status.STOPPED}.get(what, Status.DISCARDED)
-
-    def begin(self) -> bool:
-        """Whether it is still wanted."""
-        with self._lock:
-            if self.is_over:
-                return False
-            self.status = Status.RUNNING
-            self._began = time.monotonic(), self.step
-        if torch.cuda.is_available():
-            torch.cuda.reset_peak_memory_stats()
-        return True
-
-    def noted(self, step: int, seconds: float) -> None:
-        self.step = step
-        self._recent = [*self._recent[-RECENT_STEPS + 1 :], seconds]
-        self.seconds_per_step = sorted(self._recent)[len(self._recent) // 2]
-        if torch.cuda.is_available():
-            self.peak_memory = torch.cuda.max_memory_allocated()
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What a training will take: seconds in all, and bytes of GPU memory (0 where there is no GPU)."""
-
-    steps: int
-    seconds: float
-    memory: int
 
 
 class Desk:
@@ -189,23 +61,30 @@ class Desk:
             return str(error)
         return self.workplace.clash(name) or self.workplace.clash(negative_name(name))
 
+    def config(self, values: Mapping[str, Any]) -> TrainConfig:
+        """The settings over those that suit the model, with what template files hold; raises SettingError or
+        FileError."""
+        given = with_template_files(values, self.workplace.templates)
+        return TrainConfig.from_mapping({**self.workplace.defaults, **given})
+
     def prepare(self, values: Mapping[str, Any], pictures: Sequence[Path], overwrite: bool = False) -> Job:
         """Check everything that can be checked without the model, and keep the pictures for a later continuation.
 
         Raises SettingError, PictureError or FileError; nothing is changed then.
         """
-        config = TrainConfig.from_mapping({**self.workplace.defaults, **values})
+        config = self.config(values)
         files = self.files(config.name)
         files.check(resume=False, overwrite=overwrite)
         if clash := self.workplace.clash(config.name):
             raise SettingError(clash)
         if not pictures:
             raise SettingError("there is no picture to learn from; drop one first.")
-        for path in pictures:
-            load_picture(path)
+        given = given_pictures(pictures)
+        for picture in given:
+            picture.check(config)
         job = self._take(Job(config, files))
         try:
-            keep_pictures(files, pictures)
+            keep_pictures(files, given, config)
         except OSError as error:
             job.status = Status.FAILED
             job.message = f"The pictures could not be kept beside the training: {error.strerror or error}."
@@ -217,12 +96,14 @@ class Desk:
         check_name(name)
         files = self.files(name)
         files.check(resume=True, overwrite=False)
-        snapshot = load_snapshot(files.snapshot)
+        snapshot = files.last_snapshot()
         config = TrainConfig.from_json(snapshot.config)
         if steps is not None:
             config = TrainConfig.from_mapping({**config.to_mapping(), "steps": steps})
         best = files.best_step(snapshot.checks)
-        return self._take(Job(config, files, step=snapshot.step, checks=snapshot.checks, best_step=best))
+        return self._take(
+            Job(config, files, step=snapshot.step, checks=snapshot.checks, best_step=best, notice=snapshot.notice)
+        )
 
     def unfinished(self) -> list[tuple[str, int, int]]:
         """(name, step, steps) of trainings that stopped before their end, newest first."""
@@ -230,19 +111,20 @@ class Desk:
         found = []
         for path in sorted(folder.glob("*/snapshot.safetensors"), key=lambda p: p.stat().st_mtime, reverse=True):
             try:
-                snapshot = load_snapshot(path)
-                steps = TrainConfig.from_json(snapshot.config).steps
+                snapshot = self.files(path.parent.name).last_snapshot()
+                config = TrainConfig.from_json(snapshot.config)
             except DreamArtistError:
                 continue
             is_running = self.job is not None and not self.job.is_over and self.job.name == path.parent.name
-            if snapshot.step < steps and not is_running and kept_pictures(self.files(path.parent.name)):
-                found.append((path.parent.name, snapshot.step, steps))
+            ended = is_over(config, snapshot.step, snapshot.checks)
+            if not ended and not is_running and kept_pictures(self.files(path.parent.name)):
+                found.append((path.parent.name, snapshot.step, config.steps))
         return found
 
     def _take(self, job: Job) -> Job:
         with self._lock:
             if self.job is not None and not self.job.is_over:
-                raise SettingError(f"{self.job.name} is being trained; stop it first, or wait.")
+                raise SettingError(f"the word {self.job.name} is being trained; stop it first, or wait.")
             self.job = job
         return job
 
@@ -270,8 +152,8 @@ class Desk:
         pictures = open_pictures(kept, config, host.picture_size, host.size_unit)
         training = Training(host, config, pictures)
         if resumed:
-            training.restore(load_snapshot(files.snapshot))
-        provenance = {"model": host.name, "version": __version__}
+            training.restore(files.last_snapshot())
+        provenance = about_model(host, __version__)
         try:
             with only_one(files), closing(run_to_files(training, files, provenance)) as reports:
                 for report in reports:
@@ -282,12 +164,13 @@ class Desk:
                     self._show(job)
                     if self.workplace.interrupted() and job.asked is None:
                         job.asked = Ask.STOP
-                    if job.asked is Ask.DISCARD or (job.asked is not None and report.step < report.steps):
+                    if job.asked is Ask.DISCARD or (job.asked is not None and not training.is_over):
                         break
         except (RuntimeError, AttributeError):
             host.check_loaded()  # the better explanation, where it is one
             raise
         job.checks, job.best_step = tuple(training.checks), files.best_step(training.checks)
+        job.used_step = final_step(training, files) if training.is_over else None
 
     def _show(self, job: Job) -> None:
         """Progress to the surrounding page; and a word to both while another checkpoint waits for this training."""
@@ -299,32 +182,13 @@ class Desk:
         config = job.config
         every = max(1, config.steps // 200)
         if job.step % every == 0:
-            job.losses = (*job.losses, (job.step, float(loss)))  # waits for the GPU
+            value = float(loss)  # waits for the GPU
+            job.losses = (*job.losses, (job.step, value)) if math.isfinite(value) else job.losses
         if len(training.checks) != len(job.checks):
             job.checks, job.best_step = tuple(training.checks), job.files.best_step(training.checks)
-            if job.asked is None and (job.previews_wanted or job.step == config.steps):
-                self._preview(job, training)
-
-    @staticmethod
-    def _preview(job: Job, training: Training) -> None:
-        """A preview that fails, for want of memory say, costs no training: it goes on without.
-
-        Where none are wanted, one picture is drawn, for My concepts.
-        """
-        try:
-            with training.kept_bound():
-                row = draw_row(training) if job.previews_wanted else None
-                picture = row.pair[0] if row else draw_some(training, training.pair.negative is not None, 1)[0]
-            thumbnails.keep_step(job.files, job.step, picture)
-        except (RuntimeError, MemoryError, FileError) as error:
-            logger.warning("no more previews of %s: %s", job.name, error)
-            job.previews_wanted = False
-            return
-        if row is None:
-            return
-        rows = (*job.previews, row)
-        best = [row for row in rows[:-KEPT_PREVIEWS] if row.step == job.best_step]
-        job.previews = (*best, *rows[-KEPT_PREVIEWS:])
+            job.notice = training.guard.notice() or job.notice
+            if job.asked is None and (job.previews_wanted or training.is_over):
+                add_preview(job, training)
 
     def _settle(self, job: Job) -> None:
         """The training is over; what the user asked for decides what stays.
@@ -335,16 +199,17 @@ class Desk:
             self.thrown = throw_away_training(job.files) if job.step else ""
             job.message = f"{job.name} was discarded" + ("; it is in the trash." if self.thrown else ".")
             job.status = Status.DISCARDED
-        elif job.asked is Ask.PAUSE and job.step < job.config.steps:
+        elif job.asked is Ask.PAUSE and job.used_step is None:
             job.message = f"{job.name} is paused at step {job.step} of {job.config.steps}."
             job.status = Status.PAUSED
-        elif job.asked is Ask.STOP and job.step < job.config.steps:
+        elif job.asked is Ask.STOP and job.used_step is None:
             self._keep(job)
         else:
-            thumbnails.adopt_step(job.files, job.step)
+            job.used_step = job.used_step or job.step
+            thumbnails.adopt_step(job.files, job.used_step)
             self.workplace.learned()
-            job.message = f"{job.name} is learned: type {job.name} in a prompt."
-            job.used_step, job.status = job.step, Status.DONE
+            job.message = f"{job.name} is learned: type {job.name} in a prompt." + _how_it_ended(job)
+            job.status = Status.DONE
 
     def _keep(self, job: Job) -> None:
         """The best pair on disk, or the last one when none was saved before."""
@@ -353,7 +218,7 @@ class Desk:
             return
         best = job.best_step
         if best is None:
-            best = job.files.save_step(load_snapshot(job.files.snapshot))
+            best = job.files.save_step(job.files.last_snapshot())
         use_step(job.files, best)
         self.workplace.learned()
         job.message = f"Stopped at step {job.step} of {job.config.steps}; {job.name} is kept as it was at step {best}."
@@ -372,37 +237,24 @@ class Desk:
         self._check_not_running(name)
         files = self.files(name)
         files.finish_interrupted()
-        snapshot = load_snapshot(files.snapshot)
+        snapshot = files.last_snapshot()
         best = files.best_step(snapshot.checks)
         best = files.save_step(snapshot) if best is None else best
         use_step(files, best)
         self.workplace.learned()
         return best
 
-    def measure(self, values: Mapping[str, Any]) -> Estimate:
-        """Run a few steps on an empty picture and forget them; raises what a training would."""
-        config = TrainConfig.from_mapping({**self.workplace.defaults, **values})
+    def check_idle(self) -> None:
+        """Raises SettingError while a training uses the model."""
         if self.job is not None and not self.job.is_over:
-            raise SettingError(f"{self.job.name} is being trained; measure afterwards.")
+            raise SettingError(f"the word {self.job.name} is being trained; try again when it is over.")
+
+    def measure(self, values: Mapping[str, Any], pictures: int = 1) -> Estimate:
+        """Run a few steps on an empty picture and forget them; raises what a training would."""
+        config = self.config(values)
+        self.check_idle()
         with self.workplace.gpu(new_task()):
-            host = self.workplace.host()
-            size = host.picture_size
-            blank = torch.zeros(3, config.height or size, config.width or size)
-            training = Training(host, config, [TrainingPicture(blank, None, "", "blank")])
-            if torch.cuda.is_available():
-                torch.cuda.reset_peak_memory_stats()
-            try:
-                step, snapshot = measured(training)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                height, width = blank.shape[1:]
-                raise TrainingError(
-                    f"{width}x{height} in batches of {config.batch_size} does not fit into memory; less needs less."
-                ) from error
-        memory = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
-        snapshots = config.steps // config.save_every if config.save_every else 1
-        return Estimate(config.steps, config.steps * step + snapshots * snapshot, memory)
+            return estimated(self.workplace.host(), config, pictures)
 
     def discard(self, name: str) -> None:
         """Move a training that is not finished to the trash; an embedding of that name from before stays as it was."""
@@ -424,7 +276,13 @@ class Desk:
 
     def _check_not_running(self, name: str) -> None:
         if self.job is not None and not self.job.is_over and self.job.name == name:
-            raise SettingError(f"{name} is being trained; stop it first, or wait.")
+            raise SettingError(f"the word {name} is being trained; stop it first, or wait.")
+
+
+def _how_it_ended(job: Job) -> str:
+    early = f" It stopped at step {job.step} of {job.config.steps}, with nothing better in sight."
+    best = f" The pair is that of step {job.used_step}, the best."
+    return (early if job.step < job.config.steps else "") + (best if job.used_step != job.step else "")
 
 
 def use_step(files: RunFiles, step: int) -> None:
@@ -433,86 +291,12 @@ def use_step(files: RunFiles, step: int) -> None:
     thumbnails.adopt_step(files, step)
 
 
-def measured(training: Training) -> tuple[float, float]:
-    """Seconds of a step, and of the check and the previews at a snapshot."""
-    seconds = []
-    with closing(training.run()) as reports:
-        began = time.perf_counter()
-        for report in itertools.islice(reports, min(MEASURED_STEPS, training.config.steps)):
-            float(report.loss)  # waits for the GPU
-            seconds.append(time.perf_counter() - began)
-            began = time.perf_counter()
-        CheckLoss(training)()
-        draw_row(training)
-        return min(seconds), time.perf_counter() - began
-
-
 def sentence(error: BaseException) -> str:
     """An error as the page shows it: beginning with a capital, a setting by its label instead of its name."""
     text = str(error)
     first, _, rest = text.partition(" ")
     labels = {item.name: item.metadata["label"] for item in fields(TrainConfig)}
     return f"{labels[first]} {rest}" if first in labels else text[:1].upper() + text[1:]
-
-
-def keep_pictures(files: RunFiles, pictures: Sequence[Path]) -> None:
-    """Copy pictures, masks and captions beside the snapshots, so that a later continuation finds them."""
-    folder = files.folder / STAGED
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    stems = {path.stem for path in pictures}
-    # A browser's uploads come in a folder each, so that a mask does not lie beside its picture.
-    masks = {p.stem[: -len(MASK_SUFFIX)]: p for p in pictures if p.stem.endswith(MASK_SUFFIX)}
-    masks = {stem: mask for stem, mask in masks.items() if stem in stems}
-    for number, path in enumerate((p for p in pictures if p not in masks.values()), start=1):
-        stem = f"{number:03d}-{re.sub('[^A-Za-z0-9_-]+', '_', path.stem)[:40]}"
-        shutil.copyfile(path, folder / f"{stem}{path.suffix}")
-        mask, caption = masks.get(path.stem) or find_mask(path), path.with_suffix(".txt")
-        if mask:
-            shutil.copyfile(mask, folder / f"{stem}_att{mask.suffix}")
-        if caption.is_file():
-            shutil.copyfile(caption, folder / f"{stem}.txt")
-
-
-def adopt_pictures(files: RunFiles) -> None:
-    """The new training's pictures take the place of an earlier one's, whose steps are forgotten now as well."""
-    kept = files.folder / KEPT
-    shutil.rmtree(kept, ignore_errors=True)
-    (files.folder / STAGED).rename(kept)
-
-
-def kept_pictures(files: RunFiles, folder_name: str = "pictures") -> list[Path]:
-    """In the order in which they were given, without masks and captions."""
-    folder = files.folder / folder_name
-    found = [p for p in sorted(folder.glob("*")) if p.suffix != ".txt"] if folder.is_dir() else []
-    masks = {find_mask(path) for path in found}
-    return [path for path in found if path not in masks]
-
-
-def draw_row(training: Training) -> PreviewRow:
-    """Pictures of the training as it is, one at a time; call it where the training's session is open."""
-    count = len(PREVIEW_SEEDS)
-    alone = draw_some(training, False, count)
-    return PreviewRow(training.step, draw_some(training, True, count) if training.pair.negative else alone, alone)
-
-
-def draw_some(training: Training, with_negative: bool, count: int) -> tuple[bytes, ...]:
-    """PNG files of the word, of the first `count` seeds."""
-    encoded, name = training.encoded(), training.config.name
-    shape = (encoded.latents([0]).shape[1], *encoded.sizes[0])
-    negative = negative_name(name) if with_negative else ""
-    drawn = (
-        preview.draw(training.host, [name], [negative], [seed], shape, PREVIEW_STEPS, PREVIEW_GUIDANCE)[0]
-        for seed in PREVIEW_SEEDS[:count]
-    )
-    return tuple(png_bytes(picture) for picture in drawn)
-
-
-def png_bytes(picture: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    picture.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
-    picture.save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def in_background(desk: Desk, job: Job) -> threading.Thread:

@@ -6,8 +6,11 @@ import base64
 from collections.abc import Sequence
 from html import escape
 
-from .jobs import Job, Status
+from ..engine.curve import curve_csv, curve_png
+from .estimate import Estimate
+from .job import Job, Status
 
+SHOWN_BYTES = 50_000_000
 CURVE_SIZE = (520, 170)
 CURVE_MARGIN = (46, 12, 14, 26)  # left, top, right, bottom
 _WAITING_WORDS = {
@@ -43,7 +46,8 @@ def progress_html(job: Job | None) -> str:
 
 def _facts(job: Job) -> str:
     if job.is_over:
-        return message_html(job.message, "error" if job.status is Status.FAILED else "good")
+        kind = "error" if job.status is Status.FAILED else "good"
+        return message_html(job.message, kind) + message_html(job.notice)
     if job.asked is not None:
         return message_html("Stopping after this step ...")
     if job.status is Status.WAITING:
@@ -53,7 +57,23 @@ def _facts(job: Job) -> str:
     facts = [f"{duration(job.seconds_left)} left", f"{job.seconds_per_step:.2g} s/step"]
     if job.peak_memory:
         facts.append(f"{job.peak_memory / 1e9:.1f} GB")
-    return f'<div class="dreamartist-facts">{" · ".join(facts)}</div>{message_html(job.message)}'
+    said = message_html(job.message) + message_html(job.notice)
+    return f'<div class="dreamartist-facts">{" · ".join(facts)}</div>{said}'
+
+
+def estimate_text(found: Estimate) -> str:
+    """How long, of what, and what it takes."""
+    step = (found.seconds - found.encoding) / found.steps
+    parts = [f"{found.steps} steps of {step:.2g} s"]
+    if found.views > 1:
+        parts.insert(0, f"{duration(found.encoding)} to encode {found.views} views, then")
+    memory = f", {found.memory / 1e9:.1f} GB of GPU memory" if found.memory else ""
+    text = f"About {duration(found.seconds)}: {' '.join(parts)}{memory}."
+    if found.kept >= SHOWN_BYTES:
+        without = f' ({found.plain / 1e9:.1f} GB without "Less memory")' if found.kept < found.plain else ""
+        text += f" By the model's shapes, a pass keeps about {found.kept / 1e9:.1f} GB{without}."
+    share = f" The reconstruction takes {found.reconstruction:.0%} of a step." if found.reconstruction else ""
+    return text + share
 
 
 def curve_html(job: Job | None) -> str:
@@ -68,11 +88,26 @@ def curve_html(job: Job | None) -> str:
     caption = "Check loss, always on the same noises: lower is better"
     if job.best_step is not None:
         caption += f"; best at step {job.best_step}"
-    return _figure(_svg(checks, job.config.steps, baseline, job.best_step), caption + ". Dashed: without the word.")
+    svg = _svg(checks, job.config.steps, baseline, job.best_step)
+    return _figure(svg, caption + ". Dashed: without the word.", downloads_html(job))
 
 
-def _figure(svg: str, caption: str) -> str:
-    return f'<figure class="dreamartist-curve">{svg}<figcaption>{escape(caption)}</figcaption></figure>'
+def downloads_html(job: Job) -> str:
+    """Links that hold the curve's files themselves, since no gradio serves the folder where they lie."""
+    table = download_html("as a table", f"{job.name}-curve.csv", "text/csv", curve_csv(job.checks))
+    drawn = curve_png(job.checks, job.config.steps)
+    picture = download_html("as a picture", f"{job.name}-curve.png", "image/png", drawn)
+    return f'<div class="dreamartist-facts">Save the curve {table} or {picture}.</div>'
+
+
+def download_html(label: str, name: str, kind: str, content: bytes) -> str:
+    """A link that is the file."""
+    code = base64.b64encode(content).decode()
+    return f'<a download="{escape(name)}" href="data:{kind};base64,{code}">{escape(label)}</a>'
+
+
+def _figure(svg: str, caption: str, below: str = "") -> str:
+    return f'<figure class="dreamartist-curve">{svg}<figcaption>{escape(caption)}</figcaption>{below}</figure>'
 
 
 def _svg(points: Sequence[tuple[int, float]], steps: int, baseline: float | None, best: int | None) -> str:
@@ -88,9 +123,9 @@ def _svg(points: Sequence[tuple[int, float]], steps: int, baseline: float | None
         return round(x, 1), round(top + (height - top - bottom) * (high - value) / (high - low), 1)
 
     parts = [f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="loss over steps">']
-    for value in (low + room, high - room):
+    for text, value in {f"{value:.4f}": value for value in (low + room, high - room)}.items():
         _, y = place(0, value)
-        parts.append(f'<text x="{left - 6}" y="{y + 4}" text-anchor="end">{value:.4f}</text>')
+        parts.append(f'<text x="{left - 6}" y="{y + 4}" text-anchor="end">{text}</text>')
     for step, anchor in ((0, "start"), (steps, "end")):
         x, _ = place(step, low)
         parts.append(f'<text x="{x}" y="{height - 8}" text-anchor="{anchor}">{step}</text>')
@@ -121,6 +156,21 @@ def previews_html(job: Job | None) -> str:
     return f'<div class="dreamartist-previews">{"".join(cells)}</div>'
 
 
+def masks_html(painted: bytes, spread: bytes, strength: float) -> str:
+    """A mask over its picture, as painted and spread."""
+    if painted == spread:
+        says = "The mask stays as it is painted: to this model's VAE all parts of the picture look alike."
+        return (
+            f'<div class="dreamartist-masks">{picture_html(painted, "the mask as painted")}</div>{message_html(says)}'
+        )
+    says = (
+        "Dark counts less, orange up to five times as much. At the right the mask as training uses it now: Spread the "
+        f"mask, under All options > Picture, is {strength:g}; 0 is as at the left."
+    )
+    pictures = picture_html(painted, "the mask as painted") + picture_html(spread, "the mask when it has spread")
+    return f'<div class="dreamartist-masks">{pictures}</div>{message_html(says)}'
+
+
 def picture_html(png: bytes, label: str) -> str:
     return f'<img src="data:image/png;base64,{base64.b64encode(png).decode()}" alt="{escape(label)}">'
 
@@ -140,6 +190,7 @@ STYLE = """<style>
 .dreamartist-curve .baseline { stroke: currentColor; opacity: .5; stroke-dasharray: 5 4 }
 .dreamartist-curve text { font-size: 11px; fill: currentColor; opacity: .7 }
 .dreamartist-curve figcaption { font-size: 12px; opacity: .8 }
+.dreamartist-masks { display: flex; gap: 6px } .dreamartist-masks img { flex: 1 1 0; min-width: 0; margin: 0 }
 .dreamartist-previews { display: grid; grid-template-columns: max-content 1fr 1fr; gap: 6px 10px; font-size: 12px;
   max-height: 460px; overflow: auto }
 .dreamartist-previews em { color: #e08a1e; font-style: normal }

@@ -7,15 +7,16 @@ from typing import Any
 import gradio as gr
 
 from .gradio_compat import NOTHING
-from .jobs import Desk, Job, Status
+from .job import Job, Status
+from .jobs import Desk
 from .live_view import curve_html, previews_html, progress_html
 
 KEPT = (Status.DONE, Status.STOPPED)
 
 
 def updates(desk: Desk, seen: Any) -> list[Any]:
-    """Progress, curve, previews, steps to choose from and their row, unfinished trainings, the rows or buttons that
-    end a training, use its word and undo a Discard, and what this page has seen then."""
+    """Progress, curve, previews, steps to choose from and their row, unfinished trainings; whether there is something
+    to end, to use, to undo and to go on with; and what this page has seen then."""
     job = desk.job
     state = shown_state(job, desk)
     before = seen if isinstance(seen, dict) else {}
@@ -35,7 +36,7 @@ def updates(desk: Desk, seen: Any) -> list[Any]:
 def shown_state(job: Job | None, desk: Desk) -> dict[str, Any]:
     """What each part of the page depends on."""
     unfinished = [list(item) for item in desk.unfinished()] if job is None or job.is_over else []
-    rest = {"unfinished": unfinished, "buttons": buttons(job, desk)}
+    rest = {"unfinished": unfinished, "buttons": [*buttons(job, desk), bool(unfinished)]}
     if job is None:
         return {"progress": 0, "curve": 0, "previews": 0, "steps": 0} | rest
     identity = [job.name, job.created]

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from ..engine.embedding import negative_name
-from ..engine.errors import SettingError
+from ..engine.embedding import check_name, negative_name
+from ..engine.errors import FileError, SettingError
+from ..engine.importing import Offer, accept
 from ..engine.run import RunFiles
 from . import thumbnails
 from .concept_changes import candidates, rename, reunite
-from .concept_index import Concept, Facts, FactsCache, are_of_one_pair, concepts_in, is_name, lacks_negative
+from .concept_index import (
+    Concept,
+    Facts,
+    FactsCache,
+    are_of_one_pair,
+    concepts_in,
+    is_name,
+    lacks_negative,
+    vectors_key,
+)
 from .concepts import (
     MissingError,
     Thrown,
@@ -26,6 +37,7 @@ from .concepts import (
     throw_away_concept,
 )
 from .jobs import Desk
+from .sharing import files_to_share
 
 PAGE_SIZE = 48
 
@@ -180,10 +192,27 @@ class Shelf:
         self.desk.workplace.learned()
         return positive.name
 
+    def share(self, concept: Concept) -> dict[str, bytes]:
+        """Its card and .safetensors files, by name; raises SettingError, FileError."""
+        return files_to_share(self.embeddings, concept)
+
+    def accept(self, offer: Offer, name: str, overwrite: bool, picture: bytes = b"") -> str:
+        """Import under a name, and keep the card's picture as its preview; returns the name. Raises SettingError for a
+        name that cannot be used or is taken, FileError."""
+        name = check_name(name or offer.name)
+        self._check_idle(name)
+        self.check_clash(name)
+        accept(offer, self.embeddings, name, overwrite)
+        if picture and offer.positive is not None:
+            with suppress(FileError):  # a concept is worth having without a preview
+                thumbnails.keep(self.embeddings, vectors_key(offer.positive.vectors), picture)
+        self._changed(name)
+        return name
+
     def _check_idle(self, name: str) -> None:
         job = self.desk.job
         if job is not None and not job.is_over and job.name.lower() == name.lower():
-            raise SettingError(f"{job.name} is being trained; stop it first.")
+            raise SettingError(f"the word {job.name} is being trained; stop it first.")
 
     def _changed(self, name: str) -> None:
         self.desk.forget(name)

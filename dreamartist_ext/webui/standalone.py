@@ -33,6 +33,7 @@ class StandaloneWorkplace:
 
     def __init__(self, embeddings: Path, model: Path | None, device: str, precision: str, clip_skip: int = 1) -> None:
         self.embeddings = embeddings
+        self.templates: Path | None = None
         self.model, self.device, self.precision, self.clip_skip = model, device, precision, clip_skip
         self.defaults: dict[str, Any] = training_defaults(model)
         self.prompts = EMBEDDED if model is None else GENERAL

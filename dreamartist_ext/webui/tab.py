@@ -17,14 +17,19 @@ from ..engine.options import field_type
 from ..engine.presets import PRESET_HELP, PRESETS
 from .comparison_tab import build_comparison
 from .concept_tab import build_concepts
-from .gradio_compat import file_paths, on, paintable_picture, picture_and_paint
-from .jobs import Ask, Desk, in_background, sentence
-from .live_view import STYLE, duration, message_html, progress_html
+from .gradio_compat import NOTHING, file_paths, on, paintable_picture, picture_and_paint
+from .job import Ask
+from .jobs import Desk, in_background, sentence
+from .kept_pictures import given_pictures
+from .live_view import STYLE, estimate_text, masks_html, message_html, progress_html
+from .mask_preview import mask_previews
 from .page_state import updates
+from .settings_view import build_settings_files
 
 NAMED_FIELDS = ("name", "initialization_text")  # asked for in step 2
 OPTION_FIELDS = tuple(item for item in fields(TrainConfig) if item.name not in NAMED_FIELDS)
 UNPAINTED = 64  # the grey of what was not painted over: half of the weight that it has without a mask
+DROPPED = "0000"  # the file name of the dropped picture, without a word in it: its name says nothing of it
 
 
 class Actions:
@@ -51,6 +56,10 @@ class Actions:
         given = dict(zip((item.name for item in OPTION_FIELDS), options, strict=True))
         given = {key: value for key, value in given.items() if value is not None}
         return given | {"name": name.strip(), "initialization_text": start.strip() or "*"}
+
+    def checked_values(self, name: str, start: str, options: Sequence[Any]) -> dict[str, Any]:
+        """All settings as a training would have them; raises SettingError."""
+        return self.desk.config(self.values(name or "x", start, options)).to_mapping()
 
     def train(
         self, picture: Any, more: Any, name: str, start: str, overwrite: bool, previews: bool, *options: Any
@@ -118,15 +127,28 @@ class Actions:
             return message_html(sentence(error), "error")
         return message_html(f"{job.name} is now the pair of step {str(step).split()[0]}.", "good")
 
-    def estimate(self, name: str, start: str, *options: Any) -> str:
+    def estimate(self, picture: Any, more: Any, name: str, start: str, *options: Any) -> str:
         """Time and memory from a few steps on this very machine; nothing is kept."""
-        try:
-            found = self.desk.measure(self.values(name or "estimate", start, options))
-        except DreamArtistError as error:
-            return message_html(sentence(error), "error")
-        memory = f", {found.memory / 1e9:.1f} GB of GPU memory" if found.memory else ""
-        text = f"About {duration(found.seconds)}: {found.steps} steps of {found.seconds / found.steps:.2g} s{memory}."
-        return message_html(text)
+        with tempfile.TemporaryDirectory(prefix="dreamartist-") as folder:
+            try:
+                paths = [*saved_picture(picture, Path(folder)), *file_paths(more)]
+                pictures = max(1, len(given_pictures(paths)))
+                found = self.desk.measure(self.values(name or "estimate", start, options), pictures)
+            except DreamArtistError as error:
+                return message_html(sentence(error), "error")
+        return message_html(estimate_text(found))
+
+    def spread(self, picture: Any, more: Any, name: str, start: str, *options: Any) -> tuple[str, Any]:
+        """The painted mask before and after it spreads; and how far that is, which the training then uses."""
+        with tempfile.TemporaryDirectory(prefix="dreamartist-") as folder:
+            try:
+                paths = [*saved_picture(picture, Path(folder)), *file_paths(more)]
+                values = self.values(name or "mask", start, options)
+                painted, spread = mask_previews(self.desk, values, paths)
+            except DreamArtistError as error:
+                return message_html(sentence(error), "error"), NOTHING
+        strength = float(values.get("spread_mask") or 1.0)
+        return masks_html(painted, spread, strength), NOTHING if painted == spread else strength
 
     def refresh(self, seen: Any) -> list[Any]:
         """What has changed since this page has last seen it: see `page_state.updates`."""
@@ -138,11 +160,11 @@ def saved_picture(value: Any, folder: Path) -> list[Path]:
     picture, paint = picture_and_paint(value)
     if picture is None:
         return []
-    path = folder / "picture.png"
+    path = folder / f"{DROPPED}.png"
     picture.save(path)
     if paint is not None:
         mask = paint.point(lambda grey: 255 if grey > 127 else UNPAINTED)
-        Image.merge("RGB", [mask] * 3).save(folder / "picture_att.png")
+        Image.merge("RGB", [mask] * 3).save(folder / f"{DROPPED}_att.png")
     return [path]
 
 
@@ -194,8 +216,14 @@ def build_training(desk: Desk, use_label: str) -> None:
             picture = paintable_picture(
                 "1  Picture: drop one; paint over what matters, if you like", "dreamartist_picture"
             )
+            spread = gr.Button("Spread the painted mask", size="sm", elem_id="dreamartist_spread")
+            spread_says = gr.HTML(elem_id="dreamartist_spread_says")
             with gr.Accordion("Several pictures of one concept", open=False):
-                more = gr.File(label="More pictures", file_count="multiple", elem_id="dreamartist_more")
+                more = gr.File(
+                    label="More pictures, with their captions NAME.txt and masks NAME_att.png, if any",
+                    file_count="multiple",
+                    elem_id="dreamartist_more",
+                )
             name = gr.Textbox(label="2  Name", placeholder="mycat", max_lines=1, elem_id="dreamartist_name")
             name_says = gr.HTML(elem_id="dreamartist_name_says")
             kind = gr.Radio(list(PRESETS), value="thing", label="It is a", elem_id="dreamartist_kind")
@@ -213,8 +241,9 @@ def build_training(desk: Desk, use_label: str) -> None:
             train_says = gr.HTML(elem_id="dreamartist_train_says")
             with gr.Accordion("All options", open=False, elem_id="dreamartist_options"):
                 overwrite = gr.Checkbox(False, label="Replace a concept of this name", elem_id="dreamartist_overwrite")
-                previews = gr.Checkbox(True, label="Previews at every snapshot", elem_id="dreamartist_previews_on")
+                previews = gr.Checkbox(True, label="Previews at every check", elem_id="dreamartist_previews_on")
                 options = option_inputs(values)
+                build_settings_files(actions, name, start, options, [item.name for item in OPTION_FIELDS])
         with gr.Column(scale=1, min_width=320):
             live = gr.HTML(progress_html(desk.job), elem_id="dreamartist_live")
             with gr.Row(visible=False) as controls:
@@ -228,7 +257,7 @@ def build_training(desk: Desk, use_label: str) -> None:
             with gr.Row(visible=False) as steps_row:
                 step = gr.Dropdown(choices=[], label="Another step", elem_id="dreamartist_step")
                 use_step = gr.Button("Use that step", elem_id="dreamartist_use_step")
-            with gr.Accordion("Unfinished trainings", open=False, elem_id="dreamartist_unfinished"):
+            with gr.Accordion("Unfinished trainings", visible=False, elem_id="dreamartist_unfinished") as to_go_on:
                 unfinished = gr.Dropdown(
                     choices=[], label="Nothing is unfinished", elem_id="dreamartist_unfinished_name"
                 )
@@ -243,7 +272,10 @@ def build_training(desk: Desk, use_label: str) -> None:
     on(name.change, actions.check_word, [name], [name_says], queue=False)
     on(kind.change, actions.choose_kind, [kind], options)
     on(train.click, actions.train, [picture, more, name, start, overwrite, previews, *options], [train_says])
-    on(estimate.click, actions.estimate, [name, start, *options], [train_says])
+    on(train.click, lambda: "", [], [name_says], queue=False)  # once it is trained, the name is free no more
+    on(estimate.click, actions.estimate, [picture, more, name, start, *options], [train_says])
+    spread_mask = options[[item.name for item in OPTION_FIELDS].index("spread_mask")]
+    on(spread.click, actions.spread, [picture, more, name, start, *options], [spread_says, spread_mask])
     for button, what in ((stop, Ask.STOP), (pause, Ask.PAUSE), (discard, Ask.DISCARD)):
         on(button.click, lambda what=what: actions.ask(what), [], [says])
     on(use.click, None, [], [], js="() => dreamartistUse()")
@@ -252,5 +284,5 @@ def build_training(desk: Desk, use_label: str) -> None:
     on(keep.click, actions.keep, [unfinished], [says])
     on(forget.click, actions.discard, [unfinished], [says])
     on(undo.click, actions.undo_discard, [], [says])
-    shown_parts = [live, curve, shown, step, steps_row, unfinished, controls, use, undo, seen]
+    shown_parts = [live, curve, shown, step, steps_row, unfinished, controls, use, undo, to_go_on, seen]
     on(refresh.click, actions.refresh, [seen], shown_parts, queue=False)

@@ -1,8 +1,9 @@
-"""Small pictures of concepts: one per step beside the snapshots, and one of each concept in a folder of their own.
+"""Pictures of concepts: one per step beside the snapshots, and two of each concept in a folder of their own, for pages
+and for its card.
 
-The second goes by what the vectors are, not by what the file is called, so that a renamed, copied or restored concept
-finds it, and an overwritten one does not show its predecessor. It lies beside the embeddings folder: the WebUI takes
-every picture inside that for a word.
+Those go by what the vectors are, not by what the file is called, so that a renamed, copied or restored concept finds
+them, and an overwritten one does not show its predecessor. They lie beside the embeddings folder: the WebUI takes every
+picture inside that for a word.
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ logger = logging.getLogger(__name__)
 
 FOLDER = "_previews"  # beside the trainings' folders; no name of a concept begins so
 SUFFIX = ".jpg"
+LARGE_SUFFIX = ".card.jpg"
 SIDE = 224  # pixels, at most: a page carries dozens
+LARGE_SIDE = 768
 MAX_BYTES = 256 * 2**10
+MAX_LARGE_BYTES = 2 * 2**20
 MAX_PIXELS = 64 * 2**20
 
 
@@ -33,23 +37,38 @@ def path_of(embeddings: Path, key: str) -> Path:
     return RunFiles(embeddings, FOLDER).folder / f"{key}{SUFFIX}"
 
 
+def large_path_of(embeddings: Path, key: str) -> Path:
+    """Where the one for its card is."""
+    return path_of(embeddings, key).with_suffix(LARGE_SUFFIX)
+
+
 def read(embeddings: Path, key: str) -> bytes:
-    """The JPEG file's bytes, or none."""
-    path = path_of(embeddings, key)
+    """The small JPEG file's bytes, or none."""
+    return _read(path_of(embeddings, key), MAX_BYTES) if key else b""
+
+
+def read_large(embeddings: Path, key: str) -> bytes:
+    """The one for its card, or else the small one, or none."""
+    large = _read(large_path_of(embeddings, key), MAX_LARGE_BYTES) if key else b""
+    return large or read(embeddings, key)
+
+
+def _read(path: Path, most: int) -> bytes:
     try:
-        return path.read_bytes() if key and path.stat().st_size <= MAX_BYTES else b""
+        return path.read_bytes() if path.stat().st_size <= most else b""
     except OSError:
         return b""
 
 
 def keep(embeddings: Path, key: str, picture: bytes) -> None:
-    """Keep a picture (any format that Pillow reads) for a concept; raises FileError."""
+    """Keep a picture (any format that Pillow reads) for a concept, in both sizes; raises FileError."""
     write_atomically(path_of(embeddings, key), small_jpeg(picture))
+    write_atomically(large_path_of(embeddings, key), large_jpeg(picture))
 
 
 def keep_step(files: RunFiles, step: int, picture: bytes) -> None:
     """Keep the picture of a step beside its snapshot; raises FileError."""
-    write_atomically(_step_path(files, step), small_jpeg(picture))
+    write_atomically(_step_path(files, step), large_jpeg(picture))
 
 
 def adopt_step(files: RunFiles, step: int) -> None:
@@ -59,7 +78,7 @@ def adopt_step(files: RunFiles, step: int) -> None:
     if embedding is None:
         return
     try:
-        write_atomically(path_of(files.out, facts_of(embedding).key), path.read_bytes())
+        keep(files.out, facts_of(embedding).key, path.read_bytes())
     except FileNotFoundError:
         return
     except (OSError, FileError) as error:
@@ -72,17 +91,26 @@ def _step_path(files: RunFiles, step: int) -> Path:
 
 def small_jpeg(picture: bytes) -> bytes:
     """Raises FileError for what is no picture."""
+    return _jpeg(picture, SIDE, 85)
+
+
+def large_jpeg(picture: bytes) -> bytes:
+    """Raises FileError for what is no picture."""
+    return _jpeg(picture, LARGE_SIDE, 92)
+
+
+def _jpeg(picture: bytes, side: int, quality: int) -> bytes:
     buffer = io.BytesIO()
     try:
         with Image.open(io.BytesIO(picture)) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise FileError(f"a picture of {image.width}x{image.height} is too large for a preview.")
-            image.draft("RGB", (SIDE * 2, SIDE * 2))
+            image.draft("RGB", (side * 2, side * 2))
             small = image.convert("RGB")
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise FileError("the preview is no picture, or a damaged one.") from error
-    small.thumbnail((SIDE, SIDE))
-    small.save(buffer, "JPEG", quality=85)
+    small.thumbnail((side, side))
+    small.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
 
 

@@ -27,6 +27,10 @@ class TrainingHost(DiffusionHost, Protocol):
     def name(self) -> str:
         """The model's."""
 
+    @property
+    def checkpoint_hash(self) -> str:
+        """Ten digits of the SHA-256 of its file, as the WebUI shows it, or nothing."""
+
     def check_loaded(self) -> None:
         """Raises ModelError when somebody took the model away."""
 
@@ -39,6 +43,10 @@ class Workplace(Protocol):
     @property
     def embeddings(self) -> Path:
         """The folder of words."""
+
+    @property
+    def templates(self) -> Path | None:
+        """The folder of template files; None where any path on this machine may be read."""
 
     def gpu(self, task: str) -> AbstractContextManager[None]:
         """Wait for the model's turn; nobody else uses it inside. `task` is the page's own id for what waits, or ""."""
@@ -76,6 +84,12 @@ class WebUIWorkplace:
         from modules import shared
 
         return Path(shared.cmd_opts.embeddings_dir)
+
+    @property
+    def templates(self) -> Path | None:
+        from modules import shared
+
+        return Path(shared.cmd_opts.textual_inversion_templates_dir)
 
     @contextmanager
     def gpu(self, task: str) -> Iterator[None]:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import torch
 
+from dreamartist_ext.engine.host import Kept
 from dreamartist_ext.engine.noise import NoiseSchedule, PredictionType
 
 WIDTH, LATENT = 6, (4, 2, 2)
@@ -27,7 +28,7 @@ class FakeHost:
         self.weight = torch.randn(WIDTH, SIZE, generator=generator, dtype=torch.float64)
         self.mix = torch.randn(SIZE, SIZE, generator=generator, dtype=torch.float64) / 4
         self.embeddings = {}
-        self.open_sessions = 0
+        self.open_sessions = self.open_less = self.free = 0
 
     def identity(self):
         return f"fake {self.schedule.prediction_type.value}"
@@ -72,6 +73,23 @@ class FakeHost:
     def predict(self, noisy_latents, timesteps, cond):
         flat = noisy_latents.flatten(1) @ self.mix + cond @ self.weight + timesteps[:, None].double() / 50
         return torch.tanh(flat).reshape(noisy_latents.shape)
+
+    def kept_for_backward(self, batch, height, width):
+        return Kept(100 * batch * height * width, 10 * batch * height * width)
+
+    def free_memory(self):
+        return self.free
+
+    @contextmanager
+    def less_memory(self):
+        self.open_less += 1
+        try:
+            yield
+        finally:
+            self.open_less -= 1
+
+    def context_around(self, pixels, hole):
+        return None
 
     def mean_norms(self):
         return {"clip": 2.0}

@@ -24,7 +24,14 @@ from ..models import tiny_host
 def training(tmp_path, **settings):
     host = tiny_host(tmp_path)
     pixels = torch.linspace(-1, 1, 3 * 64 * 64).reshape(3, 64, 64)
-    values = {"name": "cat", "template": "a [name]", "steps": 6, "save_every": 2, "learning_rate": "0.05"} | settings
+    values = {
+        "name": "cat",
+        "template": "a [name]",
+        "steps": 6,
+        "save_every": 2,
+        "check_every": 2,
+        "learning_rate": "0.05",
+    } | settings
     return Training(host, TrainConfig.from_mapping(values), [TrainingPicture(pixels, None, "", "x")])
 
 
@@ -108,3 +115,14 @@ def test_previews_are_the_pictures_of_diffusers_own_ddim(tmp_path):
         difference = np.abs(np.asarray(one, dtype=int) - np.asarray(other, dtype=int))
         assert difference.max() <= 1
     assert np.asarray(drawn[0]).std() > 1
+
+
+def test_its_prompts_are_those_of_the_training(tmp_path):
+    captioned = {"template": "[filewords] [name]", "negative_template": "[filewords] [name]"}
+    run = training(tmp_path, filewords_positive_only=True, **captioned)
+    run.pictures = [replace(run.pictures[0], caption="red")]
+    asked, encode = set(), run.host.encode_prompts
+    run.host.encode_prompts = lambda prompts: (asked.update(prompts), encode(prompts))[1]
+    with run.host.session(), run.host.bind(run.pair.named()):
+        CheckLoss(run)()
+    assert asked == {"red cat", "cat-neg", ""}

@@ -127,6 +127,22 @@ def test_the_fingerprint_is_the_same_each_time(picture_file):
     assert one == other
 
 
+def test_captions_are_read_only_where_a_template_asks_for_them(tmp_path, picture_file):
+    about = {"name": "mycat", "width": 64, "height": 64}
+    plain, asked, given = (
+        TrainConfig(template=template, caption=caption, **about)
+        for template, caption in (("[name]", "x"), ("[name], [filewords]", ""), ("[name], [filewords]", "a pet"))
+    )
+    numbered = picture_file.rename(tmp_path / "0001.png")
+    captions = [data.open_pictures([numbered], config, 64)[0].caption for config in (plain, given)]
+    assert captions == ["", "a pet"]
+    with pytest.raises(PictureError, match="no caption"):
+        data.open_pictures([numbered], asked, 64)
+    (tmp_path / "0001.txt").write_text("a cat")
+    (shown,) = data.open_pictures([numbered, tmp_path / "0001.txt"], asked, 64)
+    assert shown.caption == "a cat", "a caption among the pictures is not taken for one"
+
+
 # Views, transparency, padding
 
 

@@ -99,12 +99,25 @@ def test_attention_rows_sum_to_one():
     torch.testing.assert_close(rows.sum(1), torch.ones(6))
 
 
-def test_uniform_attention_gives_a_uniform_mask_and_identity_leaves_it():
+def test_attention_that_is_uniform_or_to_itself_alone_leaves_a_mask_as_it_is():
     mask = torch.tensor([[[5.0, 0.5, 0.5], [0.5, 0.5, 0.5]]])
-    uniform = spread(mask, torch.zeros(6, 4), torch.zeros(6, 4))
-    torch.testing.assert_close(uniform, torch.full((1, 2, 3), float(mask.mean())))
+    assert torch.equal(spread(mask, torch.zeros(6, 4), torch.zeros(6, 4)), mask)
     torch.testing.assert_close(spread(mask, 200 * torch.eye(6), torch.eye(6)), mask)
-    assert torch.equal(spread(mask, torch.zeros(6, 4), torch.zeros(6, 4), strength=0), mask)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 99), st.floats(0, 1), st.floats(0.5, 9))
+def test_a_spread_mask_keeps_its_range_and_its_black(seed, strength, sharpness):
+    generator = torch.Generator().manual_seed(seed)
+    queries, keys = sharpness * torch.randn(2, 12, 5, generator=generator)
+    mask = grey_to_weight(255 * torch.rand(1, 3, 4, generator=generator).round(decimals=1))
+    shown = spread(mask, queries, keys, strength)
+    assert shown.shape == mask.shape
+    assert mask.min() - 1e-5 <= shown.min() <= shown.max() <= mask.max() + 1e-5
+    assert (shown[mask == 0] == 0).all()
+    torch.testing.assert_close(spread(mask, queries, keys, 0), mask)
+    widest = spread(mask + 0.1, queries, keys)
+    torch.testing.assert_close(widest.max(), mask.max() + 0.1)
 
 
 def test_a_spot_spreads_to_its_like_and_black_stays_black():

@@ -457,3 +457,32 @@ def test_captions_that_are_refused(picture_file):
 
 def test_only_names_of_files_are_shown():
     assert "secret" not in str(caught_for(Path("/nowhere/secret/cat.png")))
+
+
+@pytest.mark.parametrize(
+    ("name", "caption"),
+    [
+        ("a cat, on a mat.png", "a cat, on a mat"),
+        ("00012-3-1girl, solo.png", "1girl, solo"),
+        ("007_red_ball.jpeg", "red ball"),
+        ("Übung  2.png", "Übung 2"),
+        ("00012.png", ""),
+        ("2024-01-02 10.11.12.png", ""),
+    ],
+)
+def test_a_file_name_says_what_is_in_the_picture(tmp_path, name, caption):
+    assert picture_files.named_caption(tmp_path / name) == caption
+
+
+def test_a_caption_comes_from_its_file_then_from_the_setting_then_from_the_name(picture_file):
+    assert picture_files.caption_of(picture_file) == picture_files.named_caption(picture_file) != ""
+    assert picture_files.caption_of(picture_file, "a dog") == "a dog"
+    written(picture_file.with_suffix(".txt"), b"a bird")
+    assert picture_files.caption_of(picture_file, "a dog") == "a bird"
+    written(picture_file.with_suffix(".txt"), b" ")
+    assert picture_files.caption_of(picture_file, "a dog") == "", "an empty file is an answer too"
+
+
+def test_a_missing_caption_is_said(picture_file):
+    path = picture_file.rename(picture_file.with_name("00012.png"))
+    assert '"00012.png" has no caption for [filewords]' in refusal(path, picture_files.caption_of)

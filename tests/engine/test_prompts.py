@@ -74,6 +74,32 @@ def test_a_template_file_is_refused_in_a_sentence(tmp_path, content, kind, sente
     assert str(tmp_path) not in str(refused.value)
 
 
+def test_settings_may_name_template_files(tmp_path):
+    (tmp_path / "subject.txt").write_text("a photo of [name]\n[name]\n")
+    values = {"template": "subject.txt", "negative_template": "[name]", "steps": 3}
+    read = {"template": "a photo of [name]|[name]", "negative_template": "[name]", "steps": 3}
+    assert prompts.with_template_files(values, tmp_path) == read
+    assert prompts.with_template_files(values | {"template": str(tmp_path / "subject.txt")}) == read
+    assert prompts.with_template_files({"steps": 3}, tmp_path) == {"steps": 3}
+    assert prompts.with_template_files({"template": "[name].txt"}, tmp_path) == {"template": "[name].txt"}
+
+
+@pytest.mark.parametrize("name", ["../secret.txt", "/etc/secret.txt", "sub/secret.txt"])
+def test_template_files_are_looked_up_in_their_folder_alone(tmp_path, name):
+    folder = tmp_path / "templates"
+    (folder / "sub").mkdir(parents=True)
+    for path in (tmp_path / "secret.txt", folder / "sub" / "secret.txt"):
+        path.write_text("[name]")
+    with pytest.raises(SettingError, match="template must be the name of a file in"):
+        prompts.with_template_files({"template": name}, folder)
+
+
+def test_a_bad_line_names_its_file(tmp_path):
+    (tmp_path / "none.txt").write_text("picture")
+    with pytest.raises(SettingError, match=r'file none.txt must contain \[name\], got "picture"'):
+        prompts.with_template_files({"negative_template": "none.txt"}, tmp_path)
+
+
 # Captions that vary
 
 TAGS = st.lists(st.sampled_from("one two three four five".split()), max_size=5).map(", ".join)

@@ -70,8 +70,8 @@ def test_every_way_of_every_section_is_measured_with_an_interval(results):
     for section, expected in (
         ("subjects", ways | {DIFFERENCE}),
         ("styles", ways | {DIFFERENCE}),
-        ("editing", ways - {"plain prompt"} | {DIFFERENCE}),
-        ("surroundings", ways - {"plain prompt"} | {DIFFERENCE}),
+        ("editing", ways - {"plain word"} | {DIFFERENCE}),
+        ("surroundings", ways - {"plain word"} | {DIFFERENCE}),
     ):
         assert {way for s, way in seen if s == section} == expected
     assert all(figure.low <= figure.mean <= figure.high for figure in results.figures)
@@ -105,7 +105,7 @@ def test_the_page_needs_no_other_file(results):
 
 def test_without_a_negative_there_are_two_ways(eyes, tmp_path):
     results = an_evaluation(tmp_path, [a_concept("lone", "red", with_negative=False)], eyes).run()
-    assert {f.way for f in results.figures} == {"positive only", "plain prompt"}
+    assert {f.way for f in results.figures} == {"positive only", "plain word"}
     assert "<h1>How good is lone?</h1>" in report_html(results)
     assert as_data(results)["concepts"][0]["has_negative"] is False
 

@@ -47,13 +47,13 @@ PLAN = Plan(
     guidances=(4.0,),
     steps=12,
 )
-# What four seeds gave, each end moved out by as much as they differed among themselves.
+# What five runs gave (seeds 0 to 3 in bf16, 0 in fp32), each end moved out by as much as they differed.
 EXPECTED = {
-    "check loss, of the empty prompt's": (0.73, 0.83),
+    "check loss, of the empty prompt's": (0.69, 0.90),
     "pair, similarity": (0.20, 0.47),
     "pair, style_distance": (0.36, 0.57),
     "pair minus positive only, similarity": (-0.08, 0.21),
-    "pair, diversity": (0.28, 0.46),
+    "pair, diversity": (0.24, 0.53),
     "pair, colour_control": (0.5, 1.0),
 }
 

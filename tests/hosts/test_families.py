@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import huggingface_hub
 import pytest
 import torch
 from diffusers import StableDiffusionInpaintPipeline, StableDiffusionPipeline, StableDiffusionXLPipeline
@@ -21,7 +22,8 @@ from dreamartist_ext.hosts.families import FIRST_CONVOLUTION, check_tensors
 from dreamartist_ext.hosts.generation import with_learned_words
 from dreamartist_ext.hosts.model_files import load_host
 
-from ..family_models import FAMILIES, PROJECTION, WIDTH_G, WIDTH_L, WIDTH_SD2, components, host, save_family
+from ..family_models import FAMILIES, PROJECTION, WIDTH_G, WIDTH_L, WIDTH_SD2, components, host
+from ..models import save_folder
 
 KEYS = {"sd1": ["clip"], "sd2": ["clip"], "sdxl": ["clip_l", "clip_g"]}
 
@@ -167,7 +169,7 @@ def test_an_inpainting_model_draws_what_diffusers_draws_under_a_full_mask(hosts,
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_folder_is_loaded_with_the_same_predictions(tmp_path, hosts, family):
     model = hosts(family)
-    loaded = load_host(save_family(components(tmp_path, family), tmp_path / "m"), "cpu", "fp32")
+    loaded = load_host(save_folder(components(tmp_path, family), tmp_path / "m"), "cpu", "fp32")
     noisy, timesteps = torch.randn(2, 4, 8, 8), torch.tensor([3, 700])
     with torch.no_grad():
         ours, theirs = (m.predict(noisy, timesteps, m.encode_prompts(["a", "cat"])) for m in (model, loaded))
@@ -288,7 +290,7 @@ REFUSED = {
 def test_a_folder_that_cannot_be_trained_is_refused_in_a_sentence(tmp_path, hosts, case):
     """Before any weights are read: there are none."""
     index, unet, words = REFUSED[case]
-    base = save_family(hosts("sdxl" if case == "refiner" else "sd2").parts, tmp_path / "m")
+    base = save_folder(hosts("sdxl" if case == "refiner" else "sd2").parts, tmp_path / "m")
     for weights in base.rglob("*.safetensors"):
         weights.unlink()
     for file, changes in (("model_index.json", index), ("unet/config.json", unet)):
@@ -319,6 +321,21 @@ def test_a_checkpoint_that_cannot_be_trained_is_refused_by_its_header(tmp_path, 
     save_file({name: torch.zeros(shape) for name, shape in shapes.items()}, tmp_path / "x.safetensors")
     with pytest.raises(ModelError, match=words):
         load_host(tmp_path / "x.safetensors", "cpu", "fp32")
+
+
+@pytest.mark.parametrize("family", ["sd2", "sdxl"])
+def test_a_single_file_whose_tokenizer_is_out_of_reach_is_a_sentence(tmp_path, monkeypatch, family):
+    from safetensors.torch import save_file
+
+    names = {FIRST_CONVOLUTION: (320, 4, 3, 3), "cond_stage_model.model.ln_final.weight": (1024,)}
+    if family == "sdxl":
+        names = {FIRST_CONVOLUTION: (320, 4, 3, 3), "conditioner.embedders.1.model.ln_final.weight": (1280,)}
+    save_file({name: torch.zeros(shape) for name, shape in names.items()}, tmp_path / "x.safetensors")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(ModelError, match="comes without tokenizer and configuration") as refused:
+        load_host(tmp_path / "x.safetensors", "cpu", "fp32")
+    assert "\n" not in str(refused.value)
 
 
 def test_plain_and_inpainting_checkpoints_are_taken():

@@ -9,20 +9,24 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
+from diffusers import UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import CLIPTokenizer
 
 from dreamartist_ext.hosts.diffusers import Components
+from dreamartist_ext.hosts.families import INPAINTING_CHANNELS
 from dreamartist_ext.hosts.ldm_names import unet_names
-from dreamartist_ext.hosts.single_file import UNET_PREFIX, VAE_PREFIX, _text_tensors, _vae_tensors
+from dreamartist_ext.hosts.single_file import UNET_PREFIX, VAE_PREFIX, _text_tensors, _vae_tensors, to_single_file
 
 from ..family_models import PROJECTION, WIDTH_G, WIDTH_L, WIDTH_SD2, components
-from ..models import END, START
+from ..models import END, START, save_folder
 from .conftest import WEBUI
 
 CLIP_VOCABULARY = 49408
@@ -58,7 +62,10 @@ def family_parts(folder: Path, family: str) -> Components:
 
 
 def write_checkpoint(parts: Components, folder: Path, out: Path) -> None:
-    """`out` with its YAML; `folder` is where the parts' tokenizers are. SD 2 and SDXL only."""
+    """`out` with its YAML; `folder` is where the parts' tokenizers are."""
+    if parts.name.startswith("sd1"):
+        write_sd1_checkpoint(parts, folder, out)
+        return
     tensors = unet_tensors(parts) | vae_tensors(parts)
     if parts.text_encoder_2 is None:
         tensors |= prefixed("cond_stage_model.model.", open_clip_tensors(parts.text_encoder, spare_layer=True))
@@ -69,6 +76,50 @@ def write_checkpoint(parts: Components, folder: Path, out: Path) -> None:
         tensors |= prefixed("conditioner.embedders.0.transformer.", first)
         tensors |= prefixed("conditioner.embedders.1.model.", open_clip_tensors(parts.text_encoder_2))
         config = sdxl_config(parts, version)
+    write_file(tensors, config, out)
+
+
+def write_sd1_checkpoint(parts: Components, folder: Path, out: Path) -> None:
+    """SD 1 by our own converter, with the YAML of an inpainting or an instruct-pix2pix model."""
+    model = save_folder(parts, folder / "model")
+    shutil.copytree(folder / "tokenizer", model / "tokenizer", dirs_exist_ok=True)  # newer transformers merge its files
+    to_single_file(model, out)
+    config = yaml.safe_load(out.with_suffix(".yaml").read_text())
+    whole, params = config["model"], config["model"]["params"]
+    params |= {"channels": 4, "conditioning_key": "hybrid"}
+    if parts.unet.config.in_channels == INPAINTING_CHANNELS:
+        whole["target"] = "ldm.models.diffusion.ddpm.LatentInpaintDiffusion"
+        params["finetune_keys"] = None
+    else:
+        whole["target"] = "modules.models.diffusion.ddpm_edit.LatentDiffusion"
+        params |= {"first_stage_key": "edited", "cond_stage_key": "edit"}
+    out.with_suffix(".yaml").write_text(yaml.safe_dump(config))
+
+
+def write_refiner(parts: Components, out: Path) -> None:
+    """An SDXL model's second half: one encoder, and an aesthetic score instead of the target's size."""
+    outdim = parts.unet.config.addition_time_embed_dim
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        changes = {
+            "cross_attention_dim": WIDTH_G,
+            "projection_class_embeddings_input_dim": PROJECTION + 5 * outdim,
+        }
+        unet = UNet2DConditionModel.from_config(dict(parts.unet.config) | changes)
+    refiner = replace(parts, unet=unet)
+    config = sdxl_config(refiner, Path())
+    params = config["model"]["params"]
+    params["network_config"]["params"]["context_dim"] = WIDTH_G
+    embedders = params["conditioner_config"]["params"]["emb_models"]
+    params["conditioner_config"]["params"]["emb_models"] = [
+        *embedders[1:4],
+        embedders[4] | {"input_key": "aesthetic_score"},
+    ]
+    encoder = prefixed("conditioner.embedders.0.model.", open_clip_tensors(parts.text_encoder_2))
+    write_file(unet_tensors(refiner) | vae_tensors(refiner) | encoder, config, out)
+
+
+def write_file(tensors: Tensors, config: dict[str, Any], out: Path) -> None:
     save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, out)
     out.with_suffix(".yaml").write_text(yaml.safe_dump(config))
 
@@ -160,8 +211,9 @@ def unet_params(parts: Components, **more: Any) -> dict[str, Any]:
     }
 
 
-def first_stage(target: str) -> dict[str, Any]:
-    sizes = {"double_z": True, "z_channels": 4, "resolution": 64, "in_channels": 3, "out_ch": 3, "ch": 32}
+def first_stage(target: str, parts: Components) -> dict[str, Any]:
+    sizes = {"double_z": True, "z_channels": 4, "resolution": 64, "in_channels": 3, "out_ch": 3}
+    sizes |= {"ch": parts.vae.config.block_out_channels[0]}
     sizes |= {"ch_mult": [1, 1, 1, 1], "num_res_blocks": 1, "attn_resolutions": [], "dropout": 0.0}
     return {
         "target": target,
@@ -190,7 +242,7 @@ def sd2_config(parts: Components) -> dict[str, Any]:
                 parts, image_size=8, attention_resolutions=[1], transformer_depth=1, context_dim=WIDTH_SD2
             ),
         },
-        "first_stage_config": first_stage("ldm.models.autoencoder.AutoencoderKL"),
+        "first_stage_config": first_stage("ldm.models.autoencoder.AutoencoderKL", parts),
         "cond_stage_config": {
             "target": "ldm.modules.encoders.modules.FrozenOpenCLIPEmbedder",
             "params": {"freeze": True, "layer": "penultimate", "arch": "tiny-h"},
@@ -257,6 +309,6 @@ def sdxl_config(parts: Components, version: Path) -> dict[str, Any]:
         },
         "network_config": {"target": denoiser + "openaimodel.UNetModel", "params": network},
         "conditioner_config": {"target": "sgm.modules.GeneralConditioner", "params": {"emb_models": texts + sizes}},
-        "first_stage_config": first_stage("sgm.models.autoencoder.AutoencoderKLInferenceWrapper"),
+        "first_stage_config": first_stage("sgm.models.autoencoder.AutoencoderKLInferenceWrapper", parts),
     }
     return {"model": {"target": "sgm.models.diffusion.DiffusionEngine", "params": params}}

@@ -127,6 +127,40 @@ def pooled(prompt):
         return shared.sd_model.get_learned_conditioning(given)["vector"][0].tolist()
 
 
+def kept(batch, side):
+    """Bytes that a pass keeps, as our host computes them and as autograd holds them."""
+    from modules import call_queue
+
+    from dreamartist_ext.hosts.a1111 import WebUIHost
+
+    found = {}
+
+    def hold(tensor):
+        found[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
+        return tensor
+
+    with call_queue.queue_lock:
+        host = WebUIHost()
+        with host.session():
+            computed = host.kept_for_backward(batch, side, side)
+            with torch.no_grad():
+                cond = host.encode_prompts(["a cat"] * batch)
+            for states in [cond] if isinstance(cond, torch.Tensor) else [cond["crossattn"]]:
+                states.requires_grad_(True)
+            latents, timesteps = torch.randn(batch, 4, side, side), torch.zeros(batch, dtype=torch.long)
+            host.predict(latents, timesteps, cond)  # an inpainting model's grey picture is encoded once
+            with torch.autograd.graph.saved_tensors_hooks(hold, lambda tensor: tensor):
+                prediction = host.predict(latents, timesteps, cond)
+        weights = {p.untyped_storage().data_ptr() for p in host.model.parameters()}
+        held = sum(storage.nbytes() for pointer, storage in found.items() if pointer not in weights)
+    return {"plain": computed.plain, "less": computed.less, "held": held, "graph": prediction.requires_grad}
+
+
+def linear_types():
+    unet = sd_models.model_data.sd_model.model.diffusion_model
+    return sorted({str(m.weight.dtype) for m in unet.modules() if isinstance(m, torch.nn.Linear)})
+
+
 def last_alpha():
     from dreamartist_ext.hosts.a1111 import WebUIHost
 
@@ -154,7 +188,7 @@ def state():
     model = sd_models.model_data.sd_model
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+        digest.update(name.encode() + tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     modules = list(model.modules())
     database = sd_hijack.model_hijack.embedding_db
     return {

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from dreamartist_ext.engine.config import TrainConfig
 from dreamartist_ext.engine.data import load_pictures
@@ -80,3 +81,21 @@ def test_a_training_survives_the_webui_reading_its_folder_again(webui):
     undisturbed = webui.probe("train", settings=SETTINGS | {"steps": 12}, picture=str(PICTURE))
     assert result["losses"] == undisturbed["losses"]
     assert "zyx" not in webui.probe("reload_embeddings")
+
+
+def test_a_spread_mask_and_sampled_latents_are_those_of_the_standalone_host(webui, tmp_path):
+    picture, mask = Image.open(PICTURE).convert("RGB"), Image.new("L", (128, 128), 64)
+    mask.paste(255, (30, 40, 90, 100))
+    picture.save(tmp_path / "fruit.png")
+    mask.resize(picture.size).save(tmp_path / "fruit_att.png")
+    settings = SETTINGS | {"steps": 6, "spread_mask": 1.0, "latent_sampling": "each"}
+    losses = {}
+    for name, values in (("both", settings), ("painted", settings | {"spread_mask": 0.0})):
+        pictures = load_pictures([tmp_path / "fruit.png"], 128, 128)
+        here = Training(load_host(None, "cpu", "fp32"), TrainConfig.from_mapping(values), pictures)
+        losses[name] = [float(report.loss) for report in here.run()]
+    there = webui.probe("train", settings=settings, picture=str(tmp_path / "fruit.png"))["losses"]
+    relative = [abs(a - b) / a for a, b in zip(losses["both"], there, strict=True)]
+    print(f"largest relative difference of the loss {max(relative):.2e}")
+    assert max(relative) < 1e-3
+    assert max(abs(a - b) / a for a, b in zip(losses["both"], losses["painted"], strict=True)) > 0.01

@@ -23,12 +23,20 @@ from dreamartist_ext.webui.jobs import Desk
 
 from ..engine.fake_host import WIDTH, FakeHost
 
-SETTINGS = {"template": "a [name]", "steps": 6, "save_every": 2, "learning_rate": "0.05", "width": 64, "height": 64}
+SETTINGS = {
+    "template": "a [name]",
+    "steps": 6,
+    "save_every": 2,
+    "check_every": 2,
+    "learning_rate": "0.05",
+    "width": 64,
+    "height": 64,
+}
 V1 = api.PREFIX
 
 
 class SmallHost(FakeHost):
-    name, picture_size, size_unit = "small", 64, 64
+    name, checkpoint_hash, picture_size, size_unit = "small", "0123456789", 64, 64
 
     def check_loaded(self):
         pass
@@ -47,6 +55,7 @@ class SmallWorkplace:
         self.embeddings = folder / "embeddings"
         self.embeddings.mkdir()
         self.defaults = {}
+        self.templates = folder / "templates"
         self.turn = threading.Lock()
         self.learnings = 0
         self.reached = threading.Event()
@@ -167,8 +176,8 @@ def test_a_masks_weight_is_used(client, place):
     trained(client, overwrite=True, mask=base64_of(buffer.getvalue()))
     assert (place.embeddings / "cat.pt").read_bytes() != plain
     assert [path.name for path in sorted((place.embeddings.parent / "embeddings-training/cat/pictures").iterdir())] == [
-        "001-picture1.png",
-        "001-picture1_att.png",
+        "001-0001.png",
+        "001-0001_att.png",
     ]
 
 
@@ -176,7 +185,7 @@ def test_several_pictures_of_any_kind(client, place):
     pictures = [png(), png("blue", form="JPEG"), png("green", form="WEBP")]
     trained(client, pictures=["data:image/png;base64," + base64_of(content) for content in pictures])
     kept = sorted((place.embeddings.parent / "embeddings-training/cat/pictures").iterdir())
-    assert [path.name for path in kept] == ["001-picture1.png", "002-picture2.jpg", "003-picture3.webp"]
+    assert [path.name for path in kept] == ["001-0001.png", "002-0002.jpg", "003-0003.webp"]
     assert [path.read_bytes() for path in kept] == pictures
 
 

@@ -26,9 +26,11 @@ ROOT = Path(__file__).parents[2]
 PICTURE = ROOT / "dreamartist_ext" / "assets" / "samples" / "teapot.png"
 SHOTS = os.environ.get("DREAMARTIST_SHOTS")  # a folder, to keep the pictures of every state
 SHOT_STEPS = int(os.environ.get("DREAMARTIST_SHOT_STEPS", "4"))  # more make a picture for the README
+SHOWN_OPTIONS = {"learning_rate": 0.01, "guidance": 1.5, "noisy_weight": 0.5, "timestep_exponent": 0.65}
 SERVER_PYTHON = os.environ.get("DREAMARTIST_SERVER_PYTHON", sys.executable)  # with another gradio, say
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
-WAIT = 40_000  # milliseconds
+PATIENCE = float(os.environ.get("DREAMARTIST_PATIENCE", "1"))  # times every deadline, for a machine with other work
+WAIT = 40_000 * PATIENCE  # milliseconds
 UNPAINTED = 64  # the mask's grey where nothing was painted
 
 
@@ -46,6 +48,7 @@ def browser():
 @contextmanager
 def opened(browser, url, width=1300, height=1000):
     page = browser.new_page(viewport={"width": width, "height": height})
+    page.set_default_timeout(WAIT)
     page.problems = []
     page.on("pageerror", lambda error: page.problems.append(str(error)))
     page.goto(url, timeout=WAIT)
@@ -119,6 +122,11 @@ def open_options(page):
     field(page, "steps").wait_for(state="visible", timeout=WAIT)
 
 
+def close_options(page):
+    page.get_by_text("All options").first.click()
+    page.wait_for_timeout(500)
+
+
 def ask_for(page, name, steps, save_every=2, batch=1):
     drop_picture(page)
     fill(page, "name", name)
@@ -126,6 +134,7 @@ def ask_for(page, name, steps, save_every=2, batch=1):
     fill(page, "steps", steps)
     fill(page, "batch_size", batch)
     fill(page, "save_every", save_every)
+    fill(page, "check_every", save_every)
 
 
 def status(page):
@@ -134,7 +143,7 @@ def status(page):
 
 
 def wait_for_status(page, *wanted, seconds=150):
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * PATIENCE
     while time.monotonic() < deadline:
         if status(page) in wanted:
             return
@@ -150,7 +159,6 @@ def test_from_a_picture_to_a_word(browser, served):
         ask_for(page, "mypot", steps=6)
         page.get_by_text("Free.").wait_for(timeout=WAIT)
         page.click("#dreamartist_train")
-        wait_for_status(page, "running")
         wait_for_status(page, "done")
         assert "mypot is learned" in page.inner_text("#dreamartist_live")
         assert (folder / "embeddings" / "mypot.pt").is_file()
@@ -166,6 +174,31 @@ def test_from_a_picture_to_a_word(browser, served):
         page.get_by_text("Added to the negative prompt: mypot-neg.").wait_for(timeout=WAIT)
         page.wait_for_selector("#dreamartist_gallery img", timeout=WAIT)
         shot(page, "serve-tried")
+        assert not page.problems
+
+
+def see_the_mask_spread(page):
+    page.click("#dreamartist_spread")
+    page.get_by_text("nothing is painted yet", exact=False).wait_for(timeout=WAIT)
+    paint(page)
+    page.click("#dreamartist_spread")
+    page.wait_for_selector("#dreamartist_spread_says img", timeout=WAIT)
+    assert page.locator("#dreamartist_spread_says img").count() in (1, 2), "one where all parts look alike"
+    sizes = page.locator("#dreamartist_spread_says img").evaluate_all("all => all.map(i => i.naturalWidth)")
+    assert min(sizes) > 0
+
+
+def test_a_painted_mask_is_seen_before_training(browser, served):
+    url, _ = served
+    with opened(browser, url) as page:
+        drop_picture(page)
+        see_the_mask_spread(page)
+        shot(page, "serve-mask")
+        page.locator("#dreamartist_options").get_by_text("All options").first.click()
+        page.locator("#dreamartist_options").get_by_text("Picture", exact=True).first.click()
+        field(page, "spread_mask").wait_for(state="visible", timeout=WAIT)
+        assert field(page, "spread_mask").input_value() == "1"
+        shot(page, "serve-mask-options")
         assert not page.problems
 
 
@@ -196,7 +229,6 @@ def test_a_training_survives_a_reload_and_is_paused_and_continued(browser, serve
         page.click("#dreamartist_pause")
         wait_for_status(page, "paused")
         assert not (folder / "embeddings" / "slowpot.pt").exists()
-        page.get_by_text("Unfinished trainings").click()
         page.get_by_text("slowpot stopped at step").first.wait_for(timeout=WAIT)
         page.click("#dreamartist_continue")
         wait_for_status(page, "running")
@@ -220,12 +252,14 @@ def test_in_the_webui_from_a_picture_to_a_picture_with_the_word(browser, webui):
     with opened(browser, webui.url) as page:
         open_tab(page)
         shot(page, "webui-idle")
-        ask_for(page, "wuipot", steps=SHOT_STEPS, save_every=SHOT_STEPS // 2, batch=4 if SHOT_STEPS > 4 else 1)
+        ask_for(page, "wuipot", steps=SHOT_STEPS, save_every=SHOT_STEPS // 2)
+        for name, value in SHOWN_OPTIONS.items() if SHOTS else ():
+            fill(page, name, value)
         page.locator("#dreamartist_name_says").get_by_text("Free.").wait_for(timeout=WAIT)
         page.click("#dreamartist_train")
-        wait_for_status(page, "running", "done")
         wait_for_status(page, "done")
         page.wait_for_selector("#dreamartist_previews img", timeout=WAIT)
+        close_options(page)
         shot(page, "webui-done")
         page.click("#dreamartist_use")
         page.wait_for_timeout(500)
@@ -241,14 +275,29 @@ def test_in_the_webui_from_a_picture_to_a_picture_with_the_word(browser, webui):
 
 
 @pytest.mark.webui
+def test_in_the_webui_a_painted_mask_is_seen_before_training(browser, webui):
+    state = webui.probe("state")
+    with opened(browser, webui.url) as page:
+        open_tab(page)
+        drop_picture(page)
+        see_the_mask_spread(page)
+        shot(page, "webui-mask")
+        assert not page.problems
+    assert webui.probe("state") == state
+
+
+@pytest.mark.webui
 def test_in_the_webui_a_picture_waits_and_interrupt_stops(browser, webui):
     import threading
 
     with opened(browser, webui.url) as page:
         open_tab(page)
-        ask_for(page, "slowwui", steps=500, save_every=400)
+        ask_for(page, "slowwui", steps=500, save_every=SHOT_STEPS if SHOTS else 400)
+        close_options(page)
         page.click("#dreamartist_train")
         wait_for_status(page, "running")
+        if SHOTS:
+            page.wait_for_selector("#dreamartist_previews img", timeout=4 * WAIT)
         shot(page, "webui-training")
         drawn = {}
         waiting = threading.Thread(target=lambda: drawn.update(picture=webui.picture("a lion")[0]))
@@ -263,13 +312,16 @@ def test_in_the_webui_a_picture_waits_and_interrupt_stops(browser, webui):
         fill(page, "name", "other")
         fill(page, "name", "slowwui")
         page.locator("#dreamartist_name_says").get_by_text("taken").wait_for(timeout=WAIT)
+        fill(page, "name", "my cat!")
+        page.locator("#dreamartist_name_says").get_by_text('got "my cat!"').wait_for(timeout=WAIT)
         page.click("#dreamartist_train")
-        page.locator("#dreamartist_train_says").get_by_text("The name slowwui is taken").wait_for(timeout=WAIT)
+        page.locator("#dreamartist_train_says").get_by_text("Name must be letters").wait_for(timeout=WAIT)
         shot(page, "webui-failing")
 
 
 def paint(page):
     """A stroke over the middle of the picture."""
+    page.locator("#dreamartist_picture").scroll_into_view_if_needed()
     box = page.locator("#dreamartist_picture canvas").last.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x - 20, y)

@@ -19,7 +19,8 @@ from dreamartist_ext.engine.run import RunFiles
 from dreamartist_ext.engine.storage import load_pair, load_snapshot, save_pair
 from dreamartist_ext.webui import concept_index, thumbnails
 from dreamartist_ext.webui.concept_view import page_html, prompt_word
-from dreamartist_ext.webui.jobs import Desk, Status
+from dreamartist_ext.webui.job import Status
+from dreamartist_ext.webui.jobs import Desk
 from dreamartist_ext.webui.shelf import PAGE_SIZE, Order, Shelf, Show
 
 from .test_api import SETTINGS, SmallWorkplace, everything_in, png
@@ -80,7 +81,7 @@ def test_the_picture_is_that_of_the_step_in_use(place, tmp_path):
     card = only(shelf)
     assert card.facts.step == 2
     assert card.facts.key != before
-    assert card.preview == (files.folder / "cat-000002.jpg").read_bytes()
+    assert card.preview == thumbnails.small_jpeg((files.folder / "cat-000002.jpg").read_bytes())
 
 
 def test_without_previews_there_is_a_picture_of_the_end_all_the_same(place, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import re
 import time
 from dataclasses import fields
 from xml.etree import ElementTree
@@ -16,8 +18,9 @@ from dreamartist_ext.engine.snapshot import Check
 
 gr = pytest.importorskip("gradio")
 
-from dreamartist_ext.webui import gradio_compat, live_view, tab  # noqa: E402
-from dreamartist_ext.webui.jobs import Ask, Desk, Job, PreviewRow, Status  # noqa: E402
+from dreamartist_ext.webui import gradio_compat, live_view, settings_view, tab  # noqa: E402
+from dreamartist_ext.webui.job import Ask, Job, PreviewRow, Status  # noqa: E402
+from dreamartist_ext.webui.jobs import Desk  # noqa: E402
 
 from .test_jobs import FakeWorkplace  # noqa: E402
 
@@ -41,7 +44,7 @@ def painted(colour="red", paint=None):
 
 
 def options(actions, **changed):
-    values = actions.defaults() | {"template": "a [name]", "steps": 4, "save_every": 2} | changed
+    values = actions.defaults() | {"template": "a [name]", "steps": 4, "save_every": 2, "check_every": 2} | changed
     return [values[item.name] for item in tab.OPTION_FIELDS]
 
 
@@ -64,9 +67,9 @@ def test_train_begins_and_the_page_follows(actions):
     assert previews.count("<img") == 2 * 2 * 3
     assert [label.split()[0] for label in steps["choices"]] == ["2", "4"]
     assert row["visible"]
-    assert [button["visible"] for button in buttons] == [False, True, False], "nothing to stop, a word to use"
+    assert [button["visible"] for button in buttons] == [False, True, False, False], "nothing to stop, a word to use"
     again = actions.refresh(seen)
-    assert again[:-1] == [gradio_compat.NOTHING] * 9, "what has not changed is not sent again"
+    assert again[:-1] == [gradio_compat.NOTHING] * 10, "what has not changed is not sent again"
     assert "pair of step 2" in actions.use_step(steps["choices"][0])
 
 
@@ -88,19 +91,41 @@ def test_a_bad_wish_is_said_and_nothing_begins(actions, changed, arguments, word
     assert actions.desk.job is None
 
 
+def test_a_painted_mask_is_shown_spread_and_then_used_so(actions):
+    paint = Image.new("L", (64, 64), 0)
+    paint.paste(255, (10, 10, 30, 30))
+    said, strength = actions.spread(painted(paint=paint), None, "", "", *options(actions))
+    assert said.count("<img") == 2
+    assert strength == 1.0
+    said, strength = actions.spread(painted(paint=paint), None, "cat", "", *options(actions, spread_mask=0.5))
+    assert "is 0.5" in said
+    assert strength == 0.5
+    said, strength = actions.spread(painted(), None, "cat", "", *options(actions))
+    assert "Nothing is painted yet" in said
+    assert strength == gradio_compat.NOTHING
+
+
+def test_an_estimate_says_what_views_cost(actions):
+    plain = actions.estimate(painted(), None, "", "", *options(actions))
+    assert "4 steps of" in plain
+    assert "encode" not in plain
+    views = actions.estimate(painted(), None, "", "", *options(actions, mirror=True, views=8))
+    assert "to encode 8 views, then 4 steps of" in views
+
+
 def test_paint_becomes_a_mask_beside_the_picture(tmp_path):
     paint = Image.new("L", (64, 64), 0)
     paint.paste(255, (0, 0, 32, 64))
     (path,) = tab.saved_picture(painted(paint=paint), tmp_path)
-    mask = load_mask(tmp_path / "picture_att.png", 64, 64)
-    assert path.name == "picture.png"
+    mask = load_mask(tmp_path / "0000_att.png", 64, 64)
+    assert path.name == "0000.png"
     assert mask[32, 10] == 255
     assert mask[32, 60] == tab.UNPAINTED
 
 
 def test_without_paint_there_is_no_mask(tmp_path):
     tab.saved_picture(painted(), tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["picture.png"]
+    assert [path.name for path in tmp_path.iterdir()] == ["0000.png"]
     assert tab.saved_picture(None, tmp_path) == []
 
 
@@ -114,6 +139,38 @@ def test_presets_are_settings(actions):
         TrainConfig.from_mapping(preset | {"name": "cat"})
         shown = dict(zip((item.name for item in tab.OPTION_FIELDS), actions.choose_kind(kind), strict=True))
         assert preset.items() <= shown.items()
+
+
+def test_a_preset_goes_into_a_file_and_comes_back(actions, tmp_path):
+    names = [item.name for item in tab.OPTION_FIELDS]
+    link = settings_view.saved("cat", actions.checked_values("cat", "a dog", options(actions, steps=77)))
+    content = base64.b64decode(re.search(r"base64,([^\"]+)", link)[1])
+    assert 'download="cat-preset.json"' in link
+    (tmp_path / "mine.json").write_bytes(content)
+    said, start, *values = settings_view.loaded(str(tmp_path / "mine.json"), names)
+    assert "settings are those of mine.json" in said
+    assert (start, dict(zip(names, values, strict=True))["steps"]) == ("a dog", 77)
+    (tmp_path / "few.json").write_text('{"steps": 5}')
+    _, start, *values = settings_view.loaded(str(tmp_path / "few.json"), names)
+    assert start == gradio_compat.NOTHING
+    assert [v for v in values if v != gradio_compat.NOTHING] == [5]
+
+
+def test_an_embedding_fills_the_settings_of_its_training(actions):
+    actions.train(painted(), None, "cat", "", False, False, *options(actions, steps=3, guidance="2"))
+    wait(actions)
+    names = [item.name for item in tab.OPTION_FIELDS]
+    _, _, *values = settings_view.loaded(str(actions.desk.workplace.embeddings / "cat-neg.pt"), names)
+    shown = dict(zip(names, values, strict=True))
+    assert (shown["steps"], shown["guidance"], shown["template"]) == (3, "2", "a [name]")
+
+
+def test_a_file_without_settings_is_said_and_changes_nothing(tmp_path):
+    (tmp_path / "x.json").write_text("[")
+    said, *rest = settings_view.loaded(str(tmp_path / "x.json"), ["steps"])
+    assert "dreamartist-error" in said
+    assert rest == [gradio_compat.NOTHING] * 2
+    assert settings_view.loaded(None, ["steps"]) == ["", *rest]  # the file was taken out again
 
 
 def test_every_setting_has_an_input():
@@ -145,23 +202,23 @@ def test_an_unfinished_training_is_offered(actions):
     assert f"cat stopped at step {step} of 300" in offered["label"]
     assert f"as it was at step {step}" in actions.keep("cat")
     assert "in the trash" in actions.discard("cat")
-    *_, offered, _, _, undo, _ = actions.refresh({})
+    *_, offered, _, _, undo, unfinished, _ = actions.refresh({})
     assert offered["choices"] == []
-    assert undo["visible"]
+    assert [undo["visible"], unfinished["visible"]] == [True, False]
     assert "is back" in actions.undo_discard()
-    *_, offered, controls, use, undo, _ = actions.refresh({})
+    *_, offered, controls, use, undo, unfinished, _ = actions.refresh({})
     assert offered["choices"] == ["cat"]
-    assert [button["visible"] for button in (controls, use, undo)] == [False, False, False]
+    assert [button["visible"] for button in (controls, use, undo, unfinished)] == [False, False, False, True]
     assert "not in the trash" in actions.undo_discard()
 
 
 def test_what_ends_a_training_is_there_while_it_goes_on(actions):
     actions.train(painted(), None, "cat", "", False, False, *options(actions, steps=300))
-    *_, controls, use, _, _ = actions.refresh({})
+    *_, controls, use, _, _, _ = actions.refresh({})
     assert [controls["visible"], use["visible"]] == [True, False]
     actions.ask(Ask.DISCARD)
     wait(actions)
-    *_, controls, use, _, _ = actions.refresh({})
+    *_, controls, use, _, _, _ = actions.refresh({})
     assert [controls["visible"], use["visible"]] == [False, False]
 
 
@@ -198,6 +255,8 @@ def test_the_curve_is_drawn_to_scale_with_the_best_marked():
     assert [circle.get("class") for circle in svg.findall("circle")] == [None, "best", None]
     assert float(svg.find("line").get("y1")) < points[0][1], "the baseline is above"
     assert live_view.curve_html(job()) == ""
+    flat = ElementTree.fromstring(live_view.curve_html(job(checks=(Check(20, 0.30001, 0.3),)))).find("svg")
+    assert [text.text for text in flat.findall("text")] == ["0.3000", "0", "100"], "no number over its own copy"
 
 
 def test_previews_come_newest_first():

@@ -1,0 +1,149 @@
+"""How much a U-Net keeps for its backward pass, found without computing anything: on torch's meta device."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..engine.host import Kept
+from .checkpointing import BLOCKS
+from .conditioning import CHUNK_TOKENS
+
+SIZE_NUMBERS = 6  # original, crop and target size, which SDXL is told
+Empty = Callable[..., Tensor]  # makes a tensor of a shape, its first side the batch
+
+
+@dataclass
+class _Count:
+    """Bytes of the tensors kept so far by the block that they belong to; None is outside of any."""
+
+    seen: dict[int, Any]  # storages that count already, by their address; held, so that no later one gets it
+    bytes_of: dict[nn.Module | None, int] = field(default_factory=dict)
+    inputs: int = 0
+    open_blocks: list[nn.Module | None] = field(default_factory=lambda: [None])
+
+    def keep(self, tensor: Tensor) -> Tensor:
+        """Of tensors that share their memory one counts."""
+        storage = tensor.untyped_storage()
+        if storage._cdata in self.seen:
+            return tensor
+        self.seen[storage._cdata] = storage
+        owner = self.open_blocks[-1]
+        self.bytes_of[owner] = self.bytes_of.get(owner, 0) + storage.nbytes()
+        return tensor
+
+    def enter(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        if type(module).__name__ in BLOCKS:
+            self.open_blocks.append(module)
+            self.inputs += sum(value.nbytes for value in inputs if isinstance(value, Tensor))
+
+    def leave(self, module: nn.Module, _inputs: object, _output: object) -> None:
+        if type(module).__name__ in BLOCKS:
+            self.open_blocks.pop()
+
+
+def diffusers_inputs(config: Mapping[str, Any], height: int, width: int, empty: Empty) -> dict[str, Any]:
+    """For diffusers' U-Net, by its configuration; height and width in latents."""
+    sizes = SIZE_NUMBERS * (config["addition_time_embed_dim"] or 0)
+    pooled = (config["projection_class_embeddings_input_dim"] or sizes) - sizes
+    return {
+        "sample": empty(config["in_channels"], height, width),
+        "timestep": empty(),
+        "encoder_hidden_states": empty(CHUNK_TOKENS, config["cross_attention_dim"]).requires_grad_(),
+        "added_cond_kwargs": {"time_ids": empty(SIZE_NUMBERS), "text_embeds": empty(pooled)},
+    }
+
+
+def ldm_inputs(unet: Any, context: int, height: int, width: int, empty: Empty) -> dict[str, Any]:
+    """For the U-Net of ldm and sgm, whose text is `context` wide."""
+    inputs = {
+        "x": empty(unet.in_channels, height, width),
+        "timesteps": empty(),
+        "context": empty(CHUNK_TOKENS, context).requires_grad_(),
+    }
+    label = getattr(unet, "label_emb", None)
+    return inputs | ({} if label is None else {"y": empty(label[0][0].in_features)})
+
+
+def kept_for_backward(
+    unet: nn.Module, kind: torch.dtype, batch: int, inputs: Callable[[Empty], dict[str, Any]]
+) -> Kept:
+    """What one pass over a batch keeps; `inputs` makes the U-Net's arguments by their names, from empty tensors of
+    one sample.
+
+    The U-Net itself is not touched: a copy without memory takes its place. Attention counts as torch's fused kind,
+    which keeps no matrix of places by places.
+    """
+
+    def empty(*shape: int) -> Tensor:
+        return torch.empty(1, *shape, dtype=kind, device="meta")
+
+    hollow = nn.Module.to(_without_memory(unet), kind)  # not diffusers' own, which has more to say
+    weights = [tensor.untyped_storage() for tensor in (*hollow.parameters(), *hollow.buffers())]
+    count = _Count(seen={storage._cdata: storage for storage in weights})
+    for block in hollow.modules():
+        block.register_forward_pre_hook(count.enter)
+        block.register_forward_hook(count.leave)
+    with _fused_attention(), torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(count.keep, lambda t: t):
+        hollow(**inputs(empty))
+    outside = count.bytes_of.pop(None, 0)
+    blocks = count.bytes_of.values()
+    return Kept(batch * (outside + sum(blocks)), batch * (outside + count.inputs + max(blocks, default=0)))
+
+
+def _without_memory(module: nn.Module) -> nn.Module:
+    """A copy with the same shapes and types, frozen, whose hooks are gone."""
+    memo: dict[int, Any] = {}
+    for part in module.modules():
+        for value in (*part._parameters.values(), *part._buffers.values(), *vars(part).values()):
+            for tensor in value if isinstance(value, (tuple, list)) else (value,):
+                if isinstance(tensor, Tensor):
+                    memo[id(tensor)] = _hollow(tensor)
+        memo |= {id(hooks): type(hooks)() for hooks in (part._forward_pre_hooks, part._forward_hooks)}
+    return copy.deepcopy(module, memo)
+
+
+def _hollow(tensor: Tensor) -> Tensor:
+    empty = torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
+    return nn.Parameter(empty, requires_grad=False) if isinstance(tensor, nn.Parameter) else empty
+
+
+class _Attention(torch.autograd.Function):
+    """Keeps what the fused kernels keep: queries, keys, values and the result."""
+
+    @staticmethod
+    def forward(context: Any, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        result = queries.new_empty(*queries.shape[:-1], values.shape[-1])
+        context.save_for_backward(queries, keys, values, result)
+        return result
+
+
+@contextmanager
+def _fused_attention() -> Iterator[None]:
+    before = nn.functional.scaled_dot_product_attention
+    nn.functional.scaled_dot_product_attention = lambda q, k, v, *_, **__: _Attention.apply(q, k, v)
+    try:
+        yield
+    finally:
+        nn.functional.scaled_dot_product_attention = before
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that a training could still take on this device; 0 where that is not known."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    if device.type != "cpu":
+        return 0
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, ValueError, IndexError, StopIteration):
+        return 0

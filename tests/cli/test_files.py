@@ -1,0 +1,174 @@
+"""inspect, convert and rename as a user meets them: exit statuses, sentences, files."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+import torch
+from PIL import Image
+
+from dreamartist_ext.__main__ import main
+from dreamartist_ext.engine.card import card_bytes, read_card
+from dreamartist_ext.engine.embedding import EmbeddingPair, pair_id
+from dreamartist_ext.engine.errors import DreamArtistError
+from dreamartist_ext.engine.storage import load_embedding, load_pair, save_pair
+
+from ..engine.test_storage import Gadget, pair, torch_bytes, zipped_pickle
+from .test_cli import files, run
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def exit_status(monkeypatch, capsys, *arguments) -> tuple[int, str]:
+    monkeypatch.setattr(sys, "argv", ["dreamartist", *map(str, arguments)])
+    try:
+        main()
+    except SystemExit as ended:
+        return int(ended.code or 0), capsys.readouterr().err
+    return 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors", ".png"])
+def test_inspect_tells_both_halves_of_a_pair_from_any_of_its_files(here, suffix):
+    if suffix == ".png":
+        (here / "mycat.png").write_bytes(card_bytes(pair(), Image.new("RGB", (9, 9), "red")))
+    else:
+        save_pair(pair(), here, suffix)
+    out = run("inspect", f"mycat{suffix}")
+    for fact in (
+        "for      SD 1",
+        "positive 3 x 768",
+        "negative 6 x 768",
+        "step     120",
+        "model    tiny",
+        pair_id(pair()),
+    ):
+        assert fact in out
+    if suffix != ".png":
+        (here / f"mycat-neg{suffix}").rename(here / f"other{suffix}")
+        assert "negative 6 x 768" in run("inspect", f"mycat{suffix}"), "known by its pair's id"
+        assert "positive 3 x 768" in run("inspect", f"other{suffix}")
+
+
+REFUSED = {
+    "empty.pt": b"",
+    "nan.pt": torch_bytes({"string_to_param": {"*": torch.full((2, 768), float("nan"))}}),
+    "gadget.pt": zipped_pickle({"string_to_param": Gadget()}),
+    "lie.pt": b"\x40\0\0\0\0\0\0\0{" + b" " * 63,
+    "lie.safetensors": torch_bytes({"string_to_param": {"*": torch.ones(2, 768)}}),
+    "none.pt": torch_bytes({"string_to_param": {"*": torch.zeros(0, 768)}}),
+    "many.pt": torch_bytes({"string_to_param": {"*": torch.zeros(10_000, 768)}}),
+    "photo.jpg": b"\xff\xd8\xff",
+    "words.txt": b"hello",
+}
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED))
+@pytest.mark.parametrize("command", ["inspect", "convert"])
+def test_what_is_refused_is_one_sentence_and_exit_status_2(here, monkeypatch, capsys, name, command):
+    (here / name).write_bytes(REFUSED[name])
+    more = ("out.pt",) if command == "convert" else ()
+    status, sentence = exit_status(monkeypatch, capsys, command, name, *more)
+    assert (status, sentence.count("\n"), name in sentence) == (2, 1, True)
+    assert files(here) == [name]
+
+
+def test_a_missing_file_is_said(here, monkeypatch, capsys):
+    assert exit_status(monkeypatch, capsys, "inspect", "nowhere.pt") == (
+        2,
+        "dreamartist: nowhere.pt could not be read: No such file or directory.\n",
+    )
+
+
+def test_halves_that_are_not_what_they_say_they_are_a_lie(here, monkeypatch, capsys):
+    save_pair(pair(), here)
+    content = torch.load(here / "mycat.pt", weights_only=True)
+    content["string_to_param"]["*"][0, 0] += 1
+    torch.save(content, here / "mycat.pt")
+    status, sentence = exit_status(monkeypatch, capsys, "inspect", "mycat.pt")
+    assert (status, "are not the vectors that they say they are" in sentence) == (2, True)
+
+
+def test_a_pair_goes_around_all_formats_and_comes_back(here):
+    save_pair(pair(), here / "a")
+    run("convert", "a/mycat.pt", "b/mycat.safetensors")
+    run("convert", "b/mycat.safetensors", "c/mycat.png")
+    run("convert", "c/mycat.png", "d/mycat.pt")
+    assert [path.name for path in sorted((here / "b").iterdir())] == ["mycat-neg.safetensors", "mycat.safetensors"]
+    assert pair_id(read_card(here / "c" / "mycat.png")) == pair_id(pair())
+    for name in ("mycat.pt", "mycat-neg.pt"):
+        assert (here / "a" / name).read_bytes() == (here / "d" / name).read_bytes()
+
+
+def test_convert_keeps_what_is_there_unless_told(here):
+    save_pair(pair(), here)
+    save_pair(pair(seed=5), here / "out")
+    before = (here / "out" / "mycat.pt").read_bytes()
+    with pytest.raises(DreamArtistError, match=r"mycat\.pt is there already; choose another name, or --overwrite it"):
+        run("convert", "mycat.pt", "out/mycat.pt")
+    assert (here / "out" / "mycat.pt").read_bytes() == before
+    run("convert", "mycat.pt", "out/mycat.pt", "--overwrite")
+    assert pair_id(load_pair(here / "out", "mycat")) == pair_id(pair())
+    for bad, sentence in (("x.exe", "OUT must end in"), ("a b.pt", "name must be"), ("x-neg.pt", "must not end with")):
+        with pytest.raises(DreamArtistError, match=sentence):
+            run("convert", "mycat.pt", bad)
+
+
+def test_a_card_shows_the_picture_that_is_given(here):
+    save_pair(pair(), here)
+    Image.new("RGB", (64, 64), (250, 10, 10)).save(here / "red.png")
+    run("convert", "mycat.pt", "card.png", "--picture", "red.png")
+    run("convert", "mycat.pt", "plain.png")
+    assert Image.open(here / "card.png").getpixel((384, 384)) == (250, 10, 10)
+    assert read_card(here / "card.png").name == "card"
+
+
+def test_a_lone_half_is_converted_alone(here):
+    positive, negative = save_pair(pair(), here)
+    positive.unlink()
+    run("convert", negative, "out/mycat.safetensors")
+    half = load_embedding(here / "out" / "mycat-neg.safetensors")
+    assert (half.provenance["half"], half.provenance["pair"]) == ("negative", pair_id(pair()))
+    with pytest.raises(DreamArtistError, match="a card needs the positive one"):
+        run("convert", negative, "out/mycat.png")
+
+
+def test_sdxl_becomes_no_pt(here):
+    both = {"clip_l": torch.randn(2, 768), "clip_g": torch.randn(2, 1280)}
+    save_pair(EmbeddingPair("xl", both, both), here)
+    run("convert", "xl.safetensors", "xl.png")
+    assert pair_id(read_card(here / "xl.png")) == pair_id(load_pair(here, "xl"))
+    with pytest.raises(DreamArtistError, match=r"SDXL embeddings are \.safetensors"):
+        run("convert", "xl.png", "xl.pt")
+
+
+def test_rename_takes_both_files_and_their_training(here):
+    save_pair(pair(), here / "embeddings")
+    (here / "embeddings-training" / "mycat").mkdir(parents=True)
+    (here / "embeddings-training" / "mycat" / "mycat-000100.pt").write_bytes(b"kept")
+    assert run("rename", "mycat", "tom") == "mycat is called tom now.\n"
+    assert [path.name for path in sorted((here / "embeddings").iterdir())] == ["tom-neg.pt", "tom.pt"]
+    assert (here / "embeddings-training" / "tom" / "tom-000100.pt").read_bytes() == b"kept"
+    save_pair(pair(), here / "embeddings")
+    for arguments, sentence in (
+        (("mycat", "tom"), "the name tom is taken"),
+        (("mycat", "../tom"), "name must be letters"),
+        (("nothing", "x"), "there is no concept nothing"),
+    ):
+        with pytest.raises(DreamArtistError, match=sentence):
+            run("rename", *arguments)
+
+
+def test_a_strangers_text_reaches_the_terminal_without_control_characters(here):
+    about = {"model": "\x1b[31mred\u202e", "settings": json.dumps({})}
+    (path, _) = save_pair(
+        EmbeddingPair("x", {"clip": torch.ones(1, 768)}, {"clip": torch.ones(1, 768)}, 1, about), here
+    )
+    out = run("inspect", path)
+    assert ("\x1b" in out, "\u202e" in out, "?[31mred?" in out) == (False, False, True)

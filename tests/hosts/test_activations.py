@@ -1,0 +1,88 @@
+"""What a U-Net keeps for its backward pass, computed without memory, against what it really keeps."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import pytest
+import torch
+
+from dreamartist_ext.hosts.activations import free_memory
+
+from ..family_models import host
+
+
+@pytest.fixture(scope="module", params=["sd1", "sd2", "sdxl", "sd1-inpainting"])
+def model(request, tmp_path_factory):
+    return host(tmp_path_factory.mktemp(request.param), request.param)
+
+
+def really_kept(model, batch: int, side: int) -> int:
+    """Bytes of the different tensors that autograd holds after a pass, without the weights."""
+    found = {}
+
+    def hold(tensor):
+        found[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
+        return tensor
+
+    states = torch.randn(batch, 77, model.parts.unet.config.cross_attention_dim, requires_grad=True)
+    cond = states
+    if model.parts.text_encoder_2 is not None:
+        cond = {"crossattn": states, "vector": torch.randn(batch, model.parts.text_encoder_2.config.projection_dim)}
+    with model.session(), torch.autograd.graph.saved_tensors_hooks(hold, lambda tensor: tensor):
+        kept = model.predict(torch.randn(batch, 4, side, side), torch.zeros(batch, dtype=torch.long), cond)
+    weights = {p.untyped_storage().data_ptr() for p in model.parts.unet.parameters()}
+    assert kept.requires_grad
+    return sum(storage.nbytes() for pointer, storage in found.items() if pointer not in weights)
+
+
+def test_the_bytes_are_those_that_autograd_holds(model):
+    with model.session():
+        computed = model.kept_for_backward(2, 16, 16).plain
+    real = really_kept(model, 2, 16)
+    print(f"{model.name}: computed {computed}, held {real}")
+    assert computed == pytest.approx(real, rel=0.1)
+
+
+def test_less_is_less_and_both_grow_with_the_batch(model):
+    with model.session():
+        one, three = model.kept_for_backward(1, 16, 16), model.kept_for_backward(3, 16, 16)
+        larger = model.kept_for_backward(1, 32, 32)
+    assert 0 < one.less < one.plain
+    assert (three.plain, three.less) == (3 * one.plain, 3 * one.less)
+    assert 3 < larger.plain / one.plain <= 4.1
+
+
+def test_the_model_is_not_touched(model):
+    unet = model.parts.unet
+    called = []
+    hook = unet.register_forward_hook(lambda *_: called.append(1))
+    before = {name: (id(p), p.data_ptr(), p.device.type) for name, p in unet.named_parameters()}
+    attention = torch.nn.functional.scaled_dot_product_attention
+    with model.session():
+        model.kept_for_backward(1, 8, 8)
+    hook.remove()
+    assert {name: (id(p), p.data_ptr(), p.device.type) for name, p in unet.named_parameters()} == before
+    assert torch.nn.functional.scaled_dot_product_attention is attention
+    assert called == []
+
+
+def test_blocks_computed_twice_give_the_same_gradient_to_the_bit(model):
+    def gradient(inside):
+        states = torch.randn(
+            2, 77, model.parts.unet.config.cross_attention_dim, generator=torch.Generator().manual_seed(1)
+        )
+        states.requires_grad_(True)
+        cond = states
+        if model.parts.text_encoder_2 is not None:
+            cond = {"crossattn": states, "vector": torch.ones(2, model.parts.text_encoder_2.config.projection_dim)}
+        with model.session(), inside:
+            noisy = torch.ones(2, 4, 8, 8)
+            return torch.autograd.grad(model.predict(noisy, torch.tensor([5, 900]), cond).square().sum(), states)[0]
+
+    assert torch.equal(gradient(nullcontext()), gradient(model.less_memory()))
+
+
+def test_free_memory_is_known_or_nothing():
+    assert free_memory(torch.device("cpu")) >= 0
+    assert free_memory(torch.device("meta")) == 0
