@@ -35,6 +35,13 @@ ROUTES = [
     ("GET", f"{V1}/concepts"),
     ("DELETE", f"{V1}/concepts/zyx"),
     ("POST", f"{V1}/concepts/zyx/restore"),
+    ("POST", f"{V1}/compare"),
+    ("GET", f"{V1}/compare"),
+    ("POST", f"{V1}/compare/cancel"),
+    ("POST", f"{V1}/evaluate"),
+    ("GET", f"{V1}/evaluate"),
+    ("GET", f"{V1}/evaluate/report"),
+    ("POST", f"{V1}/evaluate/cancel"),
 ]
 AXES = ["Negative strength", "Pair or positive only", "Concept step"]
 STATUS_OF_THE_WEBUI = "/sdapi/v1/progress?skip_current_image=true"
@@ -225,7 +232,7 @@ def click(webui, elem_id, values=None):
     config = Caller(webui).get("/config")
     components = {each["id"]: each["props"] for each in config["components"]}
     [button] = [number for number, props in components.items() if props.get("elem_id") == elem_id]
-    [(index, event)] = [
+    (index, event), *_ = [  # what comes after only tidies the page
         (index, each)
         for index, each in enumerate(config["dependencies"])
         if (each["targets"], each["trigger"]) == ([button], "click")
