@@ -142,7 +142,7 @@ def build_comparison(desk: Desk, tab: Any) -> None:
             with gr.Row():
                 seeds = gr.Slider(1, 4, 2, step=1, label="Pictures of each", elem_id="dreamartist_compare_seeds")
                 guidance = gr.Slider(1, 15, 5, step=0.5, label="Guidance (CFG)", elem_id="dreamartist_compare_guidance")
-                steps = gr.Slider(5, 50, 20, step=1, label="Steps", elem_id="dreamartist_compare_steps")
+                steps = gr.Slider(5, 50, 20, step=1, label="Drawing steps", elem_id="dreamartist_compare_steps")
             with gr.Row():
                 begin = gr.Button("Compare", variant="primary", elem_id="dreamartist_compare")
                 evaluate = gr.Button("Full report", elem_id="dreamartist_evaluate")

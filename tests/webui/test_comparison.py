@@ -176,3 +176,17 @@ def test_prompts_are_text_in_the_page(comparer):
     page = comparison_html(compared(comparer, prompts=("<b onclick=x> [name] </b>",), seeds=1))
     assert "<b onclick" not in page
     assert "&lt;b onclick=x&gt; mycat &lt;/b&gt;" in page
+
+
+def test_no_input_has_the_label_of_another_part(comparer):
+    """The WebUI keeps one default for all inputs of a tab that have the same label."""
+    from dreamartist_ext.webui.tab import build_tab
+
+    with gr.Blocks() as page:
+        build_tab(comparer.desk)
+    labels = {True: set(), False: set()}
+    for block in page.blocks.values():
+        if isinstance(block, (gr.Slider, gr.Number, gr.Textbox, gr.Dropdown, gr.Radio, gr.Checkbox)) and block.label:
+            labels[str(block.elem_id).startswith("dreamartist_compare")].add(block.label)
+    assert len(labels[True]) == 7
+    assert not labels[True] & labels[False]
