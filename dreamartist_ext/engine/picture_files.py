@@ -28,6 +28,7 @@ Colour = tuple[int, int, int]
 WHITE = (255, 255, 255)
 NEUTRAL = (128, 128, 128)  # weight 1 in a mask
 MASK_SUFFIX = "_att"
+_COUNTED = re.compile(r"[^\W\d]+[- ]?\d+")  # "picture1", "IMG 1234"
 _LEADING_NUMBERS = re.compile(r"(\d+[-_. ]+)*")  # of "00012-1-a cat.png"
 
 # Opened by name, so that nothing else is tried: some of Pillow's readers start other programs.
@@ -142,7 +143,8 @@ def named_caption(path: Path) -> str:
     """What the name of a picture says, without leading numbers; "" where it has no word."""
     words = _LEADING_NUMBERS.sub("", path.stem, count=1).replace("_", " ")
     printable = "".join(c if c.isprintable() else " " for c in words)
-    return " ".join(printable.split()) if any(c.isalpha() for c in printable) else ""
+    says_nothing = _COUNTED.fullmatch(printable) or not any(c.isalpha() for c in printable)
+    return "" if says_nothing else " ".join(printable.split())
 
 
 def check_file(path: Path) -> None:

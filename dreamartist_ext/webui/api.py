@@ -212,10 +212,10 @@ def saved_pictures(body: TrainBody, folder: Path) -> list[Path]:
     for number, text in enumerate(body.pictures, start=1):
         content = decoded(text, f"picture {number}")
         ending = next((ending for start, ending in _ENDINGS.items() if content.startswith(start)), ".png")
-        paths.append(folder / f"{number:04d}{ending}")  # a name without a word in it: it is no caption
+        paths.append(folder / f"picture{number}{ending}")
         paths[-1].write_bytes(content)
     if body.mask is not None:
-        mask = folder / "0001_att.png"
+        mask = folder / "picture1_att.png"
         mask.write_bytes(decoded(body.mask, "the mask"))
         load_mask(mask, 64, 64, load_picture(paths[0]).size)
     return paths

@@ -467,6 +467,9 @@ def test_only_names_of_files_are_shown():
         ("007_red_ball.jpeg", "red ball"),
         ("Übung  2.png", "Übung 2"),
         ("00012.png", ""),
+        ("picture1.png", ""),
+        ("IMG_1234.jpg", ""),
+        ("001-picture1.png", ""),
         ("2024-01-02 10.11.12.png", ""),
     ],
 )

@@ -176,8 +176,8 @@ def test_a_masks_weight_is_used(client, place):
     trained(client, overwrite=True, mask=base64_of(buffer.getvalue()))
     assert (place.embeddings / "cat.pt").read_bytes() != plain
     assert [path.name for path in sorted((place.embeddings.parent / "embeddings-training/cat/pictures").iterdir())] == [
-        "001-0001.png",
-        "001-0001_att.png",
+        "001-picture1.png",
+        "001-picture1_att.png",
     ]
 
 
@@ -185,7 +185,7 @@ def test_several_pictures_of_any_kind(client, place):
     pictures = [png(), png("blue", form="JPEG"), png("green", form="WEBP")]
     trained(client, pictures=["data:image/png;base64," + base64_of(content) for content in pictures])
     kept = sorted((place.embeddings.parent / "embeddings-training/cat/pictures").iterdir())
-    assert [path.name for path in kept] == ["001-0001.png", "002-0002.jpg", "003-0003.webp"]
+    assert [path.name for path in kept] == ["001-picture1.png", "002-picture2.jpg", "003-picture3.webp"]
     assert [path.read_bytes() for path in kept] == pictures
 
 
