@@ -19,7 +19,7 @@ from .test_page import WAIT, shot
 def concepts_page(browser, url, opened):
     with opened(browser, url) as page:
         if page.locator("#tabs").count():
-            page.get_by_role("tab", name="DreamArtist", exact=True).click()
+            page.locator("#tabs > .tab-nav button").get_by_text("DreamArtist", exact=True).click()
             page.wait_for_selector("#dreamartist_train", state="visible", timeout=WAIT)
         open_concepts(page)
         yield page

@@ -16,7 +16,7 @@ from .test_files_page import pair_of
 from .test_page import browser, opened  # noqa: F401 (fixtures)
 
 pytestmark = pytest.mark.webui
-WIDTH = 256  # of the embedded model's token vectors
+WIDTH = 192  # of the embedded model's token vectors
 
 
 def pair_named(name: str, seed: int = 0) -> EmbeddingPair:
@@ -56,10 +56,10 @@ def test_every_format_is_loaded_without_the_extension_and_without_a_flag(tmp_pat
 
 
 def test_my_concepts_in_its_page(webui, browser, tmp_path):  # noqa: F811
-    save_pair(pair_of("mycat"), webui.embeddings)
+    save_pair(pair_of("mycat", width=WIDTH), webui.embeddings)
     with concepts_page(browser, webui.url, opened) as page:
-        share_and_import(page, tmp_path, webui.embeddings, "mycat", pair_of("mycat"))
-        refuse_and_replace(page, tmp_path, webui.embeddings, pair_of("other", 7))
+        share_and_import(page, tmp_path, webui.embeddings, "mycat", pair_of("mycat", width=WIDTH))
+        refuse_and_replace(page, tmp_path, webui.embeddings, pair_of("other", 7, width=WIDTH))
         rename_delete_undo(page, webui.embeddings)
     loaded = webui.get("/sdapi/v1/embeddings")["loaded"]
     assert {"mycat", "mycat-neg", "fromcard", "fromcard-neg", "tom", "tom-neg"} <= set(loaded)

@@ -20,8 +20,8 @@ pytestmark = pytest.mark.browser
 MANY = 2000
 
 
-def pair_of(name, seed=0, about=()):
-    halves = [{"clip": torch.randn(2, 256, generator=torch.Generator().manual_seed(seed + n))} for n in (1, 2)]
+def pair_of(name, seed=0, about=(), width=256):
+    halves = [{"clip": torch.randn(2, width, generator=torch.Generator().manual_seed(seed + n))} for n in (1, 2)]
     settings = {"settings": '{"use_negative": true}', "model": "v1-5", "made": "2026-11-24"}
     return EmbeddingPair(name, halves[0], halves[1], 100, settings | dict(about))
 
