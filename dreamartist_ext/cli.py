@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import signal
 import types
 from collections.abc import Callable, Iterator
@@ -15,10 +16,13 @@ from typing import Any
 import click
 
 from . import __version__, cli_files
+from .engine.atomic import write_atomically
 from .engine.config import TrainConfig
 from .engine.embedding import negative_name
 from .engine.errors import FileError, SettingError, StoppedError
 from .engine.options import field_type
+from .engine.presets import PRESETS
+from .engine.settings_files import read_settings, settings_json
 
 EMBEDDINGS = Path("embeddings")
 _PATH = click.Path(path_type=Path)
@@ -36,7 +40,7 @@ def model_options(command: Callable) -> Callable:
         help="Read the text encoder this many layers from its end.",
     )(command)
     command = click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto")(command)
-    return click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto")(command)
+    return click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto")(command)
 
 
 def config_options(command: Callable) -> Callable:
@@ -66,14 +70,25 @@ for _command in (cli_files.inspect, cli_files.convert, cli_files.rename):
 @click.argument("pictures", nargs=-1, required=True, type=_PATH)
 @config_options
 @click.option("--out", type=_PATH, default=EMBEDDINGS, show_default=True, help="Folder for the embeddings.")
-@click.option("--config", "config_file", type=_PATH, help="Settings as JSON; flags win over it.")
+@click.option(
+    "--preset", type=click.Choice(list(PRESETS)), help="Settings for a kind of concept; all others win over it."
+)
+@click.option(
+    "--config",
+    "config_file",
+    type=_PATH,
+    help="Settings as JSON, or an embedding, whose training's settings are taken; flags win over it.",
+)
+@click.option("--save-config", type=_PATH, help="Write the settings of this training, but for its name, as JSON.")
 @click.option("--resume", is_flag=True, help="Go on where this training stopped, with the same settings.")
 @click.option("--overwrite", is_flag=True, help="Replace a concept of this name.")
 @model_options
 def train(
     pictures: tuple[Path, ...],
     out: Path,
+    preset: str | None,
     config_file: Path | None,
+    save_config: Path | None,
     resume: bool,
     overwrite: bool,
     model: Path | None,
@@ -83,22 +98,26 @@ def train(
     **flags: Any,
 ) -> None:
     """Learn NAME and NAME-neg from one PICTURE (or a few of the same concept)."""
-    given = read_config(config_file) | {name: value for name, value in flags.items() if value is not None}
+    given = read_settings(config_file) if config_file else {}
+    given |= {name: value for name, value in flags.items() if value is not None}
     if "name" not in given:
         raise SettingError('give the concept a name, for example "--name mycat".')
     from .engine.data import open_pictures
     from .engine.provenance import about_model
     from .engine.run import RunFiles
-    from .engine.storage import load_snapshot
     from .engine.trainer import Training
     from .hosts.model_files import load_host, quiet_libraries, training_defaults
     from .hosts.only_one import only_one
 
     files = RunFiles(out, TrainConfig.from_mapping(given).name)
     files.check(resume, overwrite)
-    snapshot = load_snapshot(files.snapshot) if resume else None
+    snapshot = files.last_snapshot() if resume else None
+    if snapshot and snapshot.notice:
+        click.echo(f"Note: {snapshot.notice}")
     base = json.loads(snapshot.config) if snapshot else training_defaults(model)
-    config = TrainConfig.from_mapping(base | given)
+    config = TrainConfig.from_mapping(base | (PRESETS[preset] if preset else {}) | given)
+    if save_config:
+        write_atomically(save_config, settings_json(config.to_mapping()))
     check_pictures(pictures)
     quiet_libraries()
     host = load_host(model, device, precision, clip_skip)
@@ -118,20 +137,27 @@ def check_pictures(pictures: tuple[Path, ...]) -> None:
 
 
 def _train_with_progress(training: Any, files: Any, provenance: dict[str, str]) -> None:
-    from .engine.run import run_to_files
+    from .engine.run import final_step, run_to_files
     from .engine.storage import find_embedding
 
     name, steps = files.name, training.config.steps
     with stop_on_ctrl_c() as stopped, closing(run_to_files(training, files, provenance)) as reports:
         for _ in progress(reports, f"training {name}", steps, training.step):
-            if stopped() and training.step < steps:
+            if stopped() and not training.is_over:
                 break
-    if training.step < steps:
+    if not training.is_over:
         raise StoppedError(
             f"stopped at step {training.step} of {steps}; the same command with --resume goes on from there."
         )
+    if notice := training.guard.notice():
+        click.echo(f"Note: {notice}")
     halves = [name, negative_name(name)] if training.config.use_negative else [name]
     written = [path.name for half in halves if (path := find_embedding(files.out, half))]
+    kept = final_step(training, files)
+    if training.step < steps:
+        click.echo(f"Stopped at step {training.step} of {steps}: patience has run out.")
+    if kept < training.step:
+        click.echo(f"The best check was at step {kept}, and so is the pair.")
     click.echo(f"Written to {files.out}: {', '.join(written)}")
 
 
@@ -144,7 +170,9 @@ def progress(reports: Iterator[Any], label: str, steps: int, done: int = 0) -> I
         for report in reports:
             if report.step % 5 == 0 or mean is None:  # reading a loss waits for the GPU
                 loss = float(report.loss)
-                mean = loss if mean is None else 0.9 * mean + 0.1 * loss
+                if math.isfinite(loss):
+                    mean = loss if mean is None else 0.9 * mean + 0.1 * loss
+            if mean is not None:
                 bar.set_postfix_str(f"loss {mean:.3f}", refresh=False)
             bar.update()
             yield report
@@ -164,21 +192,6 @@ def stop_on_ctrl_c() -> Iterator[Callable[[], bool]]:
         yield lambda: asked
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def read_config(path: Path | None) -> dict[str, Any]:
-    """The settings of a JSON file; raises FileError."""
-    if path is None:
-        return {}
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileError(f"{path} could not be read: {error.strerror}.") from error
-    except (ValueError, RecursionError) as error:
-        raise FileError(f"{path.name} is not JSON: {error}.") from error
-    if not isinstance(values, dict):
-        raise FileError(f'{path.name} must hold settings such as {{"steps": 500}}.')
-    return values
 
 
 @dreamartist.command()
@@ -220,7 +233,6 @@ def generate(
     paths = free_paths(out, count)
     from tqdm import tqdm
 
-    from .engine.atomic import write_atomically
     from .hosts.generation import draw, picture_bytes, with_learned_words
     from .hosts.model_files import load_host, quiet_libraries
 
@@ -238,7 +250,6 @@ def generate(
 
 def free_paths(out: Path, count: int) -> list[Path]:
     """OUT, OUT-2, OUT-3, ... without those that are there already; raises FileError if none can be written."""
-    from .engine.atomic import write_atomically
 
     numbered = (out if i == 1 else out.with_stem(f"{out.stem}-{i}") for i in itertools.count(1))
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from .evaluation.report import write_report
 from .hosts.model_files import load_host, quiet_libraries
 from .studio import studio_of
 
+EMBEDDED_NAME = "the embedded model"
 LONGEST_GROUP = 40
 
 
@@ -72,9 +74,11 @@ def evaluate(
     ]
     for concept in concepts:
         check_widths(concept.pair, host.widths, host.name)
+    studio = studio_of(host)
+    studio = replace(studio, name=EMBEDDED_NAME) if is_embedded else studio
     others = other_pictures(given, concepts, side)
     with tqdm(unit="step", desc="drawing", dynamic_ncols=True) as bar:
-        evaluation = Evaluation(concepts, drawn, eyes, studio_of(host), out / "pictures", others, showing(bar))
+        evaluation = Evaluation(concepts, drawn, eyes, studio, out / "pictures", others, showing(bar))
         results = evaluation.run()
     written = write_report(results, out)
     click.echo(f"Look at {written[0].resolve()}\nThe figures are in {written[1].name} and {written[2].name} beside it.")

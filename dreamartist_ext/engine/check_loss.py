@@ -15,15 +15,15 @@ from .guidance import Guidance
 from .objective import noise_loss
 from .prompts import fill
 from .snapshot import Check
+from .stopping import CHECK_SAMPLES as SAMPLES
 from .trainer import Training
 
-SAMPLES = 8
 SEED = 20221121  # any; fixed, so that two trainings of one picture can be compared as well
 PART = 4  # samples per forward pass
 
 
 class CheckLoss:
-    """Call it inside a host session, with the pair bound: once per snapshot costs under 5 % of a training."""
+    """Call it inside a host session, with the pair bound: see `stopping.check_interval` for what it costs."""
 
     def __init__(self, training: Training) -> None:
         self.training = training
@@ -41,7 +41,7 @@ class CheckLoss:
             self._baseline = self._mean_loss(empty, None)
         with self.training.kept_bound():
             loss = self._mean_loss(prompts, negatives if pair.negative else None)
-        return Check(self.training.step, loss, self._baseline)
+        return Check(self.training.step, loss, self._baseline, self.training.guard.mean_loss())
 
     def _mean_loss(self, prompts: list[str], negatives: list[str] | None) -> float:
         host, config = self.training.host, self.training.config

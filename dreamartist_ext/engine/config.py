@@ -16,6 +16,8 @@ from .norm import SIDES
 from .options import check, converted, option
 from .picture_files import parse_colour
 from .prompts import CaptionWays, check_templates
+from .reconstruction import KINDS
+from .stopping import check_interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +116,21 @@ class TrainConfig:
         "training",
         least=0.1,
         most=10,
+    )
+    reconstruction: float = option(
+        0.0,
+        "Reconstruction",
+        "Weight of the decoded picture's distance from the true one; 0 is off, and decoding costs time and memory.",
+        "training",
+        least=0,
+        most=1000,
+    )
+    reconstruction_loss: str = option(
+        "L1",
+        "Reconstruction by",
+        "L1: mean difference of the pixels; L2: mean square.",
+        "training",
+        choices=tuple(KINDS),
     )
     beta1: float = option(0.9, "AdamW beta 1", "Decay of the gradient's mean.", "optimizer", least=0, most=0.9999)
     beta2: float = option(0.999, "AdamW beta 2", "Decay of its square's mean.", "optimizer", least=0, most=0.999999)
@@ -224,6 +241,32 @@ class TrainConfig:
         100, "Save every", "Steps between snapshots; 0 saves at the end.", "saving", "steps", least=0, most=1_000_000
     )
 
+    check_every: int = option(
+        0,
+        "Check every",
+        "Steps between checks on fixed noises; 0: at snapshots, as often as costs under 5 %.",
+        "saving",
+        "steps",
+        least=0,
+        most=1_000_000,
+    )
+    patience: int = option(
+        0,
+        "Patience",
+        "Stop after so many checks in a row without a better one; 0 is never.",
+        "saving",
+        "checks",
+        least=0,
+        most=1_000_000,
+    )
+    keep: str = option(
+        "last",
+        "Keep at the end",
+        "The pair of the last step, or of the best check.",
+        "saving",
+        choices=("last", "best"),
+    )
+
     def __post_init__(self) -> None:
         for item in fields(self):
             check(item, getattr(self, item.name))
@@ -232,6 +275,8 @@ class TrainConfig:
             check_templates(_split(getattr(self, field_name)), field_name)
         if (self.save_ema or self.ema_replace_every) and not self.ema:
             raise SettingError("ema must be more than 0 for save_ema or ema_replace_every to have an effect, got 0.")
+        if self.patience and not check_interval(self):
+            raise SettingError("check_every must be more than 0 for patience to have an effect, got 0.")
         Guidance.parse(self.guidance)
         parse_colour(self.background)
         if not self.tag_separator:

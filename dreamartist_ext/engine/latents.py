@@ -85,11 +85,14 @@ class EncodedPictures:
         self._latents = Shelf(host.device, folder, most)  # (4, h, w), or mean and deviation (8, h, w)
         self._contexts: list[Tensor | None] = []  # (5, h, w) for an inpainting model that paints a part
         self._weights: list[Tensor | None] = []  # (1, h, w) on the CPU
+        self._pixels = Shelf(torch.device("cpu"), folder, most)  # (3, H, W), where they are needed again
         digest = Fingerprint()
         for index, picture in enumerate(pictures):
             pixels, mask = picture.read()
             digest.add(pixels, mask, picture.caption)
             on_device = pixels[None].to(host.device)
+            if config.reconstruction:
+                self._pixels.put(pixels)
             latents = self._encode(host, on_device, index)
             self._latents.put(latents)
             self._contexts.append(self._context(host, on_device, mask))
@@ -144,6 +147,10 @@ class EncodedPictures:
         if step is None:
             return mean
         return mean + deviation * _noise(mean.shape, seed_for(self.config.seed, "posterior at", step)).to(mean)
+
+    def pixels(self, indices: Sequence[int]) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] of pictures of one size; only where the settings have a reconstruction term."""
+        return torch.stack([self._pixels.get(i) for i in indices]).to(self.device)
 
     def weights(self, indices: Sequence[int]) -> Tensor | None:
         """(B, 1, h, w), weight 1 where a picture has no mask; None where no picture at all has one."""

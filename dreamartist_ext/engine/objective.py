@@ -8,6 +8,7 @@ from torch import Tensor
 from .guidance import combine
 from .host import Cond, DiffusionHost
 from .noise import add_noise, noisy_end_weight, snr_weight, target_for
+from .reconstruction import Reconstruction
 
 
 def guided_prediction(
@@ -40,11 +41,12 @@ def noise_loss(
     mask: Tensor | None = None,
     min_snr: float = 0.0,
     noisy_weight: float = 0.0,
+    reconstruction: Reconstruction | None = None,
 ) -> Tensor:
     """L = mean over latents of  w_mask * w_snr(t) * w_noisy(t) * (eps_hat - target)^2, per sample: (B,).
 
     latents and noise (B, C, h, w), timesteps (B,), mask (B, 1, h, w) or None. Without `uncond` it is the loss of
-    textual inversion (arXiv 2208.01618, eq. 2).
+    textual inversion (arXiv 2208.01618, eq. 2). `reconstruction` adds its own term.
     """
     noisy_latents = add_noise(host.schedule, latents, noise, timesteps)
     model_pred = guided_prediction(host, noisy_latents, timesteps, cond, uncond, guidance_scale)
@@ -52,4 +54,7 @@ def noise_loss(
     if mask is not None:
         error = error * mask
     weight = snr_weight(host.schedule, timesteps, min_snr) * noisy_end_weight(host.schedule, timesteps, noisy_weight)
-    return torch.mean(error, dim=(1, 2, 3)) * weight
+    loss = torch.mean(error, dim=(1, 2, 3)) * weight
+    if reconstruction is None:
+        return loss
+    return loss + reconstruction.loss(host, noisy_latents, model_pred, timesteps)

@@ -158,6 +158,10 @@ class _Machine:
             items[_key(key)] = value
 
     def refer(self) -> None:
+        content = self.stack[-1]
+        if isinstance(content, tuple) and len(content) == 4 and content[0] == "module" and isinstance(content[1], Name):
+            self.stack[-1] = content[1]  # before torch 1.6 a class came with its source, which nobody needs
+            return
         self.references.append(Reference(self.stack.pop()))
         self.push(self.references[-1])
 

@@ -1,40 +1,21 @@
-"""Settings by kind of concept. "thing" is this project's default; the others are what the method's authors published
-(arXiv 2211.11337 and its repository), word for word."""
+"""Settings by kind of concept: the JSON files in assets/presets.
+
+Those called "paper" are what the method's authors published (arXiv 2211.11337 and its repository), word for word; the
+others are this project's defaults, with prompts to fit.
+"""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
-_STYLE_TEMPLATE = "a painting in the style of [name]|a picture in the style of [name]|[name]"
+FOLDER = Path(__file__).parents[1] / "assets" / "presets"
+ABOUT = "about"  # of a preset, in words: no setting
+_ORDER = ("thing", "character", "style", "photo", "paper-character", "paper-style", "paper-photo")
 
-PRESETS: dict[str, dict[str, Any]] = {
-    "thing": {},
-    "character": {
-        "vectors": 3,
-        "negative_vectors": 6,
-        "steps": 8000,
-        "learning_rate": "0.0025",
-        "guidance": "3",
-    },
-    "style": {
-        "vectors": 3,
-        "negative_vectors": 5,
-        "steps": 15000,
-        "learning_rate": "0.0025",
-        "guidance": "5",
-        "template": _STYLE_TEMPLATE,
-    },
-    "photo": {
-        "vectors": 3,
-        "negative_vectors": 3,
-        "steps": 1000,
-        "learning_rate": "0.005",
-        "guidance": "5",
-    },
+_FILES: dict[str, dict[str, Any]] = {
+    name: json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8")) for name in _ORDER
 }
-PRESET_HELP = {
-    "thing": "an object, an animal, anything that can be picked out",
-    "character": "a drawn person or creature",
-    "style": "the way the picture is made, not what it shows",
-    "photo": "a photographed subject",
-}
+PRESETS = {name: {key: value for key, value in content.items() if key != ABOUT} for name, content in _FILES.items()}
+PRESET_HELP: dict[str, str] = {name: content[ABOUT] for name, content in _FILES.items()}

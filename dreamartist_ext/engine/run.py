@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from .atomic import finish_interrupted, remove_abandoned, write_atomically
+from .atomic import finish_interrupted, remove_abandoned, write_all_atomically, write_atomically
 from .check_loss import CheckLoss
+from .curve import curve_csv, curve_png
 from .earlier import keep_earlier
-from .embedding import EmbeddingPair, negative_name
-from .errors import SettingError, TrainingError
+from .embedding import EmbeddingPair, negative_name, pair_id
+from .errors import DreamArtistError, SettingError, TrainingError
+from .generations import forget_snapshots, keep_snapshot, last_snapshot, one_before
 from .provenance import provenance_of
 from .snapshot import Check, Snapshot, pair_of
-from .storage import (
-    EMBEDDING_SUFFIXES,
-    embedding_files,
-    find_embedding,
-    load_pair,
-    load_snapshot,
-    save_pair,
-    save_snapshot,
-)
+from .stopping import best_of, is_check_due
+from .storage import EMBEDDING_SUFFIXES, embedding_files, find_embedding, load_embedding, load_pair, save_pair
 from .trainer import StepReport, Training
+
+CURVE_TABLE, CURVE_PICTURE = "curve.csv", "curve.png"
 
 LESS_MEMORY = "less_memory on, or a smaller batch_size, width or height, needs less."
 
@@ -46,6 +44,10 @@ class RunFiles:
     def snapshot(self) -> Path:
         return self.folder / "snapshot.safetensors"
 
+    def last_snapshot(self) -> Snapshot:
+        """What to go on from: the last snapshot that is whole. Raises FileError."""
+        return last_snapshot(self.snapshot)
+
     def finish_interrupted(self) -> None:
         """Make both files of every pair here of one moment, if a process was killed while it wrote them."""
         for folder in (self.out, self.folder):
@@ -54,24 +56,26 @@ class RunFiles:
     def tidy(self) -> None:
         """Finish or remove what a killed process left here; only while nobody else trains this name."""
         remove_abandoned(self.out, (self.name, negative_name(self.name)))
-        remove_abandoned(self.folder, (f"{self.name}-*", "snapshot"))
+        remove_abandoned(self.folder, (f"{self.name}-*", "snapshot*", "curve"))
 
     def check(self, resume: bool, overwrite: bool) -> None:
         """Say before any work that the name is taken, that there is nothing to resume, or that nothing can be
         written here; raises SettingError or FileError."""
         self.finish_interrupted()
         if resume:
-            load_snapshot(self.snapshot)
+            self.last_snapshot()
         elif not overwrite:
             self.check_free()
-        probe = self.out / f".{self.name}.probe"
-        write_atomically(probe, b"")
-        probe.unlink(missing_ok=True)
+        trainings = self.folder.parent
+        for folder in (self.out, trainings if trainings.exists() else trainings.parent):
+            probe = folder / f".{self.name}.probe"
+            write_atomically(probe, b"")
+            probe.unlink(missing_ok=True)
 
     def check_free(self) -> None:
         """Raises SettingError for a name that is taken; writes nothing."""
         taken = [find_embedding(self.out, word) for word in (self.name, negative_name(self.name))]
-        taken.append(self.snapshot if self.snapshot.exists() else None)
+        taken += [path for path in (self.snapshot, one_before(self.snapshot)) if path.exists()]
         for path in filter(None, taken):
             raise SettingError(f"the name {self.name} is taken by {path}; choose another, resume it, or overwrite it.")
 
@@ -86,7 +90,7 @@ class RunFiles:
 
     def best_step(self, checks: Sequence[Check]) -> int | None:
         """Of the steps on disk, the one with the least check loss."""
-        losses = {check.step: check.loss for check in checks}
+        losses = {check.step: check.loss for check in checks if math.isfinite(check.loss)}
         return min((step for step in self.kept_steps() if step in losses), key=losses.__getitem__, default=None)
 
     def use_step(self, step: int) -> EmbeddingPair:
@@ -98,12 +102,17 @@ class RunFiles:
         return pair
 
     def put_in_use(self, pair: EmbeddingPair) -> list[Path]:
-        """Make a pair the one in the embeddings folder, with nothing left of an earlier concept of this name; raises
-        FileError, with the earlier one as it was. A copy of it is in the trash afterwards."""
+        """Make a pair the one in the embeddings folder. A copy of an earlier concept of this name goes to the trash,
+        unless it is a step on disk anyway; raises FileError, with the earlier one as it was."""
         words = (self.name.lower(), negative_name(self.name).lower())
-        earlier = [path.name for path in embedding_files(self.out) if path.stem.lower() in words]
-        keep_earlier(self.out, self.name, earlier)
-        return save_pair(pair, self.out, replacing=earlier)
+        earlier = [path for path in embedding_files(self.out) if path.stem.lower() in words]
+        if earlier and _pair_in(earlier) not in {pair_id(pair), *map(self._pair_of_step, self.kept_steps())}:
+            keep_earlier(self.out, self.name, [path.name for path in earlier])
+        return save_pair(pair, self.out, replacing=[path.name for path in earlier])
+
+    def _pair_of_step(self, step: int) -> str | None:
+        words = self.step_stem(step), negative_name(self.step_stem(step))
+        return _pair_in([path for path in embedding_files(self.folder) if path.stem in words])
 
     def save_step(self, snapshot: Snapshot) -> int:
         """Put the pair of a snapshot among the steps to choose from; returns its step."""
@@ -114,7 +123,8 @@ class RunFiles:
         """Remove the snapshot and the steps of an earlier training of this name, with their pictures."""
         kinds = (*EMBEDDING_SUFFIXES, ".jpg")
         steps = [path for suffix in kinds for path in self.folder.glob(f"{self.name}-*{suffix}")]
-        for path in (self.snapshot, *steps):
+        forget_snapshots(self.snapshot)
+        for path in (*steps, self.folder / CURVE_TABLE, self.folder / CURVE_PICTURE):
             path.unlink(missing_ok=True)
 
 
@@ -122,37 +132,69 @@ def run_to_files(
     training: Training, files: RunFiles, provenance: Mapping[str, str] | None = None
 ) -> Generator[StepReport, None, None]:
     """Pass on the reports of `training.run()`, with a snapshot every `save_every` steps, one when it ends early by
-    an error or by closing this generator, and both embeddings at the end.
+    an error or by closing this generator, and both embeddings at the end, which `patience` may bring early.
 
     Raises FileError when a file cannot be written; the one before it is then still whole.
     """
-    config = training.config
     training.scratch = files.folder
     training.pair.provenance = provenance_of(training, provenance or {})
     files.tidy()
     saved = training.step
-    check = CheckLoss(training)
     try:
-        with closing(training.run()) as reports:
+        with closing(_checked(training, files)) as reports:
             for report in reports:
-                if report.step == 1:
-                    files.forget_steps()
-                due = bool(config.save_every) and report.step % config.save_every == 0
-                if due or report.step == config.steps:
-                    training.checks.append(check())
-                if due:
+                if _is_due(training):
                     _save(training, files)
                     saved = report.step
                 yield report
     except (Exception, GeneratorExit) as error:
         if training.step > saved and training.is_sound():
-            save_snapshot(training.snapshot(), files.snapshot)
+            _save(training, files) if isinstance(error, TrainingError) else _keep(training, files)
         if is_out_of_memory(error):
             raise TrainingError(f"out of memory at step {training.step + 1}; {LESS_MEMORY}") from error
         raise
     if training.step > saved:
-        save_snapshot(training.snapshot(), files.snapshot)
-    files.put_in_use(training.kept().detached())
+        _keep(training, files)
+    _draw_curve(training, files)  # also where a kill came between the last snapshot and this
+    _put_in_use(training, files)
+
+
+def _checked(training: Training, files: RunFiles) -> Generator[StepReport, None, None]:
+    """Until the training is over, with the checks that are due."""
+    if training.is_over:
+        return
+    check = CheckLoss(training)
+    with closing(training.run()) as reports:
+        for report in reports:
+            if report.step == 1:
+                files.forget_steps()
+            if is_check_due(training.config, report.step):
+                training.checks.append(check())
+            yield report
+            if training.is_over:
+                return
+
+
+def _is_due(training: Training) -> bool:
+    """Whether this step's pair goes to the disk: every so often, and the best so far if the best is kept."""
+    config, checks = training.config, training.checks
+    if config.keep == "best" and checks and checks[-1].step == training.step and best_of(checks) == len(checks) - 1:
+        return True
+    return bool(config.save_every) and training.step % config.save_every == 0
+
+
+def final_step(training: Training, files: RunFiles) -> int:
+    """The step whose pair is put in use when the training is over."""
+    best = files.best_step(training.checks) if training.config.keep == "best" else None
+    return training.step if best is None else best
+
+
+def _put_in_use(training: Training, files: RunFiles) -> None:
+    step = final_step(training, files)
+    if step == training.step:
+        files.put_in_use(training.kept().detached())
+    else:
+        files.use_step(step)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -163,7 +205,30 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _save(training: Training, files: RunFiles) -> None:
-    """The snapshot to resume from, and the pair as it is now, to compare with others."""
+    """The pair as it is now, to compare with others, and then the snapshot to resume from: who is killed between the
+    two goes on from the snapshot before, and writes the same pair again."""
     snapshot = training.snapshot()  # refuses vectors that are not finite
-    save_snapshot(snapshot, files.snapshot)
     save_pair(training.kept().detached(), files.folder, stem=files.step_stem(training.step))
+    _keep(training, files, snapshot)
+
+
+def _keep(training: Training, files: RunFiles, snapshot: Snapshot | None = None) -> None:
+    """The snapshot, and the curve up to it."""
+    keep_snapshot(snapshot or training.snapshot(), files.snapshot)
+    _draw_curve(training, files)
+
+
+def _draw_curve(training: Training, files: RunFiles) -> None:
+    if training.checks:
+        picture = curve_png(training.checks, training.config.steps)
+        table = curve_csv(training.checks)
+        write_all_atomically({files.folder / CURVE_TABLE: table, files.folder / CURVE_PICTURE: picture})
+
+
+def _pair_in(paths: Sequence[Path]) -> str | None:
+    """By what they say themselves, the pair that these files are; None if they are not one."""
+    try:
+        ids = {load_embedding(path).provenance.get("pair") for path in paths}
+    except DreamArtistError:
+        return None
+    return ids.pop() if len(ids) == 1 else None

@@ -13,15 +13,20 @@ from .config import TrainConfig
 from .embedding import EmbeddingPair
 from .errors import FileError, SettingError, TrainingError
 from .host import Vectors
+from .step_guard import StepGuard
 
 
 @dataclass(frozen=True)
 class Check:
-    """The mean noise loss on fixed noises: of the pair at a step, and of the empty prompt, which it should beat."""
+    """The mean noise loss on fixed noises: of the pair at a step, and of the empty prompt, which it should beat.
+
+    `training_loss` is the mean of the steps since the check before.
+    """
 
     step: int
     loss: float
     baseline: float
+    training_loss: float | None = None
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,7 @@ class Snapshot:
     model: str  # the host's identity
     checks: tuple[Check, ...] = ()
     about: Mapping[str, str] = field(default_factory=dict)  # the pair's provenance
+    notice: str = ""  # what its reader should tell the user; no part of the file
 
     # Noise, timesteps, templates and the order of the pictures are functions of the seed and the step
     # (see `Draws`), so there is no generator's state to keep.
@@ -66,10 +72,10 @@ def _averages_of(average: EmbeddingPair | None) -> Iterator[tuple[str, Tensor]]:
 
 
 def tensors_of(
-    pair: EmbeddingPair, optimizer: torch.optim.Optimizer, average: EmbeddingPair | None = None
+    pair: EmbeddingPair, optimizer: torch.optim.Optimizer, average: EmbeddingPair | None, guard: StepGuard
 ) -> dict[str, Tensor]:
-    """Vectors, moments and averages, copied; raises TrainingError rather than keep any that is not finite."""
-    tensors = dict(_averages_of(average))
+    """Vectors, moments, averages and the guard's, copied; raises TrainingError rather than keep any not finite."""
+    tensors = dict(_averages_of(average)) | guard.tensors()
     for name, vectors in _vectors_of(pair):
         tensors[name] = vectors
         for moment, value in optimizer.state.get(vectors, {}).items():
@@ -93,9 +99,10 @@ def put_back(
         vectors.copy_(snapshot.tensors[name])
         state = {m: snapshot.tensors.get(f"{name}.{m}") for m in ("step", "exp_avg", "exp_avg_sq")}
         if state["step"] is not None:
-            # AdamW counts its steps on the CPU
+            # AdamW counts its steps on the CPU, unless it is fused
+            counter = vectors.device if optimizer.defaults.get("fused") else torch.device("cpu")
             optimizer.state[vectors] = {
-                m: t.clone() if m == "step" else t.to(vectors) for m, t in state.items() if t is not None
+                m: t.to(counter, copy=True) if m == "step" else t.to(vectors) for m, t in state.items() if t is not None
             }
     pair.step = snapshot.step
 
@@ -119,12 +126,13 @@ def _check_shape(snapshot: Snapshot, name: str, shape: torch.Size) -> None:
 
 
 def check_same(snapshot: Snapshot, config: TrainConfig, fingerprint: str, model: str) -> None:
-    """Raises SettingError unless the snapshot is of these settings (but for `steps` and `save_every`), pictures
-    and model."""
+    """Raises SettingError unless the snapshot is of these settings (but for what does not change the vectors),
+    pictures and model."""
     old = json.loads(TrainConfig.from_mapping(json.loads(snapshot.config)).to_json())
     new = json.loads(config.to_json())
     for name in new:
-        free = {"save_every", "less_memory", "name_pictures"} | ({"steps"} if not config.cosine else set())
+        free = {"save_every", "less_memory", "name_pictures", "check_every", "patience", "keep"}
+        free |= {"steps"} if not config.cosine else set()
         if name not in free and old[name] != new[name]:
             raise SettingError(
                 f"this training was started with {name} {old[name]}, so it cannot go on with {new[name]}."

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load as safetensors_of
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
@@ -155,7 +158,7 @@ def load_pair(folder: Path, name: str) -> EmbeddingPair:
 
 
 def save_snapshot(snapshot: Snapshot, path: Path) -> None:
-    """One safetensors file: tensors, and the rest as text in its header."""
+    """One safetensors file: tensors, and the rest as text in its header, with a digest of all of it."""
     header = {
         "format": SNAPSHOT_FORMAT,
         "config": snapshot.config,
@@ -166,18 +169,21 @@ def save_snapshot(snapshot: Snapshot, path: Path) -> None:
         "about": json.dumps(dict(snapshot.about)),
     }
     tensors = {name: tensor.contiguous() for name, tensor in snapshot.tensors.items()}
-    write_atomically(path, _same_bytes_every_time(safetensors_bytes(tensors, header)))
+    digest = _digest(_header(safetensors_bytes(tensors, header)), tensors)
+    write_atomically(path, _same_bytes_every_time(safetensors_bytes(tensors, {**header, "digest": digest})))
 
 
 def load_snapshot(path: Path) -> Snapshot:
     """Raises FileError for a missing, damaged or foreign file."""
     try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            if header.get("format") != SNAPSHOT_FORMAT:
-                raise FileError(f"{path.name} is not a training snapshot of this version.")
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
-        if not isinstance(json.loads(header["config"]), dict):
+        content = path.read_bytes()
+        said = _header(content)
+        header = dict(said.get("__metadata__", {}))
+        if header.get("format") != SNAPSHOT_FORMAT:
+            raise FileError(f"{path.name} is not a training snapshot of this version.")
+        tensors = safetensors_of(content)
+        digest = said["__metadata__"].pop("digest", None)  # there is none in those of earlier versions
+        if (digest and digest != _digest(said, tensors)) or not isinstance(json.loads(header["config"]), dict):
             raise FileError(f"the snapshot {path.name} is damaged.")
         checks = tuple(Check(**check) for check in json.loads(header.get("checks", "[]")))
         about = plain_text(json.loads(header.get("about", "{}")))
@@ -185,5 +191,23 @@ def load_snapshot(path: Path) -> Snapshot:
         return Snapshot(tensors, *known, checks, about)
     except FileNotFoundError as error:
         raise FileError(f"there is no snapshot {path} to go on from.") from error
-    except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError, RecursionError, OSError) as error:
+    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise FileError(f"the snapshot {path.name} is damaged.") from error
+    except (RuntimeError, MemoryError, OSError) as error:
+        raise FileError(f"the snapshot {path.name} could not be read: {error}.") from error
+
+
+def _header(content: bytes) -> dict[str, Any]:
+    """What a safetensors file says of itself; raises ValueError for other bytes."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    if not isinstance(header, dict):
+        raise TypeError("no header")
+    return header
+
+
+def _digest(header: Mapping[str, Any], tensors: Vectors) -> str:
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    for name in sorted(tensors):
+        digest.update(tensors[name].detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -16,7 +16,7 @@ from .config import TrainConfig
 from .data import Shown, fingerprint
 from .draws import Draws, bucket_order, seed_for
 from .embedding import EmbeddingPair, negative_name
-from .errors import SettingError, TrainingError
+from .errors import SettingError
 from .guidance import Guidance
 from .host import DiffusionHost, Vectors
 from .latents import EncodedPictures
@@ -25,10 +25,12 @@ from .memory import memory_saved
 from .norm import SIDES, set_length, turn_only
 from .objective import noise_loss
 from .prompts import fill
+from .reconstruction import Reconstruction
 from .snapshot import Check, Snapshot, check_same, put_back, tensors_of
+from .step_guard import StepGuard, copies, undo_unless
+from .stopping import is_over
 
 NEGATIVE_JITTER = 1e-3  # the negative starts as the positive's initial vectors plus this much noise
-FINITE_CHECK_EVERY = 10  # steps: a check waits for the GPU
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Training:
         self.scratch: Path | None = None  # where latents that do not fit into memory may lie
         self._encoded: EncodedPictures | None = None
         self._fingerprint = ""
-        self.loss_scale = float(getattr(host, "loss_scale", 1.0))
+        self.guard = StepGuard(float(getattr(host, "loss_scale", 1.0)), host.device)
         self._halves: list[Vectors] = [h for h in (self.pair.positive, self.pair.negative) if h is not None]
         self._lengths = host.mean_norms() if config.fix_norm != "off" else {}
         self._set_lengths(self.pair)
@@ -81,6 +83,7 @@ class Training:
             lr=self.rates.rate(1),
             betas=(config.beta1, config.beta2),
             weight_decay=config.weight_decay,
+            fused=host.device.type == "cuda" or None,  # counts its steps on the GPU: see `step_guard`
         )
 
     def run(self) -> Generator[StepReport, None, None]:
@@ -92,17 +95,28 @@ class Training:
                 started = time.perf_counter()
                 rate = self._set_rates(self.step + 1)
                 self.optimizer.zero_grad(set_to_none=True)  # also what a step that failed left behind
-                loss = self._backward_in_range(encoded)
+                loss = self._backward(encoded)
                 self._check_reached()
-                if self.step % FINITE_CHECK_EVERY == 0 and not torch.isfinite(loss):
-                    raise TrainingError(
-                        f"the loss is no longer a finite number at step {self.step + 1}; try a lower learning_rate."
-                    )
-                self._shape_gradients()
-                self.optimizer.step()
-                self.step += 1
-                self._after_step()
+                self._make_step(loss)
+                self.guard.check(self.step)
                 yield StepReport(self.step, self.config.steps, loss, rate, time.perf_counter() - started)
+
+    def _make_step(self, loss: Tensor) -> None:
+        """Change vectors, moments and averages, unless this step's loss or gradient is not finite."""
+        gradients = (v.grad for half in self._halves for v in half.values() if v.grad is not None)
+        finite = self.guard.judge(loss, gradients)
+        before = copies(self._state())
+        self._shape_gradients()
+        self.optimizer.step()
+        self.step += 1
+        self._after_step()
+        undo_unless(finite, self._state(), before)
+
+    def _state(self) -> list[Tensor]:
+        vectors = [v for half in self._halves for v in half.values()]
+        moments = [m for state in self.optimizer.state.values() for m in state.values()]
+        averages = [] if self.average is None else [v for h in self.average.named().values() for v in h.values()]
+        return [*vectors, *moments, *averages]
 
     def _shape_gradients(self) -> None:
         for half, fixed in zip(self._halves, SIDES[self.config.fix_norm], strict=False):
@@ -163,20 +177,6 @@ class Training:
             group["lr"] = rate * ratio
         return rate
 
-    def _backward_in_range(self, encoded: EncodedPictures) -> Tensor:
-        """`_backward`; in half precision with the loss scaled (arXiv 1710.03740), again where that overflows."""
-        while True:
-            loss = self._backward(encoded)
-            if self.loss_scale == 1:
-                return loss
-            gradients = [v.grad for half in self._halves for v in half.values() if v.grad is not None]
-            if all(bool(torch.isfinite(gradient).all()) for gradient in gradients):
-                for gradient in gradients:
-                    gradient /= self.loss_scale
-                return loss
-            self.loss_scale = max(1.0, self.loss_scale / 2)
-            self.optimizer.zero_grad(set_to_none=True)
-
     def _backward(self, encoded: EncodedPictures) -> Tensor:
         """Add up the gradient of the mean loss over all samples of this step; the mean loss, detached."""
         config, device = self.config, encoded.device
@@ -201,12 +201,23 @@ class Training:
                 None if masks is None else masks[part],
                 config.min_snr,
                 config.noisy_weight,
+                self._reconstruction(encoded, order[part], masks, part),
             )
             loss = loss.sum() / samples
             if loss.requires_grad:
-                (loss * self.loss_scale).backward()
+                self.guard.scaled(loss).backward()
             total += loss.detach()
         return total
+
+    def _reconstruction(
+        self, encoded: EncodedPictures, pictures: Sequence[int], masks: Tensor | None, part: slice
+    ) -> Reconstruction | None:
+        """None, and no work, where the settings have none."""
+        config = self.config
+        if not config.reconstruction:
+            return None
+        mask = None if masks is None else masks[part]
+        return Reconstruction(config.reconstruction, config.reconstruction_loss, encoded.pixels(pictures), mask)
 
     def _prompts(self, draws: Draws, order: Sequence[int]) -> tuple[list[str], list[str]]:
         config = self.config
@@ -222,13 +233,18 @@ class Training:
             draw(config.negative_templates, negative_name(config.name), plain),
         )
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to do: all steps are made, or the checks have run out of patience."""
+        return is_over(self.config, self.step, self.checks)
+
     def is_sound(self) -> bool:
         """Whether every vector is a finite number."""
         return all(bool(torch.isfinite(v).all()) for half in self.pair.named().values() for v in half.values())
 
     def snapshot(self) -> Snapshot:
         """The whole state, copied; raises TrainingError rather than keep vectors that are not finite."""
-        tensors = tensors_of(self.pair, self.optimizer, self.average)
+        tensors = tensors_of(self.pair, self.optimizer, self.average, self.guard)
         about = self.config.to_json(), self.step, self.fingerprint(), self.host.identity()
         return Snapshot(tensors, *about, tuple(self.checks), dict(self.pair.provenance))
 
@@ -236,6 +252,7 @@ class Training:
         """Go on from a snapshot of the same settings (but for `steps` and `save_every`), pictures and model."""
         check_same(snapshot, self.config, self.fingerprint(), self.host.identity())
         put_back(snapshot, self.pair, self.optimizer, self.average)
+        self.guard.put_back(snapshot.tensors)
         self.pair.provenance = dict(snapshot.about)
         self.step = snapshot.step
         if self.average is not None:

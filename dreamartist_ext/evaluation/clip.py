@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,8 @@ class ClipNet:
         if about is None or "hf_tokenizer_name" in about.get("text_cfg", {}):
             raise SettingError(f"{model[:80]} is not a CLIP model that open_clip makes without fetching something.")
         tensors = read_weights(weights)
-        self.network: Any = open_clip.create_model(model, pretrained=None)
+        with without_warnings():
+            self.network: Any = open_clip.create_model(model, pretrained=None)
         try:
             self.network.load_state_dict(tensors, strict=True)
         except RuntimeError as error:
@@ -58,6 +61,17 @@ class ClipNet:
     def texts(self, prompts: Sequence[str]) -> Tensor:
         """(N, D) of unit length"""
         return normalize(self.network.encode_text(self.tokenize(list(prompts))), dim=1)
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """open_clip logs that a model has no weights yet; these come a moment later."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 # Numbers that OpenAI's archives hold beside the weights.

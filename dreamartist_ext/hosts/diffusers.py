@@ -31,6 +31,8 @@ from .inpainting import InpaintingContext
 from .prompt_tokens import Chunk, Word, chunks_of, words_for
 from .text_encoding import PENULTIMATE, Layer, TextEncoder
 
+FP16_LOSS_SCALE = 2.0**12
+
 
 @dataclass(frozen=True)
 class Components:
@@ -117,6 +119,11 @@ class DiffusersHost:
             while block := file.read(2**22):
                 digest.update(block)
         return digest.hexdigest()[:10]
+
+    @property
+    def loss_scale(self) -> float:
+        """In fp16 small gradients are lost; the trainer multiplies its loss by this, and divides what comes back."""
+        return FP16_LOSS_SCALE if self.precision is torch.float16 else 1.0
 
     def check_loaded(self) -> None:
         """Nobody else can take this model away."""

@@ -41,7 +41,7 @@ def load_host(
 ) -> DiffusersHost:
     """Load a model for training and drawing; raises ModelError in one sentence.
 
-    model: None for the embedded one. device: "auto", "cpu", "cuda" or "mps". precision: "auto", "fp32" or "bf16".
+    model: None for the embedded one. device: "auto", "cpu", "cuda" or "mps". precision: "auto", "fp32", "bf16", "fp16".
     clip_skip: how many layers from the end the text encoder is read, as in the WebUI; 1 leaves none out.
     """
     where = choose_device(device)
@@ -91,7 +91,7 @@ def choose_device(wanted: str) -> torch.device:
 def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
     """`auto` is bf16 where the device computes in it, which is several times faster, and else fp32."""
     if wanted != "auto":
-        return {"fp32": torch.float32, "bf16": torch.bfloat16}[wanted]
+        return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[wanted]
     if device.type == "cuda":
         fast = torch.cuda.get_device_capability(device)[0] >= 8  # older cards only emulate it
     else:

@@ -56,7 +56,7 @@ class TrainBody(Body):
 
 
 class CancelBody(Body):
-    how: Ask = Field(description="stop keeps the best pair, pause keeps a snapshot, discard keeps nothing.")
+    how: Ask = Field(description="stop keeps the best pair, pause a snapshot; discard moves all of it to the trash.")
 
 
 class ContinueBody(Body):
@@ -199,8 +199,8 @@ def job_state(job: Job) -> dict[str, Any]:
     }
 
 
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _number(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def saved_pictures(body: TrainBody, folder: Path) -> list[Path]:

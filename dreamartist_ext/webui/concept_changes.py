@@ -13,9 +13,10 @@ from pathlib import Path
 from ..engine.config import TrainConfig
 from ..engine.embedding import check_name, negative_name
 from ..engine.errors import DreamArtistError, FileError, SettingError
+from ..engine.generations import one_before
 from ..engine.run import RunFiles
 from ..engine.snapshot import Snapshot
-from ..engine.storage import load_snapshot, save_snapshot
+from ..engine.storage import save_snapshot
 from ..hosts.only_one import only_one
 from .concept_index import Concept, FactsCache, HalfFile, are_of_one_pair, is_name
 from .concepts import move_all
@@ -73,14 +74,15 @@ def _is_same(one: Path, other: Path) -> bool:
 def _renamed_snapshot(old: RunFiles, new: str) -> Snapshot | None:
     """None where there is none that could be continued."""
     with suppress(DreamArtistError):
-        snapshot = load_snapshot(old.snapshot)
+        snapshot = old.last_snapshot()
         return replace(snapshot, config=replace(TrainConfig.from_json(snapshot.config), name=new).to_json())
     return None
 
 
 def _save_or_undo(snapshot: Snapshot, files: RunFiles, moves: dict[Path, Path]) -> None:
     try:
-        save_snapshot(snapshot, files.snapshot)
+        for path in (one_before(files.snapshot), files.snapshot):
+            save_snapshot(snapshot, path)
     except FileError:
         move_all({target: source for source, target in reversed(moves.items())})
         raise

@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 REPORTS = "_reports"  # folder beside the trainings
 MOST_AT_ONCE = 12
+MOST_KEPT = 1000  # strips of pictures on disk
 
 
 @dataclass
@@ -136,6 +137,7 @@ class Evaluator:
         evaluation = Evaluation(concepts, report.plan, eyes, studio_of(host), pictures, None, follow)
         report.results = evaluation.run()
         write_report(report.results, report.folder)
+        evaluation.album.forget_oldest(MOST_KEPT)
 
     def stop(self) -> None:
         """After the step under way; raises SettingError where nothing is evaluated."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 import io
 import itertools
 import logging
+import math
 import re
 import secrets
 import shutil
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,10 @@ from ..engine.embedding import check_name, negative_name
 from ..engine.errors import DreamArtistError, FileError, SettingError, TrainingError
 from ..engine.memory import is_less, kept_by
 from ..engine.provenance import about_model
-from ..engine.run import LESS_MEMORY, RunFiles, is_out_of_memory, run_to_files
+from ..engine.run import LESS_MEMORY, RunFiles, final_step, is_out_of_memory, run_to_files
 from ..engine.snapshot import Check
-from ..engine.storage import load_snapshot
-from ..engine.trainer import Training
+from ..engine.stopping import check_interval, is_over
+from ..engine.trainer import StepReport, Training
 from ..hosts.only_one import only_one
 from . import thumbnails
 from .concepts import bring_back_training, throw_away_training
@@ -107,6 +108,7 @@ class Job:
     best_step: int | None = None
     used_step: int | None = None
     message: str = ""
+    notice: str = ""  # what the user should know while it goes on
     peak_memory: int = 0  # bytes on the GPU, 0 where there is none
     created: float = field(default_factory=time.time)
     _recent: list[float] = field(default_factory=list, repr=False)
@@ -163,7 +165,7 @@ class Estimate:
     """What a training will take: seconds in all, and bytes of GPU memory (0 where there is no GPU).
 
     `kept` is what a pass holds for its backward pass, computed from the model's shapes; `plain` would be it without
-    "less memory".
+    "less memory". `reconstruction` is the share of a step's seconds that the reconstruction term takes.
     """
 
     steps: int
@@ -171,6 +173,7 @@ class Estimate:
     memory: int
     kept: int
     plain: int
+    reconstruction: float = 0.0
 
 
 class Desk:
@@ -226,12 +229,14 @@ class Desk:
         check_name(name)
         files = self.files(name)
         files.check(resume=True, overwrite=False)
-        snapshot = load_snapshot(files.snapshot)
+        snapshot = files.last_snapshot()
         config = TrainConfig.from_json(snapshot.config)
         if steps is not None:
             config = TrainConfig.from_mapping({**config.to_mapping(), "steps": steps})
         best = files.best_step(snapshot.checks)
-        return self._take(Job(config, files, step=snapshot.step, checks=snapshot.checks, best_step=best))
+        return self._take(
+            Job(config, files, step=snapshot.step, checks=snapshot.checks, best_step=best, notice=snapshot.notice)
+        )
 
     def unfinished(self) -> list[tuple[str, int, int]]:
         """(name, step, steps) of trainings that stopped before their end, newest first."""
@@ -239,13 +244,14 @@ class Desk:
         found = []
         for path in sorted(folder.glob("*/snapshot.safetensors"), key=lambda p: p.stat().st_mtime, reverse=True):
             try:
-                snapshot = load_snapshot(path)
-                steps = TrainConfig.from_json(snapshot.config).steps
+                snapshot = self.files(path.parent.name).last_snapshot()
+                config = TrainConfig.from_json(snapshot.config)
             except DreamArtistError:
                 continue
             is_running = self.job is not None and not self.job.is_over and self.job.name == path.parent.name
-            if snapshot.step < steps and not is_running and kept_pictures(self.files(path.parent.name)):
-                found.append((path.parent.name, snapshot.step, steps))
+            ended = is_over(config, snapshot.step, snapshot.checks)
+            if not ended and not is_running and kept_pictures(self.files(path.parent.name)):
+                found.append((path.parent.name, snapshot.step, config.steps))
         return found
 
     def _take(self, job: Job) -> Job:
@@ -279,7 +285,7 @@ class Desk:
         pictures = open_pictures(kept, config, host.picture_size, host.size_unit)
         training = Training(host, config, pictures)
         if resumed:
-            training.restore(load_snapshot(files.snapshot))
+            training.restore(files.last_snapshot())
         provenance = about_model(host, __version__)
         try:
             with only_one(files), closing(run_to_files(training, files, provenance)) as reports:
@@ -291,12 +297,13 @@ class Desk:
                     self._show(job)
                     if self.workplace.interrupted() and job.asked is None:
                         job.asked = Ask.STOP
-                    if job.asked is Ask.DISCARD or (job.asked is not None and report.step < report.steps):
+                    if job.asked is Ask.DISCARD or (job.asked is not None and not training.is_over):
                         break
         except (RuntimeError, AttributeError):
             host.check_loaded()  # the better explanation, where it is one
             raise
         job.checks, job.best_step = tuple(training.checks), files.best_step(training.checks)
+        job.used_step = final_step(training, files) if training.is_over else None
 
     def _show(self, job: Job) -> None:
         """Progress to the surrounding page; and a word to both while another checkpoint waits for this training."""
@@ -308,10 +315,12 @@ class Desk:
         config = job.config
         every = max(1, config.steps // 200)
         if job.step % every == 0:
-            job.losses = (*job.losses, (job.step, float(loss)))  # waits for the GPU
+            value = float(loss)  # waits for the GPU
+            job.losses = (*job.losses, (job.step, value)) if math.isfinite(value) else job.losses
         if len(training.checks) != len(job.checks):
             job.checks, job.best_step = tuple(training.checks), job.files.best_step(training.checks)
-            if job.asked is None and (job.previews_wanted or job.step == config.steps):
+            job.notice = training.guard.notice() or job.notice
+            if job.asked is None and (job.previews_wanted or training.is_over):
                 self._preview(job, training)
 
     @staticmethod
@@ -344,16 +353,17 @@ class Desk:
             self.thrown = throw_away_training(job.files) if job.step else ""
             job.message = f"{job.name} was discarded" + ("; it is in the trash." if self.thrown else ".")
             job.status = Status.DISCARDED
-        elif job.asked is Ask.PAUSE and job.step < job.config.steps:
+        elif job.asked is Ask.PAUSE and job.used_step is None:
             job.message = f"{job.name} is paused at step {job.step} of {job.config.steps}."
             job.status = Status.PAUSED
-        elif job.asked is Ask.STOP and job.step < job.config.steps:
+        elif job.asked is Ask.STOP and job.used_step is None:
             self._keep(job)
         else:
-            thumbnails.adopt_step(job.files, job.step)
+            job.used_step = job.used_step or job.step
+            thumbnails.adopt_step(job.files, job.used_step)
             self.workplace.learned()
-            job.message = f"{job.name} is learned: type {job.name} in a prompt."
-            job.used_step, job.status = job.step, Status.DONE
+            job.message = f"{job.name} is learned: type {job.name} in a prompt." + _how_it_ended(job)
+            job.status = Status.DONE
 
     def _keep(self, job: Job) -> None:
         """The best pair on disk, or the last one when none was saved before."""
@@ -362,7 +372,7 @@ class Desk:
             return
         best = job.best_step
         if best is None:
-            best = job.files.save_step(load_snapshot(job.files.snapshot))
+            best = job.files.save_step(job.files.last_snapshot())
         use_step(job.files, best)
         self.workplace.learned()
         job.message = f"Stopped at step {job.step} of {job.config.steps}; {job.name} is kept as it was at step {best}."
@@ -381,7 +391,7 @@ class Desk:
         self._check_not_running(name)
         files = self.files(name)
         files.finish_interrupted()
-        snapshot = load_snapshot(files.snapshot)
+        snapshot = files.last_snapshot()
         best = files.best_step(snapshot.checks)
         best = files.save_step(snapshot) if best is None else best
         use_step(files, best)
@@ -405,6 +415,8 @@ class Desk:
                     sizes = training.encoded().sizes
                     kept, less = kept_by(host, config, sizes[0]), is_less(host, config, sizes)
                 step, snapshot = measured(training)
+                without = replace(config, reconstruction=0.0)
+                plain = measured_step(Training(host, without, training.pictures)) if config.reconstruction else step
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -413,9 +425,11 @@ class Desk:
                     f"{width}x{height} in batches of {config.batch_size} does not fit into memory; " + LESS_MEMORY
                 ) from error
         memory = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
-        snapshots = config.steps // config.save_every if config.save_every else 1
+        interval = check_interval(config)
+        snapshots = config.steps // interval if interval else 1
         seconds = config.steps * step + snapshots * snapshot
-        return Estimate(config.steps, seconds, memory, kept.less if less else kept.plain, kept.plain)
+        share = max(0.0, 1 - plain / step)
+        return Estimate(config.steps, seconds, memory, kept.less if less else kept.plain, kept.plain, share)
 
     def discard(self, name: str) -> None:
         """Move a training that is not finished to the trash; an embedding of that name from before stays as it was."""
@@ -440,6 +454,12 @@ class Desk:
             raise SettingError(f"the word {name} is being trained; stop it first, or wait.")
 
 
+def _how_it_ended(job: Job) -> str:
+    early = f" It stopped at step {job.step} of {job.config.steps}, with nothing better in sight."
+    best = f" The pair is that of step {job.used_step}, the best."
+    return (early if job.step < job.config.steps else "") + (best if job.used_step != job.step else "")
+
+
 def use_step(files: RunFiles, step: int) -> None:
     """Make the pair of a step on disk the concept, with its picture; raises FileError."""
     files.use_step(step)
@@ -448,16 +468,28 @@ def use_step(files: RunFiles, step: int) -> None:
 
 def measured(training: Training) -> tuple[float, float]:
     """Seconds of a step, and of the check and the previews at a snapshot."""
-    seconds = []
     with closing(training.run()) as reports:
+        step = _shortest(reports)
         began = time.perf_counter()
-        for report in itertools.islice(reports, min(MEASURED_STEPS, training.config.steps)):
-            float(report.loss)  # waits for the GPU
-            seconds.append(time.perf_counter() - began)
-            began = time.perf_counter()
         CheckLoss(training)()
         draw_row(training)
-        return min(seconds), time.perf_counter() - began
+        return step, time.perf_counter() - began
+
+
+def measured_step(training: Training) -> float:
+    """Seconds of a step."""
+    with closing(training.run()) as reports:
+        return _shortest(reports)
+
+
+def _shortest(reports: Iterator[StepReport]) -> float:
+    seconds = []
+    began = time.perf_counter()
+    for report in itertools.islice(reports, MEASURED_STEPS):
+        float(report.loss)  # waits for the GPU
+        seconds.append(time.perf_counter() - began)
+        began = time.perf_counter()
+    return min(seconds)
 
 
 def sentence(error: BaseException) -> str:

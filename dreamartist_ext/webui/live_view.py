@@ -6,6 +6,7 @@ import base64
 from collections.abc import Sequence
 from html import escape
 
+from ..engine.curve import curve_csv, curve_png
 from .jobs import Job, Status
 
 CURVE_SIZE = (520, 170)
@@ -43,7 +44,8 @@ def progress_html(job: Job | None) -> str:
 
 def _facts(job: Job) -> str:
     if job.is_over:
-        return message_html(job.message, "error" if job.status is Status.FAILED else "good")
+        kind = "error" if job.status is Status.FAILED else "good"
+        return message_html(job.message, kind) + message_html(job.notice)
     if job.asked is not None:
         return message_html("Stopping after this step ...")
     if job.status is Status.WAITING:
@@ -53,7 +55,8 @@ def _facts(job: Job) -> str:
     facts = [f"{duration(job.seconds_left)} left", f"{job.seconds_per_step:.2g} s/step"]
     if job.peak_memory:
         facts.append(f"{job.peak_memory / 1e9:.1f} GB")
-    return f'<div class="dreamartist-facts">{" · ".join(facts)}</div>{message_html(job.message)}'
+    said = message_html(job.message) + message_html(job.notice)
+    return f'<div class="dreamartist-facts">{" · ".join(facts)}</div>{said}'
 
 
 def curve_html(job: Job | None) -> str:
@@ -68,11 +71,26 @@ def curve_html(job: Job | None) -> str:
     caption = "Check loss, always on the same noises: lower is better"
     if job.best_step is not None:
         caption += f"; best at step {job.best_step}"
-    return _figure(_svg(checks, job.config.steps, baseline, job.best_step), caption + ". Dashed: without the word.")
+    svg = _svg(checks, job.config.steps, baseline, job.best_step)
+    return _figure(svg, caption + ". Dashed: without the word.", downloads_html(job))
 
 
-def _figure(svg: str, caption: str) -> str:
-    return f'<figure class="dreamartist-curve">{svg}<figcaption>{escape(caption)}</figcaption></figure>'
+def downloads_html(job: Job) -> str:
+    """Links that hold the curve's files themselves, since no gradio serves the folder where they lie."""
+    table = download_html("as a table", f"{job.name}-curve.csv", "text/csv", curve_csv(job.checks))
+    drawn = curve_png(job.checks, job.config.steps)
+    picture = download_html("as a picture", f"{job.name}-curve.png", "image/png", drawn)
+    return f'<div class="dreamartist-facts">Save the curve {table} or {picture}.</div>'
+
+
+def download_html(label: str, name: str, kind: str, content: bytes) -> str:
+    """A link that is the file."""
+    code = base64.b64encode(content).decode()
+    return f'<a download="{escape(name)}" href="data:{kind};base64,{code}">{escape(label)}</a>'
+
+
+def _figure(svg: str, caption: str, below: str = "") -> str:
+    return f'<figure class="dreamartist-curve">{svg}<figcaption>{escape(caption)}</figcaption>{below}</figure>'
 
 
 def _svg(points: Sequence[tuple[int, float]], steps: int, baseline: float | None, best: int | None) -> str:
@@ -88,9 +106,9 @@ def _svg(points: Sequence[tuple[int, float]], steps: int, baseline: float | None
         return round(x, 1), round(top + (height - top - bottom) * (high - value) / (high - low), 1)
 
     parts = [f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="loss over steps">']
-    for value in (low + room, high - room):
+    for text, value in {f"{value:.4f}": value for value in (low + room, high - room)}.items():
         _, y = place(0, value)
-        parts.append(f'<text x="{left - 6}" y="{y + 4}" text-anchor="end">{value:.4f}</text>')
+        parts.append(f'<text x="{left - 6}" y="{y + 4}" text-anchor="end">{text}</text>')
     for step, anchor in ((0, "start"), (steps, "end")):
         x, _ = place(step, low)
         parts.append(f'<text x="{x}" y="{height - 8}" text-anchor="{anchor}">{step}</text>')

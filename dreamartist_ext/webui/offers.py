@@ -19,6 +19,7 @@ from .gradio_compat import file_paths
 from .thumbnails import MAX_PIXELS
 
 MOST_FILES = 100
+_HERE = "It is here already."
 
 
 def offers_in(files: Any) -> tuple[list[Offer], list[Refusal]]:
@@ -70,13 +71,12 @@ def _warning_html(words: str) -> str:
 def _offer_html(offer: Offer, number: int, folder: Path) -> str:
     facts = [kind_of_offer(offer), offer.family, _count(offer), _about(offer)]
     head = f"<b>{text(' + '.join(offer.sources))}</b> {text(' · '.join(filter(None, facts)), 300)}"
-    if offer.is_here(folder):
-        return f'<div class="dreamartist-offer">{head}<div>It is here already.</div></div>'
-    warnings = "".join(_warning_html(each) for each in warnings_of(offer, folder))
+    is_here = offer.is_here(folder)
+    warnings = "".join(_warning_html(each) for each in ([_HERE] if is_here else warnings_of(offer, folder)))
     field = (
         f'<input type="text" value="{attribute(offer.name)}" maxlength="{MAX_NAME_LENGTH}" aria-label="name">'
         + button("Import", "import", str(number))
-        + (button("Replace", "replace", str(number)) if offer.taken(folder) else "")
+        + ("" if is_here or not offer.taken(folder) else button("Replace", "replace", str(number)))
     )
     return f'<div class="dreamartist-offer">{head}{warnings}<div class="dreamartist-form">{field}</div></div>'
 

@@ -21,6 +21,7 @@ from .gradio_compat import file_paths, on, paintable_picture, picture_and_paint
 from .jobs import Ask, Desk, in_background, sentence
 from .live_view import STYLE, duration, message_html, progress_html
 from .page_state import updates
+from .settings_view import build_settings_files
 
 NAMED_FIELDS = ("name", "initialization_text")  # asked for in step 2
 OPTION_FIELDS = tuple(item for item in fields(TrainConfig) if item.name not in NAMED_FIELDS)
@@ -52,6 +53,10 @@ class Actions:
         given = dict(zip((item.name for item in OPTION_FIELDS), options, strict=True))
         given = {key: value for key, value in given.items() if value is not None}
         return given | {"name": name.strip(), "initialization_text": start.strip() or "*"}
+
+    def checked_values(self, name: str, start: str, options: Sequence[Any]) -> dict[str, Any]:
+        """All settings as a training would have them; raises SettingError."""
+        return TrainConfig.from_mapping(self.values(name or "x", start, options)).to_mapping()
 
     def train(
         self, picture: Any, more: Any, name: str, start: str, overwrite: bool, previews: bool, *options: Any
@@ -130,7 +135,8 @@ class Actions:
         if found.kept >= SHOWN_BYTES:
             without = f' ({found.plain / 1e9:.1f} GB without "Less memory")' if found.kept < found.plain else ""
             text += f" By the model's shapes, a pass keeps about {found.kept / 1e9:.1f} GB{without}."
-        return message_html(text)
+        share = f" The reconstruction takes {found.reconstruction:.0%} of a step." if found.reconstruction else ""
+        return message_html(text + share)
 
     def refresh(self, seen: Any) -> list[Any]:
         """What has changed since this page has last seen it: see `page_state.updates`."""
@@ -217,8 +223,9 @@ def build_training(desk: Desk, use_label: str) -> None:
             train_says = gr.HTML(elem_id="dreamartist_train_says")
             with gr.Accordion("All options", open=False, elem_id="dreamartist_options"):
                 overwrite = gr.Checkbox(False, label="Replace a concept of this name", elem_id="dreamartist_overwrite")
-                previews = gr.Checkbox(True, label="Previews at every snapshot", elem_id="dreamartist_previews_on")
+                previews = gr.Checkbox(True, label="Previews at every check", elem_id="dreamartist_previews_on")
                 options = option_inputs(values)
+                build_settings_files(actions, name, start, options, [item.name for item in OPTION_FIELDS])
         with gr.Column(scale=1, min_width=320):
             live = gr.HTML(progress_html(desk.job), elem_id="dreamartist_live")
             with gr.Row(visible=False) as controls:

@@ -93,6 +93,58 @@ def test_settings_come_from_a_file_and_flags_win(here, model):
     assert (settings["steps"], settings["seed"]) == (2, 9)
 
 
+def test_settings_are_saved_as_a_preset_and_come_back_from_it_and_from_the_embedding(here, model):
+    changed = ("--vectors", 2, "--guidance", "1.5-3", "--steps", 2, "--seed", 9)
+    train(model, *changed, "--save-config", "mine.json")
+    for source in ("mine.json", "embeddings/mycat.pt", "embeddings/mycat-neg.pt"):
+        out = f"again-{Path(source).stem}"
+        run(
+            "train",
+            "photo.png",
+            "--name",
+            "mycat",
+            "--model",
+            model,
+            "--precision",
+            "fp32",
+            "--config",
+            source,
+            "--out",
+            out,
+        )
+        assert (here / out / "mycat.pt").read_bytes() == (here / "embeddings" / "mycat.pt").read_bytes()
+    assert "name" not in json.loads((here / "mine.json").read_text())
+
+
+def test_a_preset_gives_way_to_a_file_and_to_flags(here, model):
+    (here / "settings.json").write_text(json.dumps({"negative_vectors": 4}))
+    train(model, "--preset", "paper-style", "--config", "settings.json", "--steps", 1)
+    settings = json.loads(storage.load_embedding(here / "embeddings" / "mycat.pt").provenance["settings"])
+    assert (settings["guidance"], settings["negative_vectors"], settings["steps"]) == ("5", 4, 1)
+
+
+def test_patience_ends_a_training_and_the_best_pair_is_kept(here, model):
+    flags = ("--check-every", 2, "--patience", 2, "--keep", "best", "--learning-rate", "1e-9", "--steps", 40)
+    said = train(model, *flags)
+    assert "patience has run out" in said
+    assert "mycat.pt" in said
+    kept = here / "embeddings-training" / "mycat"
+    rows = (kept / "curve.csv").read_text().splitlines()[1:]
+    losses = {int(row.split(",")[0]): float(row.split(",")[1]) for row in rows}
+    assert max(losses) < 40
+    assert storage.load_embedding(here / "embeddings" / "mycat.pt").step == min(losses, key=losses.__getitem__)
+    assert (kept / "curve.png").stat().st_size > 1000
+
+
+def test_a_spoilt_snapshot_is_said_and_the_one_before_taken(here, model):
+    train(model, "--steps", 4)
+    snapshot = here / "embeddings-training" / "mycat" / "snapshot.safetensors"
+    snapshot.write_bytes(snapshot.read_bytes()[:-1])
+    whole = (here / "embeddings" / "mycat.pt").read_bytes()
+    assert "goes on from the one before it, of step 2" in train(model, "--steps", 4, "--resume")
+    assert (here / "embeddings" / "mycat.pt").read_bytes() == whole
+
+
 def test_generate_takes_a_typed_negative_as_the_users_decision(here, model):
     train(model, "--steps", 2)
     common = ("--model", model, "--steps", 2, "--out")

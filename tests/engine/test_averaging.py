@@ -52,7 +52,7 @@ def test_what_is_kept_is_what_is_written_and_judged(tmp_path):
     plain = Training(FakeHost(), config(), [picture()])
     list(plain.run())
     files = RunFiles(tmp_path / "out", "mycat")
-    training = Training(FakeHost(), config(ema=0.9, save_ema=True, save_every=4), [picture()])
+    training = Training(FakeHost(), config(ema=0.9, save_ema=True, save_every=4, check_every=4), [picture()])
     list(run_to_files(training, files))
     assert torch.equal(training.pair.positive["clip"], plain.pair.positive["clip"])
     average = training.average.detached()
@@ -63,7 +63,7 @@ def test_what_is_kept_is_what_is_written_and_judged(tmp_path):
         for ours, half in ((found.positive, average.positive), (found.negative, average.negative)):
             torch.testing.assert_close(ours["clip"].float(), half["clip"])
     assert "save_ema" in written[0].provenance["settings"]
-    without = Training(FakeHost(), config(ema=0.9, save_every=4), [picture()])
+    without = Training(FakeHost(), config(ema=0.9, save_every=4, check_every=4), [picture()])
     list(run_to_files(without, RunFiles(tmp_path / "other", "mycat")))
     assert [check.step for check in training.checks] == [4, 8, 12]
     assert all(a.loss != b.loss for a, b in zip(training.checks, without.checks, strict=True))

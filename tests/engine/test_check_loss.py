@@ -24,7 +24,14 @@ from ..models import tiny_host
 def training(tmp_path, **settings):
     host = tiny_host(tmp_path)
     pixels = torch.linspace(-1, 1, 3 * 64 * 64).reshape(3, 64, 64)
-    values = {"name": "cat", "template": "a [name]", "steps": 6, "save_every": 2, "learning_rate": "0.05"} | settings
+    values = {
+        "name": "cat",
+        "template": "a [name]",
+        "steps": 6,
+        "save_every": 2,
+        "check_every": 2,
+        "learning_rate": "0.05",
+    } | settings
     return Training(host, TrainConfig.from_mapping(values), [TrainingPicture(pixels, None, "", "x")])
 
 

@@ -74,7 +74,7 @@ def test_no_file_of_a_pair_names_the_picture_its_folder_or_its_caption(picture, 
     card = card_bytes(pair, Image.open(picture))
     texts = [card, *(text.encode() for text in png_text(card, "card").values())]
     written = [path.read_bytes() for folder in (files.out, files.folder) for path in folder.rglob("*.*")]
-    assert len(written) == 2 + 2 + 4 + 1
+    assert len(written) == 2 + 2 + 4 + 2 + 2
     for content in (*texts, *written):
         assert not [secret for secret in SECRETS if secret.encode() in content]
 

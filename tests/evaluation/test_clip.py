@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from types import SimpleNamespace
 
@@ -42,6 +43,7 @@ def open_clip(monkeypatch):
 
     def create_model(name, pretrained):
         assert pretrained is None, "this would fetch"
+        logging.warning("no weights")
         return TinyClip()
 
     fake = SimpleNamespace(
@@ -59,8 +61,11 @@ def weights(tmp_path):
     return tmp_path / "clip.safetensors"
 
 
-def test_pictures_and_texts_are_directions(open_clip, weights):
+def test_pictures_and_texts_are_directions(open_clip, weights, caplog):
     clip = ClipNet(weights, "tiny")
+    assert not caplog.records
+    logging.warning("later")
+    assert [record.message for record in caplog.records] == ["later"]
     pictures = torch.rand(5, 3, 40, 40, generator=torch.Generator().manual_seed(0)) * 2 - 1
     assert clip.pictures(pictures).norm(dim=1).tolist() == pytest.approx([1] * 5)
     assert clip.texts(["a", "longer"]).norm(dim=1).tolist() == pytest.approx([1] * 2)

@@ -23,7 +23,15 @@ from dreamartist_ext.webui.jobs import Desk
 
 from ..engine.fake_host import WIDTH, FakeHost
 
-SETTINGS = {"template": "a [name]", "steps": 6, "save_every": 2, "learning_rate": "0.05", "width": 64, "height": 64}
+SETTINGS = {
+    "template": "a [name]",
+    "steps": 6,
+    "save_every": 2,
+    "check_every": 2,
+    "learning_rate": "0.05",
+    "width": 64,
+    "height": 64,
+}
 V1 = api.PREFIX
 
 

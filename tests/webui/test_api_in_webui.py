@@ -20,7 +20,13 @@ pytestmark = pytest.mark.webui
 
 V1 = "/dreamartist/v1"
 PICTURE = Path(__file__).parents[2] / "dreamartist_ext" / "assets" / "samples" / "pineapple.png"
-SETTINGS = {"initialization_text": "emoji", "template": "a [name]|an emoji of a [name]", "steps": 3, "save_every": 1}
+SETTINGS = {
+    "initialization_text": "emoji",
+    "template": "a [name]|an emoji of a [name]",
+    "steps": 3,
+    "save_every": 1,
+    "check_every": 1,
+}
 ROUTES = [
     ("POST", f"{V1}/train"),
     ("GET", f"{V1}/status"),

@@ -43,7 +43,8 @@ def compare(page, name):
 
 
 def look_at_both_grids(page, where):
-    page.locator("#dreamartist_tabs button").get_by_text("Compare", exact=True).last.click()
+    tabs = page.locator("#dreamartist_tabs .tab-nav button, #dreamartist_tabs button[role=tab]")
+    tabs.get_by_text("Compare", exact=True).first.click()
     page.wait_for_selector("#dreamartist_compare", state="visible", timeout=WAIT)
     page.wait_for_function("document.querySelector('#dreamartist_compare_name input').value !== ''", timeout=WAIT)
     field(page, "compare_prompts").fill("a [name]\na [name] on a red background")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +17,7 @@ from dreamartist_ext.webui.comparison import Comparer, What  # noqa: E402
 from dreamartist_ext.webui.comparison_tab import ComparisonActions  # noqa: E402
 from dreamartist_ext.webui.comparison_view import comparison_html  # noqa: E402
 
-from ..evaluation.studio import a_pair  # noqa: E402
+from ..evaluation.studio import a_pair, a_picture  # noqa: E402
 from .test_jobs import FakeWorkplace  # noqa: E402
 
 PROMPTS = ("a [name]", "[name] on a red background")
@@ -150,6 +151,24 @@ def test_the_page_follows_and_sends_only_what_changed(comparer):
     assert "dreamartist-error" in actions.use(None)
     assert "dreamartist-error" in actions.compare("", What.WAYS.value, "a [name]", 1, 5, 2)
     assert "The guidance must be" in actions.compare("mycat", What.WAYS.value, "a [name]", 1, 99, 2)
+
+
+def test_a_full_report_from_the_page(place, tmp_path):
+    actions = ComparisonActions(Desk(place))
+    assert "There is no picture of mycat" in actions.evaluate("mycat", 1, 5, 2)
+    kept = actions.desk.files("mycat").folder / "pictures" / "001-photo.png"
+    kept.parent.mkdir(parents=True)
+    a_picture("red").save(kept)
+    assert actions.evaluate("mycat", 1, 5, 2) == ""
+    deadline = time.monotonic() + 120
+    while not actions.evaluator.current.is_over:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    *_, report, file, _ = actions.refresh({})
+    assert 'data-status="done"' in report
+    assert file["visible"]
+    assert "How good is mycat?" in Path(file["value"]).read_text()
+    assert "dreamartist-error" in actions.stop()
 
 
 def test_prompts_are_text_in_the_page(comparer):

@@ -12,11 +12,19 @@ from PIL import Image, ImageDraw
 
 from dreamartist_ext.engine.errors import DreamArtistError, FileError, ModelError, SettingError
 from dreamartist_ext.engine.storage import load_pair
+from dreamartist_ext.webui import live_view
 from dreamartist_ext.webui.jobs import Ask, Desk, Status, kept_pictures
 
 from ..models import tiny_host
 
-SETTINGS = {"name": "cat", "template": "a [name]", "steps": 6, "save_every": 2, "learning_rate": "0.05"}
+SETTINGS = {
+    "name": "cat",
+    "template": "a [name]",
+    "steps": 6,
+    "save_every": 2,
+    "check_every": 2,
+    "learning_rate": "0.05",
+}
 
 
 class FakeWorkplace:
@@ -429,7 +437,7 @@ def test_a_preview_that_fails_costs_no_training(desk, place, picture, monkeypatc
 
 
 def test_previews_are_small_and_few(desk, place, picture, monkeypatch):
-    job = trained(desk, picture, steps=40, save_every=2)
+    job = trained(desk, picture, steps=40, save_every=2, check_every=2)
     best = [row.step for row in job.previews if row.step == job.best_step]
     assert len(job.previews) <= 13
     assert best == [job.best_step]
@@ -470,3 +478,58 @@ def test_a_name_from_a_browser_is_checked_before_any_path_is_made(desk):
             desk.keep_unfinished(name)
         with pytest.raises(SettingError, match="name must be"):
             desk.discard(name)
+
+
+def test_going_on_from_the_snapshot_before_is_said_on_the_page(desk, place, picture):
+    job = desk.prepare(SETTINGS | {"steps": 9}, [picture])
+    place.show = lambda step, steps, text: job.ask(Ask.PAUSE) if step == 5 else None
+    desk.run(job)
+    place.show = lambda step, steps, text: None
+    job.files.snapshot.write_bytes(b"spoilt")
+    assert [name for name, _, _ in desk.unfinished()] == ["cat"]
+    again = desk.run(desk.prepare_continuation("cat"))
+    assert (again.status, again.step) == (Status.DONE, 9)
+    assert "goes on from the one before it, of step 4" in live_view.progress_html(again)
+
+
+def test_steps_that_were_left_out_are_said_on_the_page(desk, place, picture):
+    host = place.host()
+    true_predict, calls = host.predict, []
+
+    def sometimes(*arguments):
+        if not torch.is_grad_enabled():  # a check, or a preview
+            return true_predict(*arguments)
+        calls.append(arguments)
+        return true_predict(*arguments) * (float("nan") if len(calls) == 3 else 1)
+
+    host.predict = sometimes
+    job = trained(desk, picture)
+    assert job.status is Status.DONE
+    assert all(np.isfinite(loss) for _, loss in job.losses)
+    assert "1 step was left out" in live_view.progress_html(job)
+
+
+def test_the_estimate_says_what_the_reconstruction_costs(desk, place):
+    assert desk.measure(SETTINGS).reconstruction == 0
+    true_decode, began = place.tiny.decode_latents, []
+
+    def slow(latents):
+        began.append(len(latents))
+        if torch.is_grad_enabled():  # as if the decoder were a large one
+            for _ in range(20):
+                true_decode(latents.detach())
+        return true_decode(latents)
+
+    place.tiny.decode_latents = slow
+    assert desk.measure(SETTINGS | {"reconstruction": 1.0}).reconstruction > 0.3
+
+
+def test_a_training_whose_patience_has_run_out_is_done_and_not_unfinished(desk, picture, place):
+    job = desk.prepare(SETTINGS | {"steps": 60, "learning_rate": "1e-9", "patience": 2, "keep": "best"}, [picture])
+    job.previews_wanted = False
+    desk.run(job)
+    assert job.status is Status.DONE
+    assert job.step < 60
+    assert job.used_step == load_pair(place.embeddings, "cat").step == job.best_step
+    assert f"stopped at step {job.step} of 60, with nothing better in sight" in job.message
+    assert desk.unfinished() == []

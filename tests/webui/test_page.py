@@ -134,6 +134,7 @@ def ask_for(page, name, steps, save_every=2, batch=1):
     fill(page, "steps", steps)
     fill(page, "batch_size", batch)
     fill(page, "save_every", save_every)
+    fill(page, "check_every", save_every)
 
 
 def status(page):
@@ -274,13 +275,16 @@ def test_in_the_webui_a_picture_waits_and_interrupt_stops(browser, webui):
         fill(page, "name", "other")
         fill(page, "name", "slowwui")
         page.locator("#dreamartist_name_says").get_by_text("taken").wait_for(timeout=WAIT)
+        fill(page, "name", "my cat!")
+        page.locator("#dreamartist_name_says").get_by_text('got "my cat!"').wait_for(timeout=WAIT)
         page.click("#dreamartist_train")
-        page.locator("#dreamartist_train_says").get_by_text("The name slowwui is taken").wait_for(timeout=WAIT)
+        page.locator("#dreamartist_train_says").get_by_text("Name must be letters").wait_for(timeout=WAIT)
         shot(page, "webui-failing")
 
 
 def paint(page):
     """A stroke over the middle of the picture."""
+    page.locator("#dreamartist_picture").scroll_into_view_if_needed()
     box = page.locator("#dreamartist_picture canvas").last.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x - 20, y)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import re
 import time
 from dataclasses import fields
 from xml.etree import ElementTree
@@ -16,7 +18,7 @@ from dreamartist_ext.engine.snapshot import Check
 
 gr = pytest.importorskip("gradio")
 
-from dreamartist_ext.webui import gradio_compat, live_view, tab  # noqa: E402
+from dreamartist_ext.webui import gradio_compat, live_view, settings_view, tab  # noqa: E402
 from dreamartist_ext.webui.jobs import Ask, Desk, Job, PreviewRow, Status  # noqa: E402
 
 from .test_jobs import FakeWorkplace  # noqa: E402
@@ -41,7 +43,7 @@ def painted(colour="red", paint=None):
 
 
 def options(actions, **changed):
-    values = actions.defaults() | {"template": "a [name]", "steps": 4, "save_every": 2} | changed
+    values = actions.defaults() | {"template": "a [name]", "steps": 4, "save_every": 2, "check_every": 2} | changed
     return [values[item.name] for item in tab.OPTION_FIELDS]
 
 
@@ -114,6 +116,38 @@ def test_presets_are_settings(actions):
         TrainConfig.from_mapping(preset | {"name": "cat"})
         shown = dict(zip((item.name for item in tab.OPTION_FIELDS), actions.choose_kind(kind), strict=True))
         assert preset.items() <= shown.items()
+
+
+def test_a_preset_goes_into_a_file_and_comes_back(actions, tmp_path):
+    names = [item.name for item in tab.OPTION_FIELDS]
+    link = settings_view.saved("cat", actions.checked_values("cat", "a dog", options(actions, steps=77)))
+    content = base64.b64decode(re.search(r"base64,([^\"]+)", link)[1])
+    assert 'download="cat-preset.json"' in link
+    (tmp_path / "mine.json").write_bytes(content)
+    said, start, *values = settings_view.loaded(str(tmp_path / "mine.json"), names)
+    assert "settings are those of mine.json" in said
+    assert (start, dict(zip(names, values, strict=True))["steps"]) == ("a dog", 77)
+    (tmp_path / "few.json").write_text('{"steps": 5}')
+    _, start, *values = settings_view.loaded(str(tmp_path / "few.json"), names)
+    assert start == gradio_compat.NOTHING
+    assert [v for v in values if v != gradio_compat.NOTHING] == [5]
+
+
+def test_an_embedding_fills_the_settings_of_its_training(actions):
+    actions.train(painted(), None, "cat", "", False, False, *options(actions, steps=3, guidance="2"))
+    wait(actions)
+    names = [item.name for item in tab.OPTION_FIELDS]
+    _, _, *values = settings_view.loaded(str(actions.desk.workplace.embeddings / "cat-neg.pt"), names)
+    shown = dict(zip(names, values, strict=True))
+    assert (shown["steps"], shown["guidance"], shown["template"]) == (3, "2", "a [name]")
+
+
+def test_a_file_without_settings_is_said_and_changes_nothing(tmp_path):
+    (tmp_path / "x.json").write_text("[")
+    said, *rest = settings_view.loaded(str(tmp_path / "x.json"), ["steps"])
+    assert "dreamartist-error" in said
+    assert rest == [gradio_compat.NOTHING] * 2
+    assert settings_view.loaded(None, ["steps"]) == ["", *rest]  # the file was taken out again
 
 
 def test_every_setting_has_an_input():
@@ -198,6 +232,8 @@ def test_the_curve_is_drawn_to_scale_with_the_best_marked():
     assert [circle.get("class") for circle in svg.findall("circle")] == [None, "best", None]
     assert float(svg.find("line").get("y1")) < points[0][1], "the baseline is above"
     assert live_view.curve_html(job()) == ""
+    flat = ElementTree.fromstring(live_view.curve_html(job(checks=(Check(20, 0.30001, 0.3),)))).find("svg")
+    assert [text.text for text in flat.findall("text")] == ["0.3000", "0", "100"], "no number over its own copy"
 
 
 def test_previews_come_newest_first():

@@ -21,7 +21,7 @@ from dreamartist_ext.engine.config import TrainConfig
 from dreamartist_ext.engine.data import load_pictures, to_pixels
 from dreamartist_ext.engine.embedding import EmbeddingPair, negative_name
 from dreamartist_ext.engine.run import RunFiles, run_to_files
-from dreamartist_ext.engine.storage import find_embedding, load_pair, load_snapshot, write_atomically
+from dreamartist_ext.engine.storage import find_embedding, load_pair, write_atomically
 from dreamartist_ext.engine.trainer import Training
 from dreamartist_ext.evaluation import measures
 from dreamartist_ext.evaluation.backgrounds import BACKGROUND_NAMES, nearest_background
@@ -139,7 +139,7 @@ def _train(study: Study, config: TrainConfig, concept: str, files: RunFiles, say
     size = study.host.picture_size
     training = Training(study.host, config, load_pictures([study.references / f"{concept}.png"], size, size))
     if files.snapshot.exists():
-        training.restore(load_snapshot(files.snapshot))
+        training.restore(files.last_snapshot())
     times = [0.0]
     with closing(run_to_files(training, files)) as reports:
         for report in reports:
