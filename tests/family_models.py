@@ -31,6 +31,7 @@ def components(folder: Path, family: str, write: Callable[[Path], CLIPTokenizer]
             parts = (sd2 if kind == "sd2" else sdxl)(folder, channels, write)
         if "inpainting" in marks:
             parts = replace(parts, vae=steady_vae(parts.vae.config.scaling_factor))
+        shift_output(parts.text_encoder)
     schedule = {"prediction_type": "v_prediction"} if "v" in marks else {}
     schedule |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"} if "ztsnr" in marks else {}
     return replace(parts, scheduler=DDIMScheduler(**SCHEDULE, **schedule), name=family)
@@ -90,6 +91,11 @@ def steady_vae(scaling_factor: float) -> AutoencoderKL:
         if ".conv" in name and name.endswith("bias"):
             weights.data = torch.arange(len(weights)) % 2 * 2.0 - 1
     return vae
+
+
+def shift_output(encoder: CLIPTextModel) -> None:
+    """A fresh norm's output has the mean 0, and the WebUI divides by that mean."""
+    getattr(encoder, "text_model", encoder).final_layer_norm.bias.data.fill_(0.1)
 
 
 def loud_text(tokenizer: CLIPTokenizer, width: int, activation: str) -> CLIPTextConfig:
