@@ -33,7 +33,15 @@ from .a1111_families import (
     vocabulary,
 )
 from .a1111_first_stage import attention_inputs, decoded, latent_distribution
-from .a1111_session import differentiable_attention, no_networks, one_device, plain_emphasis, random_state
+from .a1111_session import (
+    differentiable_attention,
+    no_networks,
+    no_tiling,
+    one_device,
+    own_forwards,
+    plain_emphasis,
+    random_state,
+)
 from .activations import free_memory, kept_for_backward, ldm_inputs
 from .checkpointing import checkpointed
 from .conditioning import chosen, joined, zeroed
@@ -111,13 +119,15 @@ class WebUIHost:
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """Frozen, on one device, with attention that can be differentiated and no network from an earlier prompt."""
+        """Frozen, on one device, with attention that can be differentiated and nothing that an earlier picture left."""
         self.check_loaded()
         with ExitStack() as stack:
             for entered in (
                 random_state(),
                 one_device(self.model),
                 no_networks(),
+                no_tiling(),
+                own_forwards(self.model.model.diffusion_model, self.model.first_stage_model),
                 differentiable_attention(),
                 frozen([self.model]),
             ):
@@ -133,7 +143,9 @@ class WebUIHost:
 
         unet = self.model.model.diffusion_model
         states = sum(vectors.shape[1] for vectors in self.initial_vectors("*", 1).values())
-        return kept_for_backward(unet, devices.dtype_unet, batch, partial(ldm_inputs, unet, states, height, width))
+        inputs = partial(ldm_inputs, unet, states, height, width)
+        with own_forwards(unet):
+            return kept_for_backward(unet, devices.dtype_unet, batch, inputs)
 
     def free_memory(self) -> int:
         return free_memory(self.device)

@@ -62,6 +62,31 @@ def no_networks() -> Iterator[None]:
 
 
 @contextmanager
+def no_tiling() -> Iterator[None]:
+    """A picture with "Tiling" leaves every convolution circular until the next picture: not in a training."""
+    from modules.sd_hijack import model_hijack
+
+    before = model_hijack.circular_enabled
+    model_hijack.apply_circular(False)
+    try:
+        yield
+    finally:
+        model_hijack.apply_circular(before)
+
+
+@contextmanager
+def own_forwards(*parts: nn.Module) -> Iterator[None]:
+    """HyperTile and tiled VAEs put a forward of their own on single modules and leave it there: not in a training."""
+    modules = [module for part in parts for module in part.modules() if "forward" in vars(module)]
+    others = [vars(module).pop("forward") for module in modules]
+    try:
+        yield
+    finally:
+        for module, forward in zip(modules, others, strict=True):
+            vars(module)["forward"] = forward
+
+
+@contextmanager
 def differentiable_attention() -> Iterator[None]:
     """Torch's fused attention: little memory and a backward pass; some of the WebUI's choices work in place."""
     import ldm.modules.attention

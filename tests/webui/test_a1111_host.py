@@ -99,3 +99,15 @@ def test_a_spread_mask_and_sampled_latents_are_those_of_the_standalone_host(webu
     print(f"largest relative difference of the loss {max(relative):.2e}")
     assert max(relative) < 1e-3
     assert max(abs(a - b) / a for a, b in zip(losses["both"], losses["painted"], strict=True)) > 0.01
+
+
+def test_what_an_earlier_picture_left_is_not_trained_with(webui):
+    def losses():
+        return webui.probe("train", settings=SETTINGS | {"steps": 2}, picture=str(PICTURE))["losses"]
+
+    webui.picture("a lion")
+    before = losses()
+    tiled, _ = webui.picture("a lion", tiling=True)
+    assert losses() == before
+    assert webui.picture("a lion", tiling=True)[0] == tiled
+    assert webui.picture("a lion")[0] != tiled
