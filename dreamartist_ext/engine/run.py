@@ -25,6 +25,9 @@ from .trainer import StepReport, Training
 CURVE_TABLE, CURVE_PICTURE = "curve.csv", "curve.png"
 
 LESS_MEMORY = "less_memory on, or a smaller batch_size, width or height, needs less."
+GO_ON_WITH_LESS = (
+    "less_memory on needs less, also for going on; or begin again with a smaller batch_size, width or height."
+)
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,7 @@ def run_to_files(
         if training.step > saved and training.is_sound():
             _save(training, files) if isinstance(error, TrainingError) else _keep(training, files)
         if is_out_of_memory(error):
-            raise TrainingError(f"out of memory at step {training.step + 1}; {LESS_MEMORY}") from error
+            raise TrainingError(f"out of memory at step {training.step + 1}; {GO_ON_WITH_LESS}") from error
         raise
     if training.step > saved:
         _keep(training, files)

@@ -104,6 +104,19 @@ def test_an_error_in_a_check_a_save_or_a_step_and_a_resume_give_the_same_bytes(
     assert result(trained(tmp_path / "out", settings)) == expected
 
 
+def test_what_helps_when_the_memory_is_full_is_possible_when_going_on(tmp_path, monkeypatch):
+    files = RunFiles(tmp_path / "out", "mycat")
+    with monkeypatch.context() as patch:
+        fail_once(patch, FakeHost, "predict", lambda call: call > 3)
+        with pytest.raises(TrainingError, match=r"less_memory on needs less, also for going on; or begin again with"):
+            trained(files.out, config(steps=6))
+    step = files.last_snapshot().step
+    assert 0 < step < 6
+    training = Training(FakeHost(), config(steps=6, less_memory="on"), [picture(0), picture(1)])
+    training.restore(files.last_snapshot())
+    assert len(list(run_to_files(training, files))) == 6 - step
+
+
 def test_a_snapshot_that_was_put_back_stays_as_it_was():
     training = Training(FakeHost(), config(steps=4), [picture()])
     steps = training.run()
