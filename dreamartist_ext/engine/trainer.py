@@ -24,7 +24,7 @@ from .learning_rate import RateSchedule, lr_at
 from .memory import memory_saved
 from .norm import SIDES, set_length, turn_only
 from .objective import noise_loss
-from .prompts import fill
+from .prompts import fill, negative_captions
 from .reconstruction import Reconstruction
 from .snapshot import Check, Snapshot, check_same, put_back, tensors_of
 from .step_guard import StepGuard, copies, undo_unless
@@ -225,7 +225,7 @@ class Training:
     def _prompts(self, draws: Draws, order: Sequence[int]) -> tuple[list[str], list[str]]:
         config = self.config
         captions = config.caption_ways.vary([self.pictures[i].caption for i in order], config.seed, self.step)
-        plain = [""] * len(captions) if config.filewords_positive_only else captions
+        plain = negative_captions(captions, config.name, config.filewords_positive_only)
 
         def draw(templates: tuple[str, ...], word: str, filewords: list[str]) -> list[str]:
             chosen = draws.integers(len(templates), len(order)).tolist()
