@@ -22,7 +22,7 @@ from .engine.embedding import negative_name
 from .engine.errors import FileError, SettingError, StoppedError
 from .engine.options import field_type
 from .engine.presets import PRESETS
-from .engine.settings_files import read_settings, settings_json
+from .engine.settings_files import check_replaceable, read_settings, settings_json
 
 EMBEDDINGS = Path("embeddings")
 _PATH = click.Path(path_type=Path)
@@ -119,13 +119,15 @@ def train(
     base = json.loads(snapshot.config) if snapshot else training_defaults(model)
     config = TrainConfig.from_mapping(base | (PRESETS[preset] if preset else {}) | given)
     if save_config:
-        write_atomically(save_config, settings_json(config.to_mapping()))
+        check_replaceable(save_config)
     check_pictures(pictures, config)
     quiet_libraries()
     host = load_host(model, device, precision, clip_skip)
     training = Training(host, config, open_pictures(pictures, config, host.picture_size, host.size_unit))
     if snapshot:
         training.restore(snapshot)
+    if save_config:
+        write_atomically(save_config, settings_json(config.to_mapping()))
     with only_one(files):
         _train_with_progress(training, files, about_model(host, __version__))
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from .embedding import negative_name
 from .guidance import Guidance
 from .objective import noise_loss
-from .prompts import fill
+from .prompts import fill, negative_captions
 from .snapshot import Check
 from .stopping import CHECK_SAMPLES as SAMPLES
 from .trainer import Training
@@ -32,11 +32,11 @@ class CheckLoss:
     @torch.no_grad()
     def __call__(self) -> Check:
         config, pair = self.training.config, self.training.pair
-        prompts = [fill(config.templates[0], pair.name, p.caption) for p in self.training.pictures]
-        plain = config.filewords_positive_only
+        captions = [picture.caption for picture in self.training.pictures]
+        prompts = [fill(config.templates[0], pair.name, caption) for caption in captions]
         negatives = [
-            fill(config.negative_templates[0], negative_name(pair.name), "" if plain else p.caption)
-            for p in self.training.pictures
+            fill(config.negative_templates[0], negative_name(pair.name), caption)
+            for caption in negative_captions(captions, pair.name, config.filewords_positive_only)
         ]
         if self._baseline is None:
             empty = [""] * len(prompts)

@@ -190,7 +190,7 @@ def captions_for(config: TrainConfig) -> Captions:
 def distinct_pictures(paths: Sequence[Path]) -> list[tuple[Path, Path | None]]:
     """Every picture once, with its mask, and without the captions of others; raises PictureError when there is none."""
     distinct: dict[str, Path] = {}
-    captions = {path.with_suffix(".txt") for path in paths if path.suffix != ".txt"}
+    captions = {path.with_suffix(".txt") for path in paths if path.name and path.suffix != ".txt"}
     for path in paths:
         if path in captions:
             continue

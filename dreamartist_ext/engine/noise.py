@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 _LARGE_SNR = 5.0  # above it, timesteps with little noise are all weighed alike (as in arXiv 2303.09556)
+_SMALL_SNR = 1e-4  # below that of the last timestep of Stable Diffusion, 0.0047, and of the embedded model, 0.0002
 
 
 class PredictionType(str, Enum):
@@ -80,8 +81,13 @@ def snr_weight(schedule: NoiseSchedule, timesteps: Tensor, gamma: float) -> Tens
 
 
 def noisy_end_weight(schedule: NoiseSchedule, timesteps: Tensor, power: float) -> Tensor:
-    """min(SNR, 5)^-power, (B,); power 0 means none. The squared error of eps counts an error of the picture by the
-    SNR, which is next to nothing at the timesteps where shape and colours are decided; this gives a part of it back."""
+    """min(SNR, 5)^-power, (B,); power 0 means none. An SNR below 1e-4, as at a last timestep without any signal, counts
+    as 1e-4.
+
+    The squared error of eps is the picture's times SNR, which is next to nothing at the timesteps where shape and
+    colours are decided; this gives a part of it back. That of v is the picture's times SNR + 1 and that of z_0 the
+    picture's itself: there the noisy end counts already, and this makes it count more.
+    """
     if power == 0:
         return torch.ones(timesteps.shape, device=timesteps.device)
-    return schedule.snr(timesteps).clamp(max=_LARGE_SNR) ** -power
+    return schedule.snr(timesteps).clamp(_SMALL_SNR, _LARGE_SNR) ** -power

@@ -82,6 +82,20 @@ def fill(template: str, name: str, filewords: str = "") -> str:
     return prompt if filewords else prompt.strip(" ,")
 
 
+def negative_captions(captions: Sequence[str], name: str, positive_only: bool = False) -> list[str]:
+    """What [filewords] says in negative prompts: nothing if captions are for the positive only, otherwise the captions
+    without the concept's own word, which would bring the positive vectors with it."""
+    return ["" if positive_only else _without_word(caption, name) for caption in captions]
+
+
+def _without_word(caption: str, name: str) -> str:
+    word = re.compile(rf"(?<![^\W\d_]){re.escape(name)}(-neg)?(?![^\W\d_])", re.IGNORECASE)
+    if not word.search(caption):
+        return caption
+    tags = (" ".join(word.sub(" ", tag).split()) for tag in caption.split(","))
+    return ", ".join(tag for tag in tags if tag)
+
+
 @dataclass(frozen=True)
 class CaptionWays:
     """How captions vary. `dropout` is the share of samples without any, `tag_dropout` the share of tags left out."""

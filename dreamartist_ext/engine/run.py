@@ -18,13 +18,16 @@ from .errors import DreamArtistError, SettingError, TrainingError
 from .generations import forget_snapshots, keep_snapshot, last_snapshot, one_before
 from .provenance import provenance_of
 from .snapshot import Check, Snapshot, pair_of
-from .stopping import best_of, is_check_due
+from .stopping import best_of, is_check_due, lacks_check
 from .storage import EMBEDDING_SUFFIXES, embedding_files, find_embedding, load_embedding, load_pair, save_pair
 from .trainer import StepReport, Training
 
 CURVE_TABLE, CURVE_PICTURE = "curve.csv", "curve.png"
 
 LESS_MEMORY = "less_memory on, or a smaller batch_size, width or height, needs less."
+GO_ON_WITH_LESS = (
+    "less_memory on needs less, also for going on; or begin again with a smaller batch_size, width or height."
+)
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,7 @@ def run_to_files(
     files.tidy()
     saved = training.step
     try:
+        _make_up(training, files)
         with closing(_checked(training, files)) as reports:
             for report in reports:
                 if _is_due(training):
@@ -151,12 +155,24 @@ def run_to_files(
         if training.step > saved and training.is_sound():
             _save(training, files) if isinstance(error, TrainingError) else _keep(training, files)
         if is_out_of_memory(error):
-            raise TrainingError(f"out of memory at step {training.step + 1}; {LESS_MEMORY}") from error
+            raise TrainingError(f"out of memory at step {training.step + 1}; {GO_ON_WITH_LESS}") from error
         raise
     if training.step > saved:
         _keep(training, files)
     _draw_curve(training, files)  # also where a kill came between the last snapshot and this
     _put_in_use(training, files)
+
+
+def _make_up(training: Training, files: RunFiles) -> None:
+    """The check and the pair of the step that the training goes on from, where an error came before them."""
+    lacks = lacks_check(training.config, training.step, training.checks)
+    if lacks:
+        with training.host.session(), training.host.bind(training.pair.named()):
+            training.checks.append(CheckLoss(training)())
+    if training.step and _is_due(training) and training.step not in files.kept_steps():
+        _save(training, files)
+    elif lacks:
+        _keep(training, files)
 
 
 def _checked(training: Training, files: RunFiles) -> Generator[StepReport, None, None]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from .config import TrainConfig
-from .errors import FileError, SettingError
+from .errors import DreamArtistError, FileError, SettingError
 from .options import check, converted
 from .presets import ABOUT
 from .storage import EMBEDDING_SUFFIXES, load_embedding
@@ -21,6 +22,25 @@ def settings_json(values: Mapping[str, Any]) -> bytes:
     """A preset of these settings: all of them, but for the name."""
     kept = {key: value for key, value in values.items() if key != "name"}
     return (json.dumps(kept, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def check_replaceable(path: Path) -> None:
+    """Raises FileError unless settings can be written here: the place is free, or holds settings as JSON."""
+    if os.path.lexists(path) and not _holds_settings(path):
+        name = path.name or str(path)
+        raise FileError(f"{name[:80]} is there already and holds no settings; save them under another name.")
+
+
+def _holds_settings(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    try:
+        values = _of_json(path)
+        values.pop(ABOUT, None)
+        _checked(values, path)
+    except DreamArtistError:
+        return False
+    return True
 
 
 def read_settings(path: Path) -> dict[str, Any]:

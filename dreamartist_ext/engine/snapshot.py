@@ -102,7 +102,9 @@ def put_back(
             # AdamW counts its steps on the CPU, unless it is fused
             counter = vectors.device if optimizer.defaults.get("fused") else torch.device("cpu")
             optimizer.state[vectors] = {
-                m: t.to(counter, copy=True) if m == "step" else t.to(vectors) for m, t in state.items() if t is not None
+                m: t.to(counter, copy=True) if m == "step" else t.to(vectors, copy=True)
+                for m, t in state.items()
+                if t is not None
             }
     pair.step = snapshot.step
 

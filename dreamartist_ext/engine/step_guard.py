@@ -69,7 +69,7 @@ class StepGuard:
         if lost >= MOST_IN_A_ROW:
             raise TrainingError(
                 f"the loss was no longer a finite number at step {step}, nor in the {lost - 1} before it; "
-                "the vectors are kept as they were before; try a lower learning_rate."
+                "the vectors are kept as they were before; begin again with a lower learning_rate."
             )
 
     def notice(self) -> str:

@@ -33,6 +33,11 @@ def is_check_due(config: TrainConfig, step: int) -> bool:
     return step == config.steps or bool(interval and step % interval == 0)
 
 
+def lacks_check(config: TrainConfig, step: int, checks: Sequence[Check]) -> bool:
+    """Whether the check of the step that a training has come to is due and was not made."""
+    return step > 0 and is_check_due(config, step) and all(check.step != step for check in checks)
+
+
 def best_of(checks: Sequence[Check]) -> int | None:
     """Which of them has the least loss, the first of equals; those that are not finite do not count."""
     finite = [(check.loss, number) for number, check in enumerate(checks) if math.isfinite(check.loss)]

@@ -24,7 +24,7 @@ from .learning_rate import RateSchedule, lr_at
 from .memory import memory_saved
 from .norm import SIDES, set_length, turn_only
 from .objective import noise_loss
-from .prompts import fill
+from .prompts import fill, negative_captions
 from .reconstruction import Reconstruction
 from .snapshot import Check, Snapshot, check_same, put_back, tensors_of
 from .step_guard import StepGuard, copies, undo_unless
@@ -69,6 +69,7 @@ class Training:
         self.guidance = Guidance.parse(config.guidance)
         self.pair = initial_pair(host, config)
         self.step = 0
+        self._is_whole = True  # no step was cut short between its first change and its last
         self.checks: list[Check] = []
         self.scratch: Path | None = None  # where latents that do not fit into memory may lie
         self._encoded: EncodedPictures | None = None
@@ -103,6 +104,7 @@ class Training:
 
     def _make_step(self, loss: Tensor) -> None:
         """Change vectors, moments and averages, unless this step's loss or gradient is not finite."""
+        was_whole, self._is_whole = self._is_whole, False
         gradients = (v.grad for half in self._halves for v in half.values() if v.grad is not None)
         finite = self.guard.judge(loss, gradients)
         before = copies(self._state())
@@ -111,6 +113,7 @@ class Training:
         self.step += 1
         self._after_step()
         undo_unless(finite, self._state(), before)
+        self._is_whole = was_whole
 
     def _state(self) -> list[Tensor]:
         vectors = [v for half in self._halves for v in half.values()]
@@ -222,7 +225,7 @@ class Training:
     def _prompts(self, draws: Draws, order: Sequence[int]) -> tuple[list[str], list[str]]:
         config = self.config
         captions = config.caption_ways.vary([self.pictures[i].caption for i in order], config.seed, self.step)
-        plain = [""] * len(captions) if config.filewords_positive_only else captions
+        plain = negative_captions(captions, config.name, config.filewords_positive_only)
 
         def draw(templates: tuple[str, ...], word: str, filewords: list[str]) -> list[str]:
             chosen = draws.integers(len(templates), len(order)).tolist()
@@ -239,8 +242,10 @@ class Training:
         return is_over(self.config, self.step, self.checks)
 
     def is_sound(self) -> bool:
-        """Whether every vector is a finite number."""
-        return all(bool(torch.isfinite(v).all()) for half in self.pair.named().values() for v in half.values())
+        """Whether the last step was made to its end, and every vector is a finite number."""
+        return self._is_whole and all(
+            bool(torch.isfinite(v).all()) for half in self.pair.named().values() for v in half.values()
+        )
 
     def snapshot(self) -> Snapshot:
         """The whole state, copied; raises TrainingError rather than keep vectors that are not finite."""
@@ -255,6 +260,7 @@ class Training:
         self.guard.put_back(snapshot.tensors)
         self.pair.provenance = dict(snapshot.about)
         self.step = snapshot.step
+        self._is_whole = True
         if self.average is not None:
             self.average.step = snapshot.step
         self.checks = list(snapshot.checks)

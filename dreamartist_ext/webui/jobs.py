@@ -22,7 +22,7 @@ from ..engine.errors import DreamArtistError, FileError, SettingError
 from ..engine.prompts import with_template_files
 from ..engine.provenance import about_model
 from ..engine.run import RunFiles, final_step, run_to_files
-from ..engine.stopping import is_over
+from ..engine.stopping import is_over, lacks_check
 from ..engine.trainer import Training
 from ..hosts.only_one import only_one
 from . import thumbnails
@@ -116,7 +116,8 @@ class Desk:
             except DreamArtistError:
                 continue
             is_running = self.job is not None and not self.job.is_over and self.job.name == path.parent.name
-            ended = is_over(config, snapshot.step, snapshot.checks)
+            state = config, snapshot.step, snapshot.checks
+            ended = is_over(*state) and not lacks_check(*state)
             if not ended and not is_running and kept_pictures(self.files(path.parent.name)):
                 found.append((path.parent.name, snapshot.step, config.steps))
         return found

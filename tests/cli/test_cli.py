@@ -129,6 +129,24 @@ def test_settings_are_saved_as_a_preset_and_come_back_from_it_and_from_the_embed
     assert "name" not in json.loads((here / "mine.json").read_text())
 
 
+@pytest.mark.parametrize("name", ["photo.png", "other.json", "."])
+def test_saved_settings_replace_nothing_but_settings(here, model, name):
+    (here / "other.json").write_text('{"colour": "red"}')
+    before = {path.name: path.read_bytes() for path in here.iterdir()}
+    with pytest.raises(DreamArtistError, match="is there already and holds no settings; save them under another name"):
+        train(model, "--save-config", name)
+    assert {path.name: path.read_bytes() for path in here.iterdir() if path.is_file()} == before
+
+
+def test_settings_are_saved_over_settings_and_only_for_a_training_that_starts(here, model):
+    (here / "mine.json").write_text('{"steps": 9}')
+    with pytest.raises(DreamArtistError, match="no picture"):
+        run("train", "none.png", "--name", "mycat", "--model", model, "--save-config", "mine.json")
+    assert json.loads((here / "mine.json").read_text()) == {"steps": 9}
+    train(model, "--steps", 1, "--save-config", "mine.json")
+    assert json.loads((here / "mine.json").read_text())["steps"] == 1
+
+
 def test_a_preset_gives_way_to_a_file_and_to_flags(here, model):
     (here / "settings.json").write_text(json.dumps({"negative_vectors": 4}))
     train(model, "--preset", "paper-style", "--config", "settings.json", "--steps", 1)
@@ -209,6 +227,12 @@ def test_a_bad_picture_is_one_sentence_and_leaves_nothing(here, model, content):
         train(model)
     assert "\n" not in str(refused.value)
     assert files(here) == []
+
+
+@pytest.mark.parametrize("picture", [".", "/", "", ".."])
+def test_a_folder_for_a_picture_is_one_sentence(here, model, picture):
+    with pytest.raises(DreamArtistError, match="is a folder; choose the picture files in it"):
+        run("train", picture, "--name", "mycat", "--model", model)
 
 
 def test_a_taken_name_is_refused_and_kept(here, model):

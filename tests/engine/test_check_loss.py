@@ -117,6 +117,17 @@ def test_previews_are_the_pictures_of_diffusers_own_ddim(tmp_path):
     assert np.asarray(drawn[0]).std() > 1
 
 
+def test_the_word_in_a_caption_stays_out_of_every_negative_prompt(tmp_path):
+    captioned = {"template": "[name], [filewords]", "negative_template": "[name], [filewords]", "steps": 1}
+    run = training(tmp_path, **captioned)
+    run.pictures = [replace(run.pictures[0], caption="red cat")]
+    asked, encode = set(), run.host.encode_prompts
+    run.host.encode_prompts = lambda prompts: (asked.update(prompts), encode(prompts))[1]
+    for _ in run.run():
+        CheckLoss(run)()
+    assert asked == {"cat, red cat", "cat-neg, red", ""}
+
+
 def test_its_prompts_are_those_of_the_training(tmp_path):
     captioned = {"template": "[filewords] [name]", "negative_template": "[filewords] [name]"}
     run = training(tmp_path, filewords_positive_only=True, **captioned)

@@ -7,13 +7,16 @@ import multiprocessing
 import os
 import random
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import torch
 
+from dreamartist_ext.engine import check_loss, run, trainer
 from dreamartist_ext.engine.config import TrainConfig
-from dreamartist_ext.engine.errors import FileError
+from dreamartist_ext.engine.errors import FileError, TrainingError
 from dreamartist_ext.engine.generations import last_snapshot, one_before
 from dreamartist_ext.engine.run import RunFiles, run_to_files
 from dreamartist_ext.engine.storage import load_pair, load_snapshot
@@ -61,6 +64,69 @@ def test_a_kill_at_any_touch_of_the_disk_and_a_resume_give_the_same_bytes(tmp_pa
         with killed_after(count, folder):
             trained(folder / "out", settings)
         assert result(trained(folder / "out", settings)) == expected, f"killed after {count} of {touches} touches"
+
+
+def fail_once(monkeypatch, owner: object, name: str, fails_now: Callable[[int], bool]) -> None:
+    """Let a function run out of memory at the first call, counted from 1, for which `fails_now` says so."""
+    real, calls = getattr(owner, name), []
+
+    def failing(*arguments, **named):
+        calls.append(len(calls) + 1)
+        if fails_now(calls[-1]):
+            raise RuntimeError("CUDA out of memory")
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(owner, name, failing)
+
+
+@pytest.mark.parametrize("save_every", [0, 2])
+@pytest.mark.parametrize(
+    ("owner", "name", "count"),
+    [
+        *((check_loss.CheckLoss, "__call__", count) for count in (1, 2, 3)),
+        *((run, "save_pair", count) for count in (1, 2)),
+        *((run, "keep_snapshot", count) for count in (1, 2)),
+        *((trainer, "average_in", count) for count in (1, 3, 6)),
+        *((trainer, "copies", count) for count in (1, 4)),
+    ],
+)
+def test_an_error_in_a_check_a_save_or_a_step_and_a_resume_give_the_same_bytes(
+    tmp_path, monkeypatch, owner, name, count, save_every
+):
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    values = {"save_every": save_every, "keep": "best", "learning_rate": "0.05"}
+    settings = config(**{**SETTINGS, **values})
+    expected = result(trained(tmp_path / "whole" / "out", settings))
+    with monkeypatch.context() as patch:
+        fail_once(patch, owner, name, lambda call: call == count)
+        with pytest.raises(TrainingError, match="out of memory at step"):
+            trained(tmp_path / "out", settings)
+    assert result(trained(tmp_path / "out", settings)) == expected
+
+
+def test_what_helps_when_the_memory_is_full_is_possible_when_going_on(tmp_path, monkeypatch):
+    files = RunFiles(tmp_path / "out", "mycat")
+    with monkeypatch.context() as patch:
+        fail_once(patch, FakeHost, "predict", lambda call: call > 3)
+        with pytest.raises(TrainingError, match=r"less_memory on needs less, also for going on; or begin again with"):
+            trained(files.out, config(steps=6))
+    step = files.last_snapshot().step
+    assert 0 < step < 6
+    training = Training(FakeHost(), config(steps=6, less_memory="on"), [picture(0), picture(1)])
+    training.restore(files.last_snapshot())
+    assert len(list(run_to_files(training, files))) == 6 - step
+
+
+def test_a_snapshot_that_was_put_back_stays_as_it_was():
+    training = Training(FakeHost(), config(steps=4), [picture()])
+    steps = training.run()
+    next(steps)
+    snapshot = training.snapshot()
+    before = {name: tensor.clone() for name, tensor in snapshot.tensors.items()}
+    again = Training(FakeHost(), config(steps=4), [picture()])
+    again.restore(snapshot)
+    list(again.run())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in snapshot.tensors.items())
 
 
 def train_in_a_process(out: str, settings: dict) -> None:

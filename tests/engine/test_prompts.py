@@ -150,3 +150,19 @@ def test_steps_and_seeds_draw_anew():
     ways = CaptionWays(shuffle=True)
     drawn = {tuple(ways.vary(captions, seed, step)) for seed in (0, 1) for step in range(3)}
     assert len(drawn) == 6
+
+
+@pytest.mark.parametrize(
+    ("caption", "expected"),
+    [
+        ("teapot", ""),
+        ("a red Teapot on a mat", "a red on a mat"),
+        ("red, teapot,round,  old", "red, round, old"),
+        ("teapot-neg and teapot.", "and ."),
+        ("teapots,  a steapot", "teapots,  a steapot"),  # other words, and as it was written
+        ("", ""),
+    ],
+)
+def test_a_negative_caption_never_holds_the_concepts_word(caption, expected):
+    assert prompts.negative_captions([caption], "teapot") == [expected]
+    assert prompts.negative_captions([caption], "teapot", positive_only=True) == [""]

@@ -79,9 +79,11 @@ def test_too_many_in_a_row_end_the_training_and_what_was_good_is_kept(tmp_path):
     training = broken_training(BrokenAt(range(6, 99)), steps=50, save_every=0)
     files = RunFiles(tmp_path / "out", "mycat")
     good = None
-    with pytest.raises(TrainingError, match=rf"no longer a finite number at step {6 + MOST_IN_A_ROW}, nor in the 4 "):
+    lost = rf"no longer a finite number at step {6 + MOST_IN_A_ROW}, nor in the 4 "
+    with pytest.raises(TrainingError, match=lost) as stopped:
         for report in run_to_files(training, files):
             good = state_of(training)[:2] if report.step == 6 else good
+    assert str(stopped.value).endswith("begin again with a lower learning_rate.")  # going on keeps the old one
     snapshot = files.last_snapshot()
     assert torch.equal(snapshot.tensors["positive.clip"], good[0])
     assert torch.equal(snapshot.tensors["negative.clip"], good[1])
