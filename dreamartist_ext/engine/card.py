@@ -122,7 +122,8 @@ def read_card(path: Path) -> EmbeddingPair:
     pair = EmbeddingPair(positive.name, positive.vectors, None, positive.step or 0, dict(positive.provenance))
     if about.get("format") == CARD_FORMAT and isinstance(about.get("name"), str):
         pair.name = about["name"]
-        pair.provenance |= plain_text(about["about"]) if isinstance(about.get("about"), dict) else {}
+        if isinstance(about.get("about"), dict):
+            pair.provenance = plain_text({**pair.provenance, **about["about"]})
         pair.step = about["step"] if type(about.get("step")) is int and 0 <= about["step"] < 10**9 else pair.step
         if NEGATIVE_KEY in text:
             pair.negative = _embedding(text[NEGATIVE_KEY], where, path.stem).vectors

@@ -25,6 +25,8 @@ EMBEDDING_SUFFIXES = (".pt", ".safetensors", ".bin")
 MAX_EMBEDDING_BYTES = 64 * 2**20
 _MOST_HEADER_BYTES = 2**20  # of a .safetensors file
 _MOST_TEXT = 100_000  # characters of one entry of what a file says about itself
+_MOST_ENTRIES = 1000
+_MOST_ABOUT = 500_000  # bytes of all entries as JSON, so that a header with all of them can be read again
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -109,20 +111,30 @@ def embedding_in(content: Any, where: str, stem: str) -> Embedding:
     else:
         found = f"{len(tensors)} tensors of unknown meaning" if tensors else "no tensor"
         raise FileError(f"{where} is not a textual-inversion embedding: it holds {found}.")
-    provenance = plain_text(about) if isinstance(about, dict) else {}
-    if isinstance(content.get("sd_checkpoint_name"), str):
-        provenance.setdefault("model", content["sd_checkpoint_name"][:_MOST_TEXT])
+    model = {"model": content.get("sd_checkpoint_name")}
     return Embedding(
         name=name if isinstance(name, str) and name else stem,
         vectors=floats(vectors, where),
         step=step if type(step) is int and 0 <= step < 10**9 else None,
-        provenance=provenance,
+        provenance=plain_text({**model, **about} if isinstance(about, dict) else model),
     )
 
 
 def plain_text(about: Mapping[Any, Any]) -> dict[str, str]:
-    """What a file says about itself, as far as it is text by text."""
-    return {key: value[:_MOST_TEXT] for key, value in about.items() if isinstance(key, str) and isinstance(value, str)}
+    """What a file says about itself, as far as it is text by text, and up to a length that no program writes.
+
+    What makes it a half of a pair is kept before anything else.
+    """
+    found: dict[str, str] = {}
+    left = _MOST_ABOUT
+    identity = {key: about[key] for key in ("pair", "half") if key in about}
+    for key, value in {**identity, **about}.items():
+        if isinstance(key, str) and isinstance(value, str) and len(key) <= _MOST_TEXT:
+            left -= len(json.dumps({key: value[:_MOST_TEXT]}))
+            if left < 0 or len(found) == _MOST_ENTRIES:
+                break
+            found[key] = value[:_MOST_TEXT]
+    return found
 
 
 def _read_safetensors(path: Path, content: bytes) -> Embedding:

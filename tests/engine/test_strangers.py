@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from dreamartist_ext.engine.embedding import check_name
+from dreamartist_ext.engine.formats import load_embedding
 from dreamartist_ext.engine.importing import accept, look
 
-from .mutants import safetensors_file, torch_file, whole_files, zipped
+from .mutants import hand_made, pickled_text, safetensors_file, torch_file, whole_files, zipped
 
 GOOD = whole_files()[0]
 
@@ -94,6 +95,27 @@ def test_the_name_inside_a_file_reaches_no_path(tmp_path, inside):
     accept(offer, tmp_path / "embeddings")
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["embeddings", "good.pt"]
     assert [entry.name for entry in (tmp_path / "embeddings").iterdir()] == ["good.pt"]
+
+
+MUCH_ABOUT = {
+    "one text ten thousand times": pickled_text("k")
+    + pickled_text("\U0001f600" * 100_001)
+    + b"q\0"
+    + b"".join(pickled_text(f"k{i}") + b"h\0" for i in range(9999)),
+    "very many texts": b"".join(pickled_text(f"k{i}") + pickled_text("x") for i in range(9999)),
+    "long texts": b"".join(pickled_text(f"k{i}") + pickled_text("\x01" * 99_000) for i in range(20)),
+}
+
+
+@pytest.mark.parametrize("case", sorted(MUCH_ABOUT))
+def test_no_more_is_kept_of_what_a_file_says_than_we_can_write_and_read_again(tmp_path, case):
+    (tmp_path / "x.pt").write_bytes(hand_made(MUCH_ABOUT[case]))
+    kept = load_embedding(tmp_path / "x.pt").provenance
+    assert len(kept) <= 1000
+    assert sum(map(len, kept.values())) <= 500_000
+    ((offer,), _) = look([tmp_path / "x.pt"])
+    (written,) = accept(offer, tmp_path / "out", suffix=".safetensors")
+    assert {"pair", "half"} <= set(load_embedding(written).provenance)
 
 
 def test_links_are_read_as_what_they_lead_to(tmp_path):
