@@ -15,6 +15,7 @@ from dreamartist_ext.engine.importing import accept, look
 from .mutants import hand_made, pickled_text, safetensors_file, torch_file, whole_files, zipped
 
 GOOD = whole_files()[0]
+ALIKE = b"".join(b"\x8a\x10" + (i * (2**61 - 1)).to_bytes(16, "little") + b"N" for i in range(20_000))
 
 
 def param(tensor: torch.Tensor) -> bytes:
@@ -43,6 +44,8 @@ BAD = {
     "another ending": ("x.safetensors", GOOD, "in truth a .pt file"),
     "a picture's ending": ("x.png", GOOD, "not a card, or not a picture"),
     "TorchScript": ("x.pt", zipped({"a/code/x.py": b"", "a/data.pkl": b"N."}), "something other than plain tensors"),
+    "keys that hash alike": ("x.pt", hand_made(ALIKE), "by something other than text or small numbers"),
+    "a fraction as a key": ("x.pt", torch_file({0.5: torch.ones(1, 8)}), "by something other than text"),
     "paths in the zip": ("x.pt", zipped({"../../../evil": b"", "a/data.pkl": b"N."}), "something other"),
     "a zip": ("x.zip", zipped({"mycat.pt": GOOD}), "cannot be imported"),
     "a program": ("x.exe", b"MZ", "cannot be imported"),
