@@ -22,6 +22,7 @@ from .errors import FileError
 from .family import SDXL_KEYS, family_of, widths_of
 from .formats import (
     Embedding,
+    clean_text,
     embedding_in_json,
     kind_of,
     plain_text,
@@ -121,7 +122,7 @@ def read_card(path: Path) -> EmbeddingPair:
     about = _about(text.get(ABOUT_KEY, "{}"), where)
     pair = EmbeddingPair(positive.name, positive.vectors, None, positive.step or 0, dict(positive.provenance))
     if about.get("format") == CARD_FORMAT and isinstance(about.get("name"), str):
-        pair.name = about["name"]
+        pair.name = clean_text(about["name"])
         if isinstance(about.get("about"), dict):
             pair.provenance = plain_text({**pair.provenance, **about["about"]})
         pair.step = about["step"] if type(about.get("step")) is int and 0 <= about["step"] < 10**9 else pair.step

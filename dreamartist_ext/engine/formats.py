@@ -27,6 +27,7 @@ _MOST_HEADER_BYTES = 2**20  # of a .safetensors file
 _MOST_TEXT = 100_000  # characters of one entry of what a file says about itself
 _MOST_ENTRIES = 1000
 _MOST_ABOUT = 500_000  # bytes of all entries as JSON, so that a header with all of them can be read again
+_NOT_ABOUT = ("name", "step")  # of the header of a .safetensors file: the embedding's own, beside what is said about it
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -113,7 +114,7 @@ def embedding_in(content: Any, where: str, stem: str) -> Embedding:
         raise FileError(f"{where} is not a textual-inversion embedding: it holds {found}.")
     model = {"model": content.get("sd_checkpoint_name")}
     return Embedding(
-        name=name if isinstance(name, str) and name else stem,
+        name=clean_text(name if isinstance(name, str) and name else stem),
         vectors=floats(vectors, where),
         step=step if type(step) is int and 0 <= step < 10**9 else None,
         provenance=plain_text({**model, **about} if isinstance(about, dict) else model),
@@ -129,12 +130,18 @@ def plain_text(about: Mapping[Any, Any]) -> dict[str, str]:
     left = _MOST_ABOUT
     identity = {key: about[key] for key in ("pair", "half") if key in about}
     for key, value in {**identity, **about}.items():
-        if isinstance(key, str) and isinstance(value, str) and len(key) <= _MOST_TEXT:
-            left -= len(json.dumps({key: value[:_MOST_TEXT]}))
+        if isinstance(key, str) and isinstance(value, str) and key not in _NOT_ABOUT and len(key) <= _MOST_TEXT:
+            entry = {clean_text(key): clean_text(value)}
+            left -= len(json.dumps(entry))
             if left < 0 or len(found) == _MOST_ENTRIES:
                 break
-            found[key] = value[:_MOST_TEXT]
+            found |= entry
     return found
+
+
+def clean_text(text: str) -> str:
+    """A stranger's text that can be written as UTF-8, cut to a length that no program writes."""
+    return text[:_MOST_TEXT].encode("utf-8", "replace").decode()
 
 
 def _read_safetensors(path: Path, content: bytes) -> Embedding:
