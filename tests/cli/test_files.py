@@ -120,6 +120,51 @@ def test_convert_keeps_what_is_there_unless_told(here):
             run("convert", "mycat.pt", bad)
 
 
+@pytest.mark.parametrize("suffix", [".safetensors", ".png"])
+def test_convert_says_that_the_other_half_is_damaged(here, suffix):
+    _, negative = save_pair(pair(), here)
+    negative.write_bytes(b"\x80damaged")
+    with pytest.raises(DreamArtistError, match=r"the other half cannot be used: mycat-neg\.pt"):
+        run("convert", "mycat.pt", f"out/mycat{suffix}")
+    assert not (here / "out").exists()
+
+
+def test_what_convert_overwrites_is_kept_like_what_an_import_overwrites(here):
+    save_pair(pair(), here)
+    before = [path.read_bytes() for path in save_pair(pair(seed=5), here / "out")]
+    with pytest.raises(DreamArtistError, match=r"mycat\.pt is there already"):
+        run("convert", "mycat.pt", "out/mycat.safetensors")
+    run("convert", "mycat.pt", "out/mycat.safetensors", "--overwrite")
+    assert files(here / "out") == ["mycat-neg.safetensors", "mycat.safetensors"]
+    (kept,) = (here / "out-training" / "_trash").iterdir()
+    assert [(kept / name).read_bytes() for name in ("mycat.pt", "mycat-neg.pt")] == before
+
+
+def test_a_single_file_gets_no_foreign_negative_beside_it(here):
+    save_pair(pair(negative=0), here, stem="single")
+    (positive, _) = save_pair(pair(seed=5), here / "out")
+    positive.unlink()
+    with pytest.raises(DreamArtistError, match=r"mycat-neg\.pt is there already"):
+        run("convert", "single.pt", "out/mycat.pt")
+    run("convert", "single.pt", "out/mycat.pt", "--overwrite")
+    assert files(here / "out") == ["mycat.pt"]
+
+
+def test_what_is_converted_in_its_own_folder_stays_there(here):
+    (here / "a").mkdir()
+    save_pair(pair(), here / "a")
+    run("convert", "a/mycat.pt", "a/mycat.safetensors")
+    assert files(here / "a") == ["mycat-neg.pt", "mycat-neg.safetensors", "mycat.pt", "mycat.safetensors"]
+
+
+def test_a_lone_positive_stays_the_half_of_its_pair_and_finds_its_negative(here):
+    _, negative = save_pair(pair(), here)
+    (here / "out").mkdir()
+    negative.rename(here / "out" / "mycat-neg.pt")
+    run("convert", "mycat.pt", "out/mycat.pt")
+    assert pair_id(load_pair(here / "out", "mycat")) == load_embedding(here / "out" / "mycat.pt").provenance["pair"]
+
+
 def test_a_card_shows_the_picture_that_is_given(here):
     save_pair(pair(), here)
     Image.new("RGB", (64, 64), (250, 10, 10)).save(here / "red.png")
