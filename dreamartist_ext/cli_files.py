@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from .engine.embedding import EmbeddingPair, check_name, negative_name
 from .engine.errors import FileError, SettingError
+
+if TYPE_CHECKING:
+    from .engine.importing import Offer
 
 _PATH = click.Path(path_type=Path)
 _SUFFIXES = (".pt", ".safetensors", ".png")
@@ -18,9 +23,11 @@ _SUFFIXES = (".pt", ".safetensors", ".png")
 @click.argument("file", type=_PATH)
 def inspect(file: Path) -> None:
     """Say what an embedding FILE or card holds, and who made it with what."""
+    from .engine.atomic import finish_interrupted
     from .engine.family import family_of, widths_of
     from .engine.reading import read_offer
 
+    finish_interrupted(file.parent)
     offer = read_offer(file)
     halves = {"positive": offer.positive, "negative": offer.negative}
     found = {side: half for side, half in halves.items() if half is not None}
@@ -54,44 +61,65 @@ def convert(source: Path, out: Path, picture: Path | None, overwrite: bool) -> N
 
     The other half is found beside SOURCE, and written beside OUT.
     """
-    from .engine.atomic import write_together
+    from .engine.atomic import finish_interrupted, write_together
+    from .engine.earlier import keep_earlier
+    from .engine.reading import read_offer
 
     suffix = out.suffix.lower()
     if suffix not in _SUFFIXES:
         raise SettingError(f"OUT must end in {', '.join(_SUFFIXES)}, got {printable(out.name, 80)}.")
-    name = check_name(out.stem)
-    contents = _card(source, name, picture) if suffix == ".png" else _files(source, name, suffix)
-    taken = [file for file in contents if (out.parent / file).exists()]
+    for folder in (source.parent, out.parent):
+        finish_interrupted(folder)
+    offer = replace(read_offer(source), name=check_name(out.stem))
+    if suffix == ".png":
+        contents = _card(offer, source, picture)
+        earlier = []
+    else:
+        contents = _files(offer, suffix)
+        earlier = _taken(offer, source, out.parent, contents)
+    taken = [file for file in (*contents, *earlier) if (out.parent / file).exists()]
     if taken and not overwrite:
         raise SettingError(f"{taken[0]} is there already; choose another name, or --overwrite it.")
-    write_together(out.parent, name, contents)
+    keep_earlier(out.parent, offer.name, earlier)
+    write_together(out.parent, offer.name, contents, [file for file in earlier if file not in contents])
     click.echo(f"Written to {out.parent}: {', '.join(contents)}")
 
 
-def _files(source: Path, name: str, suffix: str) -> Mapping[str, bytes]:
+def _taken(offer: Offer, source: Path, folder: Path, contents: Collection[str]) -> list[str]:
+    """The files of this word that `contents` would replace, in any ending; what is converted stays beside them."""
+    from .engine.storage import embedding_files
+
+    words = (offer.name.lower(), negative_name(offer.name).lower())
+    others = offer.taken(folder)
+    if offer.is_plain:
+        others = [path for path in embedding_files(folder) if path.stem.lower() in words]
+    own = [path for path in map(source.with_name, offer.sources) if path.exists()]
+    return [path.name for path in others if path.name in contents or not any(map(path.samefile, own))]
+
+
+def _files(offer: Offer, suffix: str) -> Mapping[str, bytes]:
     from .engine.importing import as_pair
-    from .engine.reading import read_offer
     from .engine.storage import half_content, pair_contents
 
-    offer = read_offer(source)
     if offer.positive is None and offer.negative is not None:
-        word = negative_name(name)
+        word = negative_name(offer.name)
         return {f"{word}{suffix}": half_content(offer.negative, word, suffix)}
-    return pair_contents(as_pair(offer, name), suffix)
+    if offer.positive is not None and offer.negative is None and not offer.is_plain:
+        return {f"{offer.name}{suffix}": half_content(offer.positive, offer.name, suffix)}
+    return pair_contents(as_pair(offer, offer.name), suffix)
 
 
-def _card(source: Path, name: str, picture: Path | None) -> Mapping[str, bytes]:
+def _card(offer: Offer, source: Path, picture: Path | None) -> Mapping[str, bytes]:
     from .engine.card import card_bytes
     from .engine.data import load_picture
     from .engine.importing import as_pair
-    from .engine.reading import read_offer
     from .webui.sharing import picture_for
 
-    offer = read_offer(source)
     if offer.positive is None:
         raise FileError(f"{printable(source.name, 80)} is a negative half; a card needs the positive one.")
-    pair: EmbeddingPair = as_pair(offer, name)
-    return {f"{name}.png": card_bytes(pair, load_picture(picture) if picture else picture_for(source.parent, pair))}
+    pair: EmbeddingPair = as_pair(offer, offer.name)
+    content = card_bytes(pair, load_picture(picture) if picture else picture_for(source.parent, pair))
+    return {f"{offer.name}.png": content}
 
 
 @click.command()
@@ -100,8 +128,10 @@ def _card(source: Path, name: str, picture: Path | None) -> Mapping[str, bytes]:
 @click.option("--embeddings", type=_PATH, default=Path("embeddings"), show_default=True, help="Folder of embeddings.")
 def rename(old: str, new: str, embeddings: Path) -> None:
     """Give the concept OLD the name NEW: both files, and what belongs to its training."""
+    from .engine.atomic import finish_interrupted
     from .webui.concept_changes import rename as rename_files
     from .webui.concepts import find_concept
 
+    finish_interrupted(embeddings)
     rename_files(embeddings, find_concept(embeddings, old), new)
     click.echo(f"{old} is called {new} now.")

@@ -22,6 +22,7 @@ from .errors import FileError
 from .family import SDXL_KEYS, family_of, widths_of
 from .formats import (
     Embedding,
+    clean_text,
     embedding_in_json,
     kind_of,
     plain_text,
@@ -121,8 +122,9 @@ def read_card(path: Path) -> EmbeddingPair:
     about = _about(text.get(ABOUT_KEY, "{}"), where)
     pair = EmbeddingPair(positive.name, positive.vectors, None, positive.step or 0, dict(positive.provenance))
     if about.get("format") == CARD_FORMAT and isinstance(about.get("name"), str):
-        pair.name = about["name"]
-        pair.provenance |= plain_text(about["about"]) if isinstance(about.get("about"), dict) else {}
+        pair.name = clean_text(about["name"])
+        if isinstance(about.get("about"), dict):
+            pair.provenance = plain_text({**pair.provenance, **about["about"]})
         pair.step = about["step"] if type(about.get("step")) is int and 0 <= about["step"] < 10**9 else pair.step
         if NEGATIVE_KEY in text:
             pair.negative = _embedding(text[NEGATIVE_KEY], where, path.stem).vectors
@@ -161,7 +163,7 @@ def _why_not(content: bytes, where: str) -> FileError:
             if picture.width * picture.height > _MOST_PIXELS:
                 return FileError(f"{where} is too large a picture for a card.")
             pair = read_beads(picture)
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombWarning, Image.DecompressionBombError):
+    except Exception:  # Pillow's decoders raise nearly anything on damaged bytes
         return FileError(f"{where} is not a card, or not a picture.")
     if pair is None:
         return FileError(f"{where} holds no embedding; it is a picture only.")

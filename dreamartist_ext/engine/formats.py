@@ -25,6 +25,9 @@ EMBEDDING_SUFFIXES = (".pt", ".safetensors", ".bin")
 MAX_EMBEDDING_BYTES = 64 * 2**20
 _MOST_HEADER_BYTES = 2**20  # of a .safetensors file
 _MOST_TEXT = 100_000  # characters of one entry of what a file says about itself
+_MOST_ENTRIES = 1000
+_MOST_ABOUT = 500_000  # bytes of all entries as JSON, so that a header with all of them can be read again
+_NOT_ABOUT = ("name", "step")  # of the header of a .safetensors file: the embedding's own, beside what is said about it
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -109,20 +112,36 @@ def embedding_in(content: Any, where: str, stem: str) -> Embedding:
     else:
         found = f"{len(tensors)} tensors of unknown meaning" if tensors else "no tensor"
         raise FileError(f"{where} is not a textual-inversion embedding: it holds {found}.")
-    provenance = plain_text(about) if isinstance(about, dict) else {}
-    if isinstance(content.get("sd_checkpoint_name"), str):
-        provenance.setdefault("model", content["sd_checkpoint_name"][:_MOST_TEXT])
+    model = {"model": content.get("sd_checkpoint_name")}
     return Embedding(
-        name=name if isinstance(name, str) and name else stem,
+        name=clean_text(name if isinstance(name, str) and name else stem),
         vectors=floats(vectors, where),
         step=step if type(step) is int and 0 <= step < 10**9 else None,
-        provenance=provenance,
+        provenance=plain_text({**model, **about} if isinstance(about, dict) else model),
     )
 
 
 def plain_text(about: Mapping[Any, Any]) -> dict[str, str]:
-    """What a file says about itself, as far as it is text by text."""
-    return {key: value[:_MOST_TEXT] for key, value in about.items() if isinstance(key, str) and isinstance(value, str)}
+    """What a file says about itself, as far as it is text by text, and up to a length that no program writes.
+
+    What makes it a half of a pair is kept before anything else.
+    """
+    found: dict[str, str] = {}
+    left = _MOST_ABOUT
+    identity = {key: about[key] for key in ("pair", "half") if key in about}
+    for key, value in {**identity, **about}.items():
+        if isinstance(key, str) and isinstance(value, str) and key not in _NOT_ABOUT and len(key) <= _MOST_TEXT:
+            entry = {clean_text(key): clean_text(value)}
+            left -= len(json.dumps(entry))
+            if left < 0 or len(found) == _MOST_ENTRIES:
+                break
+            found |= entry
+    return found
+
+
+def clean_text(text: str) -> str:
+    """A stranger's text that can be written as UTF-8, cut to a length that no program writes."""
+    return text[:_MOST_TEXT].encode("utf-8", "replace").decode()
 
 
 def _read_safetensors(path: Path, content: bytes) -> Embedding:

@@ -16,6 +16,7 @@ from .errors import FileError
 
 MOST_OPCODES = 100_000
 MOST_LINE = 10_000  # bytes
+_MOST_KEY = 2**31
 _KNOWN_NAMES = frozenset(
     [("collections", "OrderedDict"), ("torch", "Size"), ("torch.nn.modules.container", "ParameterDict")]
     + [("__builtin__", "set"), ("builtins", "set")]
@@ -182,9 +183,10 @@ class _Machine:
 
 
 def _key(key: Any) -> Any:
-    """Only keys that hash at once: a tuple in a tuple, sixty times over, would hash for years."""
-    if not isinstance(key, (str, int, float, type(None))):
-        raise _UnknownError("a dictionary by something other than text or numbers")
+    """Only keys that hash at once, each to something else: a tuple in a tuple, sixty times over, would hash for years,
+    and large numbers can all be chosen to hash alike."""
+    if not (isinstance(key, (str, type(None))) or (isinstance(key, int) and abs(key) < _MOST_KEY)):
+        raise _UnknownError("a dictionary by something other than text or small numbers")
     return key
 
 

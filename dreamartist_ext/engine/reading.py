@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .embedding import EmbeddingPair, pair_id
+from .embedding import EmbeddingPair, negative_name, pair_id
 from .errors import FileError
 from .formats import shown
 from .importing import Offer, look
@@ -35,14 +35,25 @@ def _look_at(paths: list[Path]) -> Offer:
 
 
 def _with_other_half(path: Path, alone: Offer) -> Offer:
-    """By the name first, then by the pair's id."""
-    others = [other for other in embedding_files(path.parent)[:_MOST_SEARCHED] if not _is_same(other, path)]
-    others.sort(key=lambda other: not other.stem.lower().startswith(alone.name.lower()))
-    for other in others:
-        offers, _ = look([path, other])
+    """By the name first, then by the pair's id; raises FileError where the one of the name cannot be used."""
+    others = [other for other in embedding_files(path.parent) if not _is_same(other, path)]
+    others.sort(key=lambda other: not _is_named_half(other, path))
+    unusable = ""
+    for other in others[:_MOST_SEARCHED]:
+        offers, refusals = look([path, other])
         if len(offers) == 1 and len(offers[0].sources) == 2:
             return offers[0]
+        if refusals and _is_named_half(other, path):
+            unusable = unusable or refusals[0].sentence
+    if unusable:
+        raise FileError(f"the other half cannot be used: {unusable}")
     return alone
+
+
+def _is_named_half(one: Path, other: Path) -> bool:
+    """Whether one is called like the other, but for the ending that marks a negative."""
+    stems = one.stem.lower(), other.stem.lower()
+    return stems[0] == negative_name(stems[1]) or stems[1] == negative_name(stems[0])
 
 
 def _is_same(one: Path, other: Path) -> bool:

@@ -67,7 +67,7 @@ def _plain(vectors: Tensor) -> Tensor:
 def embedding_safetensors_bytes(name: str, vectors: Vectors, step: int, provenance: Mapping[str, str]) -> bytes:
     """One tensor, or clip_l and clip_g for SDXL; everything else is text in the header."""
     tensors = {key if len(vectors) > 1 else _SINGLE_KEY: _plain(v) for key, v in vectors.items()}
-    return _same_bytes_every_time(safetensors_bytes(tensors, {"name": name, "step": str(step), **provenance}))
+    return _same_bytes_every_time(safetensors_bytes(tensors, {**provenance, "name": name, "step": str(step)}))
 
 
 def _same_bytes_every_time(content: bytes) -> bytes:

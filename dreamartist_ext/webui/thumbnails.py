@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import io
 import logging
+import struct
 from contextlib import suppress
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ..engine.errors import FileError
 from ..engine.run import RunFiles
@@ -107,7 +108,7 @@ def _jpeg(picture: bytes, side: int, quality: int) -> bytes:
                 raise FileError(f"a picture of {image.width}x{image.height} is too large for a preview.")
             image.draft("RGB", (side * 2, side * 2))
             small = image.convert("RGB")
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
         raise FileError("the preview is no picture, or a damaged one.") from error
     small.thumbnail((side, side))
     small.save(buffer, "JPEG", quality=quality)

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from dreamartist_ext.__main__ import main
+from dreamartist_ext.engine import atomic
 from dreamartist_ext.engine.card import card_bytes, read_card
 from dreamartist_ext.engine.embedding import EmbeddingPair, pair_id
 from dreamartist_ext.engine.errors import DreamArtistError
@@ -118,6 +119,94 @@ def test_convert_keeps_what_is_there_unless_told(here):
     for bad, sentence in (("x.exe", "OUT must end in"), ("a b.pt", "name must be"), ("x-neg.pt", "must not end with")):
         with pytest.raises(DreamArtistError, match=sentence):
             run("convert", "mycat.pt", bad)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".png"])
+def test_convert_says_that_the_other_half_is_damaged(here, suffix):
+    _, negative = save_pair(pair(), here)
+    negative.write_bytes(b"\x80damaged")
+    with pytest.raises(DreamArtistError, match=r"the other half cannot be used: mycat-neg\.pt"):
+        run("convert", "mycat.pt", f"out/mycat{suffix}")
+    assert not (here / "out").exists()
+
+
+def test_what_convert_overwrites_is_kept_like_what_an_import_overwrites(here):
+    save_pair(pair(), here)
+    before = [path.read_bytes() for path in save_pair(pair(seed=5), here / "out")]
+    with pytest.raises(DreamArtistError, match=r"mycat\.pt is there already"):
+        run("convert", "mycat.pt", "out/mycat.safetensors")
+    run("convert", "mycat.pt", "out/mycat.safetensors", "--overwrite")
+    assert files(here / "out") == ["mycat-neg.safetensors", "mycat.safetensors"]
+    (kept,) = (here / "out-training" / "_trash").iterdir()
+    assert [(kept / name).read_bytes() for name in ("mycat.pt", "mycat-neg.pt")] == before
+
+
+def test_a_single_file_gets_no_foreign_negative_beside_it(here):
+    save_pair(pair(negative=0), here, stem="single")
+    (positive, _) = save_pair(pair(seed=5), here / "out")
+    positive.unlink()
+    with pytest.raises(DreamArtistError, match=r"mycat-neg\.pt is there already"):
+        run("convert", "single.pt", "out/mycat.pt")
+    run("convert", "single.pt", "out/mycat.pt", "--overwrite")
+    assert files(here / "out") == ["mycat.pt"]
+
+
+def test_what_is_converted_in_its_own_folder_stays_there(here):
+    (here / "a").mkdir()
+    save_pair(pair(), here / "a")
+    run("convert", "a/mycat.pt", "a/mycat.safetensors")
+    assert files(here / "a") == ["mycat-neg.pt", "mycat-neg.safetensors", "mycat.pt", "mycat.safetensors"]
+
+
+def test_a_lone_positive_stays_the_half_of_its_pair_and_finds_its_negative(here):
+    _, negative = save_pair(pair(), here)
+    (here / "out").mkdir()
+    negative.rename(here / "out" / "mycat-neg.pt")
+    run("convert", "mycat.pt", "out/mycat.pt")
+    assert pair_id(load_pair(here / "out", "mycat")) == load_embedding(here / "out" / "mycat.pt").provenance["pair"]
+
+
+def interrupted(folder):
+    """A folder in which a process died after the first of the two files of a pair over an earlier one."""
+    save_pair(pair(seed=5), folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dreamartist_ext.engine.atomic._undo", lambda change, before: None)
+        put, calls = atomic._put, []
+
+        def die(*arguments):
+            calls.append(arguments)
+            if len(calls) == 2:
+                raise KeyboardInterrupt
+            put(*arguments)
+
+        patch.setattr("dreamartist_ext.engine.atomic._put", die)
+        with pytest.raises(KeyboardInterrupt):
+            save_pair(pair(), folder)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("inspect", "e/mycat.pt"),
+        ("convert", "e/mycat.pt", "out/mycat.safetensors"),
+        ("convert", "x.pt", "e/other.pt"),
+        ("rename", "--embeddings", "e", "mycat", "tom"),
+    ],
+)
+def test_each_command_finishes_first_what_a_killed_one_had_begun(here, command):
+    interrupted(here / "e")
+    save_pair(pair(negative=0), here, stem="x")
+    run(*command)
+    name = "tom" if command[0] == "rename" else "mycat"
+    assert pair_id(load_pair(here / "e", name)) == pair_id(pair())
+    assert not list((here / "e").glob(".*"))
+
+
+def test_the_half_of_the_name_is_found_among_any_number_of_files(here, monkeypatch):
+    monkeypatch.setattr("dreamartist_ext.engine.reading._MOST_SEARCHED", 1)
+    save_pair(pair(), here)
+    save_pair(pair(negative=0, seed=5), here, stem="another")
+    assert "negative 6 x 768" in run("inspect", "mycat.pt")
 
 
 def test_a_card_shows_the_picture_that_is_given(here):

@@ -69,6 +69,21 @@ def zipped(members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> 
     return buffer.getvalue()
 
 
+def pickled_text(text: str) -> bytes:
+    content = text.encode("utf-8", "surrogatepass")
+    return b"X" + struct.pack("<I", len(content)) + content
+
+
+def hand_made(about: bytes) -> bytes:
+    """A sound .pt file whose "dreamartist" dictionary consists of these pickled keys and values."""
+    storage = b"(" + pickled_text("storage") + b"ctorch\nFloatStorage\n" + pickled_text("0") + pickled_text("cpu")
+    tensor = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"K\x08tQK\0(K\1K\x08t(K\x08K\1t\x89NtR"
+    parameters = pickled_text("string_to_param") + b"}" + pickled_text("*") + tensor + b"s"
+    pickled = b"\x80\2}(" + parameters + pickled_text("dreamartist") + b"}(" + about + b"uu."
+    members = {"a/data.pkl": pickled, "a/version": b"3\n", "a/data/0": b"\0" * 32}
+    return zipped(members, zipfile.ZIP_DEFLATED)
+
+
 def torch_file(content: object, legacy: bool = False) -> bytes:
     buffer = io.BytesIO()
     torch.save(content, buffer, _use_new_zipfile_serialization=not legacy)

@@ -19,6 +19,9 @@ from dreamartist_ext.engine.card_drawing import HEIGHT, WIDTH, CardText, draw_ca
 from dreamartist_ext.engine.card_marker import BEADS, CARD_ASPECT, beads_of, read_beads
 from dreamartist_ext.engine.embedding import EmbeddingPair, pair_id
 from dreamartist_ext.engine.errors import FileError
+from dreamartist_ext.engine.importing import look
+
+from .mutants import png_chunk
 
 
 def vectors(count: int, seed: int = 0, width: int = 768, scale: float = 1.0) -> dict[str, torch.Tensor]:
@@ -124,6 +127,17 @@ def test_a_card_that_was_saved_again_as_png_is_known(card, tmp_path):
         picture.convert("P", palette=Image.Palette.ADAPTIVE).resize((384, 552)).save(tmp_path / "again.png")
     with pytest.raises(DamagedCardError, match="ask for the PNG file itself"):
         read_card(tmp_path / "again.png")
+
+
+@pytest.mark.parametrize("kind", [b"cHRM", b"gAMA", b"tRNS", b"pHYs", b"iCCP"])
+def test_a_picture_with_a_chunk_cut_short_is_refused_and_the_others_are_offered(card, tmp_path, kind):
+    picture = io.BytesIO()
+    Image.new("RGB", (768, 1104)).save(picture, "PNG")
+    content = picture.getvalue()
+    (tmp_path / "x.png").write_bytes(content[:-12] + png_chunk(kind, b"1") + content[-12:])
+    offers, (refusal,) = look([tmp_path / "x.png", card])
+    assert ([offer.name for offer in offers], refusal.source) == (["mycat"], "x.png")
+    assert refusal.sentence.startswith("x.png is not a card, or not a picture") or "picture only" in refusal.sentence
 
 
 @settings(max_examples=3, deadline=None)

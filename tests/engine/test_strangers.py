@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import zipfile
 
@@ -9,11 +11,13 @@ import pytest
 import torch
 
 from dreamartist_ext.engine.embedding import check_name
+from dreamartist_ext.engine.formats import load_embedding
 from dreamartist_ext.engine.importing import accept, look
 
-from .mutants import safetensors_file, torch_file, whole_files, zipped
+from .mutants import hand_made, pickled_text, png_file, safetensors_file, torch_file, whole_files, zipped
 
 GOOD = whole_files()[0]
+ALIKE = b"".join(b"\x8a\x10" + (i * (2**61 - 1)).to_bytes(16, "little") + b"N" for i in range(20_000))
 
 
 def param(tensor: torch.Tensor) -> bytes:
@@ -42,6 +46,8 @@ BAD = {
     "another ending": ("x.safetensors", GOOD, "in truth a .pt file"),
     "a picture's ending": ("x.png", GOOD, "not a card, or not a picture"),
     "TorchScript": ("x.pt", zipped({"a/code/x.py": b"", "a/data.pkl": b"N."}), "something other than plain tensors"),
+    "keys that hash alike": ("x.pt", hand_made(ALIKE), "by something other than text or small numbers"),
+    "a fraction as a key": ("x.pt", torch_file({0.5: torch.ones(1, 8)}), "by something other than text"),
     "paths in the zip": ("x.pt", zipped({"../../../evil": b"", "a/data.pkl": b"N."}), "something other"),
     "a zip": ("x.zip", zipped({"mycat.pt": GOOD}), "cannot be imported"),
     "a program": ("x.exe", b"MZ", "cannot be imported"),
@@ -94,6 +100,47 @@ def test_the_name_inside_a_file_reaches_no_path(tmp_path, inside):
     accept(offer, tmp_path / "embeddings")
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["embeddings", "good.pt"]
     assert [entry.name for entry in (tmp_path / "embeddings").iterdir()] == ["good.pt"]
+
+
+MUCH_ABOUT = {
+    "one text ten thousand times": pickled_text("k")
+    + pickled_text("\U0001f600" * 100_001)
+    + b"q\0"
+    + b"".join(pickled_text(f"k{i}") + b"h\0" for i in range(9999)),
+    "very many texts": b"".join(pickled_text(f"k{i}") + pickled_text("x") for i in range(9999)),
+    "long texts": b"".join(pickled_text(f"k{i}") + pickled_text("\x01" * 99_000) for i in range(20)),
+}
+
+
+@pytest.mark.parametrize("case", sorted(MUCH_ABOUT))
+def test_no_more_is_kept_of_what_a_file_says_than_we_can_write_and_read_again(tmp_path, case):
+    (tmp_path / "x.pt").write_bytes(hand_made(MUCH_ABOUT[case]))
+    kept = load_embedding(tmp_path / "x.pt").provenance
+    assert len(kept) <= 1000
+    assert sum(map(len, kept.values())) <= 500_000
+    ((offer,), _) = look([tmp_path / "x.pt"])
+    (written,) = accept(offer, tmp_path / "out", suffix=".safetensors")
+    assert {"pair", "half"} <= set(load_embedding(written).provenance)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_text_that_is_no_unicode_can_be_written_again(tmp_path, suffix):
+    about = [("model", "x\ud800y"), ("\udfff", "z"), ("name", "another"), ("step", "-5")]
+    (tmp_path / "x.pt").write_bytes(hand_made(b"".join(pickled_text(text) for entry in about for text in entry)))
+    ((offer,), _) = look([tmp_path / "x.pt"])
+    (written,) = accept(offer, tmp_path / "out", suffix=suffix)
+    again = load_embedding(written)
+    assert (again.name, again.step, again.provenance["model"], again.provenance["?"]) == ("x", 0, "x?y", "z")
+    assert not {"name", "step"} & set(again.provenance)
+
+
+def test_a_card_whose_name_is_no_unicode_is_taken(tmp_path):
+    about = {"format": "dreamartist-card-1", "name": "c\ud800t", "about": {"model": "\udfff"}}
+    numbers = {"string_to_param": {"*": {"TORCHTENSOR": [[0.5] * 8]}}}
+    texts = [(b"sd-ti-embedding", base64.b64encode(json.dumps(numbers).encode()))]
+    (tmp_path / "x.png").write_bytes(png_file(*texts, (b"dreamartist", json.dumps(about).encode())))
+    ((offer,), _) = look([tmp_path / "x.png"])
+    assert (offer.name, offer.positive.name, offer.positive.provenance["model"]) == ("c-t", "c?t", "?")
 
 
 def test_links_are_read_as_what_they_lead_to(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dreamartist_ext.engine.card import read_card
+from dreamartist_ext.engine.card import card_bytes, read_card
 from dreamartist_ext.engine.card_drawing import HEIGHT, WIDTH
 from dreamartist_ext.engine.embedding import EmbeddingPair, pair_id
 from dreamartist_ext.engine.run import RunFiles
@@ -22,6 +22,7 @@ from dreamartist_ext.webui.concept_tab import ConceptActions
 from dreamartist_ext.webui.jobs import Desk
 from dreamartist_ext.webui.shelf import Show
 
+from ..engine.mutants import png_chunk
 from .test_api import SmallWorkplace, everything_in
 from .test_shelf import names, only, put, trained
 
@@ -107,6 +108,15 @@ def test_a_lone_negative_is_not_shared(page, place):
     card = only(page.shelf)
     assert "Share" not in page.look("", "Learned concepts", "Newest first")
     assert "Only the negative half" in act(page, "share", card.concept.key)[0]
+
+
+def test_a_card_whose_picture_is_damaged_is_imported_without_its_picture(page, place, tmp_path):
+    pair = load_pair(put(tmp_path / "sent", "mycat")[0].parent, "mycat")
+    content = card_bytes(pair, Image.new("RGB", (8, 8)))
+    (tmp_path / "x.png").write_bytes(content[:-12] + png_chunk(b"gAMA", b"1") + content[-12:])
+    says, _ = act(page, "import", 0, "mycat", [str(tmp_path / "x.png")])
+    assert "mycat is here" in says
+    assert pair_id(load_pair(place.embeddings, "mycat")) == pair_id(pair)
 
 
 def test_nothing_is_replaced_without_being_asked_and_the_earlier_one_is_kept(page, place, tmp_path):
