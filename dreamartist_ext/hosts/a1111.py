@@ -214,8 +214,8 @@ class WebUIHost:
         """Vector i of `count` is row floor(i * rows / count) of the text's, as in the WebUI."""
         vectors = {}
         for key, encoder in text_encoders(self.model).items():
-            rows = encoder.encode_embedding_init_text(text, INIT_TOKENS)
-            if not text.strip() or rows.dim() != 2 or not len(rows):
+            rows = encoder.encode_embedding_init_text(text, INIT_TOKENS) if text.strip() else torch.empty(0)
+            if rows.dim() != 2 or not len(rows):
                 raise SettingError("initialization_text must hold at least one word; * is a neutral one.")
             spread = rows[[i * len(rows) // count for i in range(count)]]
             vectors[key] = spread.float().to(self.device).clone()

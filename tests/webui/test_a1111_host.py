@@ -111,3 +111,14 @@ def test_what_an_earlier_picture_left_is_not_trained_with(webui):
     assert losses() == before
     assert webui.picture("a lion", tiling=True)[0] == tiled
     assert webui.picture("a lion")[0] != tiled
+
+
+def test_a_training_that_is_refused_leaves_nothing(webui):
+    first, _ = webui.picture("a noto emoji of a lion")
+    before = webui.probe("state")
+    with pytest.raises(AssertionError, match="SettingError"):
+        webui.probe("train", settings=SETTINGS | {"template": "no word in it"}, picture=str(PICTURE))
+    with pytest.raises(AssertionError, match="SettingError"):
+        webui.probe("train", settings=SETTINGS | {"initialization_text": " "}, picture=str(PICTURE))
+    assert left(before, webui.probe("state")) == set()
+    assert webui.picture("a noto emoji of a lion")[0] == first
