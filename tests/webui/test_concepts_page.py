@@ -31,7 +31,7 @@ def put(folder, name, file_name=""):
 
 
 def open_concepts(page):
-    page.locator("button").get_by_text("My concepts", exact=True).first.click()
+    page.locator("button").get_by_text("My concepts", exact=True).last.click()
     page.wait_for_selector(
         "#dreamartist_concepts .dreamartist-cards, #dreamartist_concepts .dreamartist-message", timeout=WAIT
     )
