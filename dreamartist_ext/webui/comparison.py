@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Sequence
@@ -11,18 +10,17 @@ from enum import Enum
 from weakref import WeakKeyDictionary
 
 from ..engine.embedding import EmbeddingPair, check_name, negative_name
-from ..engine.errors import DreamArtistError, SettingError, StoppedError
+from ..engine.errors import SettingError, StoppedError
 from ..engine.storage import load_pair
 from ..evaluation.figures import Way
 from ..evaluation.gather import start_word
 from ..evaluation.pictures import Album, Batch
 from ..evaluation.prompt_lists import checked_subject, filled
 from ..studio import studio_of
+from .drawing import finish, in_background
 from .job import Status, new_task
-from .jobs import Desk, sentence
+from .jobs import Desk
 from .previews import png_bytes
-
-logger = logging.getLogger(__name__)
 
 KEPT = "_compared"  # folder beside the trainings
 MOST_PROMPTS, MOST_SEEDS, MOST_STEPS, MOST_COLUMNS = 12, 8, 100, 12
@@ -147,18 +145,13 @@ class Comparer:
 
     def run(self, comparison: Comparison) -> Comparison:
         """Draw every cell, or find it on disk. Never raises: what went wrong is in the comparison."""
-        try:
+
+        def draw() -> str:
             with self.desk.workplace.gpu(comparison.task):
                 self._draw(comparison)
-                comparison.status, comparison.message = Status.DONE, ""
-        except StoppedError:
-            comparison.status, comparison.message = Status.STOPPED, "Stopped; the same again goes on from here."
-        except DreamArtistError as error:
-            comparison.status, comparison.message = Status.FAILED, sentence(error)
-        except Exception as error:
-            logger.exception("comparing %s failed", comparison.name)
-            comparison.message = f"Comparing failed: {type(error).__name__}: {error}."
-            comparison.status = Status.FAILED
+            return ""
+
+        finish(comparison, draw, "Comparing")
         return comparison
 
     def _draw(self, comparison: Comparison) -> None:
@@ -209,10 +202,7 @@ class Comparer:
 
     def begin(self, comparison: Comparison) -> threading.Thread:
         """Draw in a thread of its own."""
-        name = f"dreamartist compares {comparison.name}"
-        thread = threading.Thread(target=self.run, args=(comparison,), name=name, daemon=True)
-        thread.start()
-        return thread
+        return in_background(self.run, comparison, f"compares {comparison.name}")
 
 
 _comparers: WeakKeyDictionary[Desk, Comparer] = WeakKeyDictionary()

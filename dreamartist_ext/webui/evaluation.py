@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ from PIL import Image
 
 from ..engine.data import load_picture
 from ..engine.embedding import check_name
-from ..engine.errors import DreamArtistError, SettingError, StoppedError
+from ..engine.errors import SettingError, StoppedError
 from ..engine.run import RunFiles
 from ..engine.storage import load_pair
 from ..evaluation.evaluate import Evaluation, Results
@@ -26,10 +25,9 @@ from ..evaluation.plan import Plan, Progress
 from ..evaluation.prompt_lists import EMBEDDED, GENERAL, PromptLists, load_lists
 from ..evaluation.report import write_report
 from ..studio import studio_of
+from .drawing import finish, in_background
 from .job import Status, new_task
-from .jobs import Desk, sentence
-
-logger = logging.getLogger(__name__)
+from .jobs import Desk
 
 REPORTS = "_reports"  # folder beside the trainings
 MOST_AT_ONCE = 12
@@ -102,19 +100,13 @@ class Evaluator:
 
     def run(self, report: Report) -> Report:
         """Draw, measure and write. Never raises: what went wrong is in the report."""
-        try:
+
+        def draw() -> str:
             with self.desk.workplace.gpu(report.task):
                 self._write(report)
-                report.status = Status.DONE
-                report.message = f"The report is {report.page}."
-        except StoppedError:
-            report.status, report.message = Status.STOPPED, "Stopped; the same again goes on from here."
-        except DreamArtistError as error:
-            report.status, report.message = Status.FAILED, sentence(error)
-        except Exception as error:
-            logger.exception("evaluating %s failed", report.names)
-            report.message = f"The evaluation failed: {type(error).__name__}: {error}."
-            report.status = Status.FAILED
+            return f"The report is {report.page}."
+
+        finish(report, draw, "The evaluation")
         return report
 
     def _write(self, report: Report) -> None:
@@ -148,10 +140,7 @@ class Evaluator:
 
     def begin(self, report: Report) -> threading.Thread:
         """Run it in a thread of its own."""
-        name = f"dreamartist evaluates {report.names[0]}"
-        thread = threading.Thread(target=self.run, args=(report,), name=name, daemon=True)
-        thread.start()
-        return thread
+        return in_background(self.run, report, f"evaluates {report.names[0]}")
 
 
 _evaluators: WeakKeyDictionary[Desk, Evaluator] = WeakKeyDictionary()
