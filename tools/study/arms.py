@@ -14,45 +14,57 @@ TUNE, REPORT = CONCEPTS[::2], CONCEPTS[1::2]  # settings are chosen on the first
 
 @dataclass(frozen=True)
 class Arm:
-    """`settings`: fields of TrainConfig. `at`: steps before the last at which the pair is measured as well."""
+    """`settings`: fields of TrainConfig. `at`: steps before the last at which the pair is measured as well. `way`: one
+    of `ways.WAYS`, for what no setting says. `masked`: the white around the thing does not count."""
 
     settings: dict[str, Any] = field(default_factory=dict)
     at: tuple[int, ...] = ()
+    way: str = ""
+    masked: bool = False
 
 
-_ORIGINAL = {
-    "initialization_text": "*",
-    "template": "a photo of [name]|a picture of [name]|[name]",
+# What the recipes of others have in place of the embedded model's own; the words to start from and the templates stay,
+# because the model knows no photographs.
+_OTHERS = {
     "vectors": 3,
-    "negative_vectors": 6,
-    "learning_rate": "0.003",
     "batch_size": 1,
-    "guidance": "3",
-    "min_snr": 0.0,
-    "steps": 8000,
+    "steps": 4000,
+    "noisy_weight": 0.0,
+    "timestep_exponent": 1.0,
+    "cosine": False,
 }
-_TO_8000 = (125, 250, 500, 1000, 2000, 4000)
+_ON_THE_WAY = (500, 1000, 2000)
 
 ARMS: dict[str, Arm] = {
     "pair": Arm(),
     "plain": Arm({"use_negative": False}),
-    # The recipes of others: DreamArtist's defaults, and the WebUI's tab (rate 0.005)
-    "original": Arm(_ORIGINAL, _TO_8000),
-    "webui": Arm({**_ORIGINAL, "use_negative": False, "learning_rate": "0.005"}, _TO_8000),
+    # DreamArtist's defaults, and the WebUI's tab
+    "original": Arm({**_OTHERS, "negative_vectors": 6, "learning_rate": "0.003", "guidance": "3"}, _ON_THE_WAY),
+    "webui": Arm({**_OTHERS, "use_negative": False, "learning_rate": "0.005"}, _ON_THE_WAY),
     # One factor at a time
-    "steps-150": Arm({"steps": 150}),
-    "steps-600": Arm({"steps": 600}, (150, 300)),
-    "rate-0.0025": Arm({"learning_rate": "0.0025"}),
-    "rate-0.01": Arm({"learning_rate": "0.01"}),
-    "vectors-1": Arm({"vectors": 1, "negative_vectors": 2}),
-    "vectors-6": Arm({"vectors": 6, "negative_vectors": 12}),
-    "negative-3": Arm({"negative_vectors": 3}),
+    "guidance-1": Arm({"guidance": "1"}),
     "guidance-2": Arm({"guidance": "2"}),
-    "guidance-5": Arm({"guidance": "5"}),
-    "guidance-1.5-5": Arm({"guidance": "1.5-5"}),
-    "min-snr-5": Arm({"min_snr": 5.0}),
-    "cosine": Arm({"cosine": True}),
+    "guidance-3": Arm({"guidance": "3"}),
+    "guidance-1-to-3": Arm({"guidance": "1-3"}),
+    "negative-1": Arm({"negative_vectors": 1}),
+    "vectors-2": Arm({"vectors": 2, "negative_vectors": 2}),
+    "vectors-12": Arm({"vectors": 12, "negative_vectors": 12}),
+    "rate-0.003": Arm({"learning_rate": "0.003"}),
+    "rate-0.02": Arm({"learning_rate": "0.02"}),
+    "min-snr-5": Arm({"min_snr": 5.0, "noisy_weight": 0.0}),
+    "plain-weight": Arm({"noisy_weight": 0.0, "timestep_exponent": 1.0}),
     "negative-rate-half": Arm({"negative_lr_ratio": 0.5}),
+    "no-cosine": Arm({"cosine": False}),
+    "steps-800": Arm({"steps": 800}, (200, 400)),
+    "fix-norm-positive": Arm({"fix_norm": "positive"}),
+    "fix-norm-both": Arm({"fix_norm": "both"}),
+    "starts-from-a-word": Arm({"initialization_text": "toy"}),
+    "reconstruction": Arm({"reconstruction": 0.1}),
+    "masked": Arm(masked=True),
+    "ema": Arm({"ema": 0.98, "save_ema": True}),
+    # What no setting says
+    "negative-only": Arm(way="negative only"),
+    "empty-negative-half": Arm(way="empty negative in half"),
 }
 
 

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,12 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from dreamartist_ext.engine.attention_mask import MID_GREY
 from dreamartist_ext.engine.config import TrainConfig
 from dreamartist_ext.engine.data import load_pictures, to_pixels
 from dreamartist_ext.engine.embedding import EmbeddingPair, negative_name
 from dreamartist_ext.engine.run import RunFiles, run_to_files
 from dreamartist_ext.engine.storage import find_embedding, load_pair, write_atomically
-from dreamartist_ext.engine.trainer import Training
 from dreamartist_ext.evaluation import measures
 from dreamartist_ext.evaluation.backgrounds import BACKGROUND_NAMES, nearest_background
 from dreamartist_ext.evaluation.drawing_styles import (
@@ -39,9 +39,11 @@ from dreamartist_ext.evaluation.pictures import Album, Batch
 from dreamartist_ext.hosts.diffusers import DiffusersHost
 
 from .arms import Arm
+from .ways import WAYS
 
 WORD = "mything"
 SHOWN = 4  # pictures of each kind in a strip to look at
+WHITE = 0.95  # in [-1, 1]
 STYLE_GUIDANCE = 4.0  # at which the embedded model was measured
 MEASURES = 1  # another number makes every row anew, from the pictures that are kept
 
@@ -120,10 +122,12 @@ def pairs_of(
     every = math.gcd(*arm.at) if arm.at else 0
     config = TrainConfig.from_mapping({**base, **arm.settings, "name": WORD, "seed": seed, "save_every": every})
     about = f"{config.to_json()} {study.host.identity()} {study.reference(concept).sum().item()!r}"
+    if arm.way or arm.masked:
+        about += f" {arm.way} {arm.masked}"
     folder = study.work / "pairs" / f"{concept}-{seed}-{hashlib.sha256(about.encode()).hexdigest()[:12]}"
     files, timing = RunFiles(folder / "embeddings", WORD), folder / "seconds_per_step"
     if find_embedding(files.out, WORD) is None or not timing.exists():
-        seconds = _train(study, config, concept, files, say)
+        seconds = _train(study, arm, config, concept, files, say)
         write_atomically(timing, repr(seconds).encode())
     seconds = float(timing.read_text())
     for step in arm.at:
@@ -134,10 +138,15 @@ def pairs_of(
     yield load_pair(files.out, WORD), seconds
 
 
-def _train(study: Study, config: TrainConfig, concept: str, files: RunFiles, say: Callable[[str], None]) -> float:
+def _train(
+    study: Study, arm: Arm, config: TrainConfig, concept: str, files: RunFiles, say: Callable[[str], None]
+) -> float:
     """Seconds per step, without what came before a resume."""
     size = study.host.picture_size
-    training = Training(study.host, config, load_pictures([study.references / f"{concept}.png"], size, size))
+    pictures = load_pictures([study.references / f"{concept}.png"], size, size)
+    if arm.masked:
+        pictures = [replace(picture, mask=thing_mask(picture.pixels)) for picture in pictures]
+    training = WAYS[arm.way](study.host, config, pictures)
     if files.snapshot.exists():
         training.restore(files.last_snapshot())
     times = [0.0]
@@ -147,6 +156,11 @@ def _train(study: Study, config: TrainConfig, concept: str, files: RunFiles, say
             if report.step % 50 == 0:
                 say(f"step {report.step} of {report.steps}")
     return sum(times) / max(len(times) - 1, 1)
+
+
+def thing_mask(pixels: Tensor) -> Tensor:
+    """(3, H, W) in [-1, 1] -> (H, W) greys of weight 0 where the picture is white, of weight 1 elsewhere."""
+    return torch.where(pixels.min(dim=0).values > WHITE, 0.0, MID_GREY - 1.0)
 
 
 def row_of(study: Study, label: str, concept: str, pair: EmbeddingPair, seed: int, guidance: float) -> dict[str, Any]:

@@ -1,0 +1,90 @@
+"""The study: its arms are settings that a training takes, and what no setting says does what its name says."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dreamartist_ext.engine.attention_mask import grey_to_weight
+from dreamartist_ext.engine.config import TrainConfig
+from dreamartist_ext.hosts.model_files import training_defaults
+from tests.engine.fake_host import FakeHost
+from tests.engine.test_trainer import config, picture
+from tools.study.arms import ARMS, CONCEPTS, REPORT, TUNE, concepts_named
+from tools.study.run import thing_mask
+from tools.study.table import COLUMNS, FIGURES, compare, read_csv, summary, write_csv
+from tools.study.ways import WAYS
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_every_arm_is_settings_that_a_training_takes(name):
+    arm = ARMS[name]
+    config = TrainConfig.from_mapping({**training_defaults(), **arm.settings})
+    assert all(0 < step < config.steps for step in arm.at)
+    assert arm.way in WAYS
+
+
+def test_no_thing_is_in_both_halves():
+    assert len(TUNE) == len(REPORT) == 10
+    assert set(TUNE).isdisjoint(REPORT)
+    assert concepts_named(["tune", "report"]) == concepts_named([*TUNE, *REPORT])
+    assert sorted(concepts_named(["all"])) == list(CONCEPTS)
+    with pytest.raises(SystemExit, match="unicorn is not one of the held-out things"):
+        concepts_named(["unicorn"])
+
+
+def trained(way: str, **settings):
+    training = WAYS[way](FakeHost(), config(**settings), [picture()])
+    start = training.pair.detached()
+    for _ in training.run():
+        pass
+    return start, training.pair.detached()
+
+
+def test_negative_only_leaves_the_positive_as_it_was():
+    start, end = trained("negative only")
+    assert torch.equal(start.positive["clip"], end.positive["clip"])
+    assert (start.negative["clip"] - end.negative["clip"]).abs().min() > 0
+
+
+def test_empty_negatives_stand_in_half_of_the_samples():
+    training = WAYS["empty negative in half"](FakeHost(), config(batch_size=4, steps=50), [picture()])
+    seen = []
+    encode = training.host.encode_prompts
+    training.host.encode_prompts = lambda prompts: (seen.extend(prompts), encode(prompts))[1]
+    for _ in training.run():
+        pass
+    negatives = [prompt for prompt in seen if prompt == "" or "-neg" in prompt]
+    assert len(negatives) == 200
+    assert 60 < negatives.count("") < 140  # p < 1e-8 outside, for a fair coin
+
+
+def test_the_mask_of_a_thing_leaves_out_what_is_white():
+    pixels = torch.ones(3, 2, 2)
+    pixels[0, 0, 0] = -1.0
+    assert grey_to_weight(thing_mask(pixels)).tolist() == [[1.0, 0.0], [0.0, 0.0]]
+
+
+def row(arm: str, concept: str, seed: int, **values: float) -> dict:
+    figures = dict.fromkeys(FIGURES, 0.5) | values
+    about = {"arm": arm, "concept": concept, "seed": seed, "step": 10, "guidance": 3.0}
+    return {**dict.fromkeys(COLUMNS, ""), **about, **figures}
+
+
+def test_the_table_says_who_is_ahead(tmp_path):
+    rows = [
+        row(arm, concept, seed, diversity=diversity)
+        for arm, diversity in (("pair", 0.6), ("plain", 0.4))
+        for concept in ("owl", "cactus")
+        for seed in (0, 1)
+    ]
+    write_csv(rows[::-1], tmp_path / "table.csv")
+    write_csv(rows, tmp_path / "again.csv")
+    assert (tmp_path / "table.csv").read_bytes() == (tmp_path / "again.csv").read_bytes()
+    kept = read_csv(tmp_path / "table.csv")
+    assert sorted(map(str, kept)) == sorted(map(str, rows))
+    said = compare(kept, "pair", "plain")
+    assert "diversity 0.200 (0.200 to 0.200)" in said
+    assert "similarity against diversity: pair Pareto-better for 2 of 2 concepts, plain for 0" in said
+    assert "similarity against colour control: pair Pareto-better for 0 of 2 concepts, plain for 0" in said
+    assert "| pair | 10 | 3 | 2 |" in summary(kept)

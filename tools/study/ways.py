@@ -1,0 +1,41 @@
+"""Ways of training that are no setting, because the study has to show first that they pay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from dreamartist_ext.engine.draws import Draws, seed_for
+from dreamartist_ext.engine.trainer import Training
+
+
+class NegativeOnly(Training):
+    """The positive stays the word that it starts from; only the negative learns."""
+
+    def __init__(self, *about: Any) -> None:
+        super().__init__(*about)
+        for vectors in self.pair.positive.values():
+            vectors.register_hook(torch.zeros_like)
+
+
+class EmptyNegativeInHalf(Training):
+    """In half of the samples the empty prompt stands in the negative's place, so that the positive has to be right
+    beside it too: the guidance scale then meets a pair that it was made for from both ends."""
+
+    def _prompts(self, draws: Draws, order: Sequence[int]) -> tuple[list[str], list[str]]:
+        positive, negative = super()._prompts(draws, order)
+        generator = torch.Generator().manual_seed(seed_for(self.config.seed, "empty negatives", self.step))
+        empty = torch.rand(len(negative), generator=generator) < 0.5
+        return positive, ["" if is_empty else prompt for is_empty, prompt in zip(empty.tolist(), negative, strict=True)]
+
+    def _check_reached(self) -> None:
+        """A step whose samples are all without the negative leaves it as it is."""
+
+
+WAYS: dict[str, Callable[..., Training]] = {
+    "": Training,
+    "negative only": NegativeOnly,
+    "empty negative in half": EmptyNegativeInHalf,
+}
