@@ -51,7 +51,8 @@ def test_pictures_and_texts_are_seen_as_open_clip_sees_them(tmp_path):
     if not python.exists():
         pytest.skip(f"no WebUI at {WEBUI}; set WEBUI_DIR to the folder of AUTOMATIC1111 v1.10.1")
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run([python, "-c", SCRIPT, tmp_path], env=environment, capture_output=True, text=True, check=False)
+    command = [python, "-c", SCRIPT, tmp_path]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["pictures"] > 0.999  # their resizing rounds to whole greys

@@ -29,8 +29,7 @@ def planes_svg(rows: Sequence[Row], arms: Sequence[str]) -> str:
     width, height = SIZE
     parts = []
     for place, (x, y) in enumerate(PLANES):
-        series = {arm: [_mark(last_steps(rows, arm), guidance, x, y) for guidance in _scales(rows, arm)] for arm in arms}
-        chart = plane_svg(series, x.replace("_", " "), y.replace("_", " "))
+        chart = plane_svg({arm: _line(rows, arm, x, y) for arm in arms}, x.replace("_", " "), y.replace("_", " "))
         parts.append(chart.replace("<svg ", f'<svg x="{place * width}" width="{width}" height="{height}" ', 1))
     for number, arm in enumerate(arms):
         parts.append(f'<g class="way{number}"><text x="{80 + 90 * number}" y="{height + 18}">{arm}</text></g>')
@@ -38,8 +37,9 @@ def planes_svg(rows: Sequence[Row], arms: Sequence[str]) -> str:
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size}><style>{STYLE}</style>{"".join(parts)}</svg>'
 
 
-def _scales(rows: Sequence[Row], arm: str) -> list[float]:
-    return sorted({row["guidance"] for row in last_steps(rows, arm)})
+def _line(rows: Sequence[Row], arm: str, x: str, y: str) -> list[Mark]:
+    mine = last_steps(rows, arm)
+    return [_mark(mine, guidance, x, y) for guidance in sorted({row["guidance"] for row in mine})]
 
 
 def _mark(rows: Sequence[Row], guidance: float, x: str, y: str) -> Mark:
@@ -54,7 +54,9 @@ def write_png(svg: str, path: Path) -> None:
     path.write_bytes(bytes(resvg_py.svg_to_bytes(svg_string=svg, background="white")))
 
 
-def sheet(work: Path, references: Path, concepts: Sequence[str], rows: Sequence[tuple[str, int, int, float]]) -> Image.Image:
+def sheet(
+    work: Path, references: Path, concepts: Sequence[str], rows: Sequence[tuple[str, int, int, float]]
+) -> Image.Image:
     """For each concept its reference, and a strip for each of `rows`: arm, seed, step, guidance."""
     font = ImageFont.load_default()
     strips = []
