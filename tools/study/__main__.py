@@ -1,9 +1,10 @@
-"""python -m tools.study run|summary ...; see `make study`. Killed and started again, it goes on."""
+"""python -m tools.study run|summary|pictures ...; see `make study`. Killed and started again, `run` goes on."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -12,13 +13,14 @@ from dreamartist_ext.engine.config import TrainConfig
 from dreamartist_ext.hosts.model_files import load_host, quiet_libraries, training_defaults
 
 from .arms import ARMS, Arm, concepts_named
+from .pictures import planes_svg, sheet, write_png
 from .run import Protocol, Study, run
-from .table import compare, read_csv, summary, write_csv
+from .table import Row, compare, last_steps, read_csv, summary, write_csv
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Compare ways of learning from one picture on the embedded model.")
-    parser.add_argument("stage", choices=("run", "summary"))
+    parser.add_argument("stage", choices=("run", "summary", "pictures"))
     parser.add_argument("--arms", nargs="+", default=["pair", "plain"], help=f"of: {', '.join(ARMS)}")
     parser.add_argument("--arms-file", type=Path, help='more arms: {"NAME": {"settings": {...}, "at": [100]}}')
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings below every arm's own")
@@ -33,17 +35,31 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="a model folder; the embedded one if left out")
     parser.add_argument("--work", type=Path, default=Path("build/study"))
     parser.add_argument("--table", type=Path, help="the CSV; WORK/table.csv if left out")
+    parser.add_argument("--out", type=Path, default=Path("build/study"), help="where `pictures` go")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     table = arguments.table or arguments.work / "table.csv"
     if arguments.stage == "run":
         make_table(arguments, table)
     rows = read_csv(table)
+    if arguments.stage == "pictures":
+        draw(arguments, rows)
+        return
     print(summary(rows))
     names = list(dict.fromkeys(row["arm"] for row in rows))
-    for other in ("plain", "webui"):
-        if "pair" in names and other in names:
+    for other in names if "pair" in names else ():
+        if other != "pair":
             print(compare(rows, "pair", other))
+
+
+def draw(arguments: argparse.Namespace, rows: Sequence[Row]) -> None:
+    """planes.png and sheet.png: of `--arms`, the sheet of `--concepts` at the first of `--seeds` and `--guidances`."""
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    write_png(planes_svg(rows, arguments.arms), arguments.out / "planes.png")
+    seed, guidance = arguments.seeds[0], arguments.guidances[0]
+    strips = [(arm, seed, last_steps(rows, arm)[0]["step"], guidance) for arm in arguments.arms]
+    page = sheet(arguments.work, arguments.references, concepts_named(arguments.concepts), strips)
+    page.reduce(2).quantize(256).save(arguments.out / "sheet.png", optimize=True)
 
 
 def make_table(arguments: argparse.Namespace, table: Path) -> None:

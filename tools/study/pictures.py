@@ -33,6 +33,7 @@ def planes_svg(rows: Sequence[Row], arms: Sequence[str]) -> str:
         parts.append(chart.replace("<svg ", f'<svg x="{place * width}" width="{width}" height="{height}" ', 1))
     for number, arm in enumerate(arms):
         parts.append(f'<g class="way{number}"><text x="{80 + 90 * number}" y="{height + 18}">{arm}</text></g>')
+    parts.append(f'<text x="{80 + 90 * len(arms)}" y="{height + 18}">the numbers: guidance while drawing</text>')
     size = f'width="{len(PLANES) * width}" height="{height + 30}"'
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size}><style>{STYLE}</style>{"".join(parts)}</svg>'
 
@@ -45,7 +46,7 @@ def _line(rows: Sequence[Row], arm: str, x: str, y: str) -> list[Mark]:
 def _mark(rows: Sequence[Row], guidance: float, x: str, y: str) -> Mark:
     members = [row for row in rows if row["guidance"] == guidance]
     across, up = (bootstrap(by_concept(members, name)) for name in (x, y))
-    return Mark(across.mean, up.mean, (across.low, across.high), (up.low, up.high), f"guidance {guidance:g}")
+    return Mark(across.mean, up.mean, (across.low, across.high), (up.low, up.high), f"{guidance:g}")
 
 
 def write_png(svg: str, path: Path) -> None:
