@@ -14,12 +14,12 @@ from functools import lru_cache
 from html import escape
 from typing import Any
 
+from .loaded_words import loaded_words
 from .prompt_hook import (
     Effective,
     LearnedWord,
     PromptLanguage,
     Steps,
-    WordIndex,
     describe,
     effective_negative,
     even_chunks,
@@ -139,10 +139,11 @@ class Batch:
         passes = list(_passes(self.p))
         prompts = {prompt for each in passes for prompt in getattr(self.p, each.positives)}
         self._warn_of_others(prompts)
-        index = word_index(tuple(self.host.loaded))
-        if not any(index.may_hold(prompt) for prompt in prompts):
+        loaded = loaded_words(self.host.loaded)
+        pairs = {name: negative for name in loaded.seen(prompts) if (negative := loaded.pairing.negative_of(name))}
+        words = self.wishes.words(pairs)
+        if not words:
             return ""
-        words = self.wishes.words(index.pairs)
         for each in passes:
             self._complete_pass(each, words)
         return self._write_line()
@@ -210,10 +211,13 @@ class Batch:
     def _warn_of_others(self, prompts: Iterable[str]) -> None:
         """Say once which typed words belong to another kind of model."""
         missing = set(self.host.skipped) - set(self.host.loaded)
-        index = word_index((*self.host.loaded, *self.host.skipped) if missing else ())
-        suspects = [prompt for prompt in prompts if index.may_hold(prompt)]
-        for name, negative in index.pairs.items() if suspects else ():
-            if not missing.isdisjoint((name, negative)) and any(_holds(prompt, name) for prompt in suspects):
+        if not missing:
+            return
+        known = loaded_words({**self.host.skipped, **self.host.loaded})
+        for name in known.seen(prompts):
+            negative = known.pairing.negative_of(name)
+            is_other = negative is not None and not missing.isdisjoint((name, negative))
+            if is_other and any(_holds(prompt, name) for prompt in prompts):
                 text = f'"{name}" was learned on another kind of model than the loaded one: nothing is added for it.'
                 _log_once(text, self.host.model)
                 self.p.comment(f"{TITLE}: {text}")
@@ -247,11 +251,6 @@ def _total_steps(sampler: str, steps: int) -> int:
     return int(config.total_steps(steps)) if hasattr(config, "total_steps") else steps
 
 
-@lru_cache(maxsize=8)
-def word_index(names: tuple[str, ...]) -> WordIndex:
-    return WordIndex(names)
-
-
 @lru_cache(maxsize=256)
 def _log_once(text: str, model: str) -> None:
     logger.warning("%s: %s", model, text)
@@ -262,8 +261,8 @@ class Host:
     """The WebUI that runs us: its prompt language, and the names of its embeddings."""
 
     language: PromptLanguage
-    loaded: Iterable[str]
-    skipped: Iterable[str] = ()  # of another family than the loaded model
+    loaded: Mapping[str, Any]
+    skipped: Mapping[str, Any] = field(default_factory=dict)  # of another family than the loaded model
     infotext_asks_functions: bool = True
     model: str = ""
 
@@ -289,7 +288,7 @@ def find_host() -> Host | None:
     return Host(ChunkLanguage(encoder), *_names(sd_hijack.model_hijack.embedding_db), model=name)
 
 
-def _names(database: Any) -> tuple[Iterable[str], Iterable[str]]:
+def _names(database: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     return database.word_embeddings, database.skipped_embeddings
 
 

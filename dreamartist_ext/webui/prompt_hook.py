@@ -7,16 +7,13 @@ positive on exactly its steps, the steps are spelled out.
 
 from __future__ import annotations
 
-import html
 import logging
 import re
-import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 from typing import Protocol
 
-from ..engine.embedding import negative_name
 from .prompt_forms import Node, Scheduled, Text, Weighted, parse
 
 logger = logging.getLogger(__name__)
@@ -284,52 +281,7 @@ def _last_steps(by_step: Sequence[str]) -> list[tuple[int, str]]:
     return runs
 
 
-def pair_up(names: Iterable[str]) -> dict[str, str]:
-    """The names that have a negative among them, each with its negative's name; case does not matter."""
-    by_lower = {name.lower(): name for name in names}
-    found = ((name, by_lower.get(negative_name(name).lower())) for name in by_lower.values())
-    return {name: negative for name, negative in found if negative is not None}
-
-
 def _switch(before: str, after: str, when: str) -> str:
     if before == after:
         return before
     return f"[{before}:{after}:{when}]" if before else f"[{after}:{when}]"
-
-
-class WordIndex:
-    """Tells in microseconds that a prompt cannot hold any of many words, without parsing it."""
-
-    def __init__(self, names: Iterable[str]) -> None:
-        self.pairs = pair_up(names)
-        self._words = tuple({_squeezed(name) for name in self.pairs})
-        self._beginnings = {word[:end] for word in self._words for end in range(1, len(word))}
-        self._endings = {word[start:] for word in self._words for start in range(1, len(word))}
-        self._longest = max(map(len, self._words), default=0)
-
-    def may_hold(self, prompt: str) -> bool:
-        """False only where the WebUI finds none of the words."""
-        if not self._words:
-            return False
-        text = _squeezed(prompt)
-        return any(word in text for word in self._words) or ("[" in prompt and self._may_be_put_together(prompt))
-
-    def _may_be_put_together(self, prompt: str) -> bool:
-        """As `[ca|do]t1` can be: one piece ends as a word begins, and one begins as a word ends."""
-        pieces = [_squeezed(piece) for piece in re.split(r"[\[\]:|]", _WEIGHT.sub(")", prompt))]
-        sizes = range(1, self._longest)
-        return any(piece[-size:] in self._beginnings for piece in pieces for size in sizes) and any(
-            piece[:size] in self._endings for piece in pieces for size in sizes
-        )
-
-
-_WEIGHT = re.compile(r":\s*[-+]?[.\d]+\s*\\?\)")
-_NOT_SPELLED = re.compile(r"[\s\x00-\x1f\x7f\\()\[\]:|]+")
-
-
-def _squeezed(text: str) -> str:
-    """What is left of a text when everything is gone that a tokenizer or a prompt's syntax may overlook."""
-    text = unicodedata.normalize("NFKC", html.unescape(html.unescape(_WEIGHT.sub(")", text)))).casefold()
-    if not text.isascii():
-        text = "".join(char for char in text if unicodedata.category(char)[0] != "C" and char != "\ufffd")
-    return _NOT_SPELLED.sub("", text)
