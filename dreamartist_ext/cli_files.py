@@ -23,11 +23,11 @@ _SUFFIXES = (".pt", ".safetensors", ".png")
 @click.argument("file", type=_PATH)
 def inspect(file: Path) -> None:
     """Say what an embedding FILE or card holds, and who made it with what."""
-    from .engine.atomic import finish_interrupted
     from .engine.family import family_of, widths_of
+    from .engine.moves import repair
     from .engine.reading import read_offer
 
-    finish_interrupted(file.parent)
+    repair(file.parent)
     offer = read_offer(file)
     halves = {"positive": offer.positive, "negative": offer.negative}
     found = {side: half for side, half in halves.items() if half is not None}
@@ -61,15 +61,16 @@ def convert(source: Path, out: Path, picture: Path | None, overwrite: bool) -> N
 
     The other half is found beside SOURCE, and written beside OUT.
     """
-    from .engine.atomic import finish_interrupted, write_together
+    from .engine.atomic import write_together
     from .engine.earlier import keep_earlier
+    from .engine.moves import repair
     from .engine.reading import read_offer
 
     suffix = out.suffix.lower()
     if suffix not in _SUFFIXES:
         raise SettingError(f"OUT must end in {', '.join(_SUFFIXES)}, got {printable(out.name, 80)}.")
     for folder in (source.parent, out.parent):
-        finish_interrupted(folder)
+        repair(folder)
     offer = replace(read_offer(source), name=check_name(out.stem))
     if suffix == ".png":
         contents = _card(offer, source, picture)
@@ -128,10 +129,10 @@ def _card(offer: Offer, source: Path, picture: Path | None) -> Mapping[str, byte
 @click.option("--embeddings", type=_PATH, default=Path("embeddings"), show_default=True, help="Folder of embeddings.")
 def rename(old: str, new: str, embeddings: Path) -> None:
     """Give the concept OLD the name NEW: both files, and what belongs to its training."""
-    from .engine.atomic import finish_interrupted
+    from .engine.moves import repair
     from .webui.concept_changes import rename as rename_files
     from .webui.concepts import find_concept
 
-    finish_interrupted(embeddings)
+    repair(embeddings)
     rename_files(embeddings, find_concept(embeddings, old), new)
     click.echo(f"{old} is called {new} now.")

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from .card import CARD_SUFFIX, read_card
-from .embedding import NEGATIVE_SUFFIX, negative_name
+from .embedding import negative_name, positive_name
 from .errors import FileError
 from .formats import EMBEDDING_SUFFIXES, MAX_EMBEDDING_BYTES, load_embedding
 
@@ -47,8 +47,8 @@ class Pairing:
 
     def positive_of(self, word: str) -> str | None:
         """The word of the positive half of a negative, or None."""
-        named = word[: -len(NEGATIVE_SUFFIX)] if word.lower().endswith(NEGATIVE_SUFFIX) else ""
-        return self._other(word, named, "positive")
+        named = positive_name(word)
+        return self._other(word, named if named != word else "", "positive")
 
     def _other(self, word: str, name: str, half: str) -> str | None:
         named = self._by_lower.get(name.lower())

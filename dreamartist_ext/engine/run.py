@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from .earlier import keep_earlier
 from .embedding import EmbeddingPair, negative_name, pair_id
 from .errors import DreamArtistError, SettingError, TrainingError
 from .generations import forget_snapshots, keep_snapshot, last_snapshot, one_before
+from .moves import repair
 from .provenance import provenance_of
 from .snapshot import Check, Snapshot, pair_of
 from .stopping import best_of, is_check_due, lacks_check
@@ -52,9 +53,9 @@ class RunFiles:
         return last_snapshot(self.snapshot)
 
     def finish_interrupted(self) -> None:
-        """Make both files of every pair here of one moment, if a process was killed while it wrote them."""
-        for folder in (self.out, self.folder):
-            finish_interrupted(folder)
+        """Make both files of every pair here of one moment, if a process was killed while it wrote or moved them."""
+        repair(self.out)
+        finish_interrupted(self.folder)
 
     def tidy(self) -> None:
         """Finish or remove what a killed process left here; only while nobody else trains this name."""
@@ -75,9 +76,10 @@ class RunFiles:
             write_atomically(probe, b"")
             probe.unlink(missing_ok=True)
 
-    def check_free(self) -> None:
-        """Raises SettingError for a name that is taken; writes nothing."""
-        taken = [find_embedding(self.out, word) for word in (self.name, negative_name(self.name))]
+    def check_free(self, own: Collection[Path] = ()) -> None:
+        """Raises SettingError for a name that is taken by another than these files; writes nothing."""
+        found = (find_embedding(self.out, word) for word in (self.name, negative_name(self.name)))
+        taken = [path for path in found if path not in own]
         taken += [path for path in (self.snapshot, one_before(self.snapshot)) if path.exists()]
         for path in filter(None, taken):
             raise SettingError(f"the name {self.name} is taken by {path}; choose another, resume it, or overwrite it.")

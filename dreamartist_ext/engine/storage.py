@@ -18,7 +18,7 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from .atomic import write_atomically, write_together
-from .embedding import EmbeddingPair, check_vectors, negative_name, pair_id
+from .embedding import EmbeddingPair, check_vectors, negative_name, pair_id, positive_name
 from .errors import FileError
 from .formats import EMBEDDING_SUFFIXES, Embedding, load_embedding, plain_text
 from .formats import MAX_EMBEDDING_BYTES as MAX_EMBEDDING_BYTES
@@ -121,7 +121,7 @@ def save_half(half: Embedding, folder: Path, word: str, suffix: str = ".pt", rep
     `save_pair`."""
     name = f"{word}{suffix}"
     content = half_content(half, word, suffix)
-    write_together(folder, word, {name: content}, [other for other in replacing if other != name])
+    write_together(folder, positive_name(word), {name: content}, [other for other in replacing if other != name])
     return folder / name
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..engine.atomic import finish_interrupted
 from ..engine.errors import ModelError
 from ..engine.family import family_in_words, widths_of
 from ..engine.formats import load_embedding
 from ..engine.host import Vectors
+from ..engine.moves import repair
 from ..engine.pairing import Pairing, words_of
 from ..engine.storage import embedding_files
 from .diffusers import DiffusersHost
@@ -34,7 +34,7 @@ class LearnedPrompt:
 
 def with_learned_words(host: DiffusersHost, folder: Path, prompt: str, negative_prompt: str) -> LearnedPrompt:
     """Find the folder's words in both prompts and add the negatives of those in the positive one, once."""
-    finish_interrupted(folder)
+    repair(folder)
     files = words_of(embedding_files(folder))
     negatives = _negatives(host, files, f"{prompt} {negative_prompt}")
     embeddings = {}

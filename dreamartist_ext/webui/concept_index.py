@@ -80,7 +80,7 @@ def list_files(folder: Path) -> list[HalfFile]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.endswith(EMBEDDING_SUFFIXES):
+                if entry.name.lower().endswith(EMBEDDING_SUFFIXES):
                     with suppress(FileNotFoundError):  # it went away in between
                         if entry.is_file():
                             status = entry.stat()
@@ -120,7 +120,7 @@ def concepts_in(folder: Path) -> list[Concept]:
 
 def best_file(files: Iterable[HalfFile], stem: str = "") -> HalfFile:
     """Of the files of one word, the one that is read: the spelling asked for first, then .pt before .safetensors."""
-    return min(files, key=lambda f: (f.stem != stem, EMBEDDING_SUFFIXES.index(f.path.suffix), f.stem))
+    return min(files, key=lambda f: (f.stem != stem, EMBEDDING_SUFFIXES.index(f.path.suffix.lower()), f.stem))
 
 
 def trainings(folder: Path) -> frozenset[str]:
