@@ -74,7 +74,7 @@ def convert(source: Path, out: Path, picture: Path | None, overwrite: bool) -> N
     offer = replace(read_offer(source), name=check_name(out.stem))
     if suffix == ".png":
         contents = _card(offer, source, picture)
-        earlier = []
+        earlier = [file for file in contents if (out.parent / file).exists()]
     else:
         contents = _files(offer, suffix)
         earlier = _taken(offer, source, out.parent, contents)
@@ -88,12 +88,9 @@ def convert(source: Path, out: Path, picture: Path | None, overwrite: bool) -> N
 
 def _taken(offer: Offer, source: Path, folder: Path, contents: Collection[str]) -> list[str]:
     """The files of this word that `contents` would replace, in any ending; what is converted stays beside them."""
-    from .engine.storage import embedding_files
+    from .engine.card_files import files_of_word
 
-    words = (offer.name.lower(), negative_name(offer.name).lower())
-    others = offer.taken(folder)
-    if offer.is_plain:
-        others = [path for path in embedding_files(folder) if path.stem.lower() in words]
+    others = files_of_word(folder, offer.name) if offer.is_plain else offer.taken(folder)
     own = [path for path in map(source.with_name, offer.sources) if path.exists()]
     return [path.name for path in others if path.name in contents or not any(map(path.samefile, own))]
 

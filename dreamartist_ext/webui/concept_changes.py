@@ -43,7 +43,10 @@ def rename(embeddings: Path, concept: Concept, new: str) -> None:
     """
     check_name(new)
     concept = with_other_half(embeddings, concept)
-    named = {file.path: _renamed(file, concept, new) for file in concept.files}
+    if concept.positive is not None and concept.positive.is_card:
+        where = concept.positive.path.name
+        raise SettingError(f"the word {concept.name} stands inside the card {where}; unpack it first.")
+    named = {file.path: _renamed(file, concept, new) for file in concept.files if not file.is_card}
     moves = {path: target for path, target in named.items() if path != target}
     if not moves:
         raise SettingError(f"{new} is its name already.")
@@ -61,8 +64,8 @@ def rename(embeddings: Path, concept: Concept, new: str) -> None:
 def with_other_half(embeddings: Path, concept: Concept) -> Concept:
     """The concept with the half that belongs to it by what the files say, under whatever name that lies here."""
     files = list_files(embeddings)
-    words = words_of(file.path for file in files)
-    pairing = Pairing(words)
+    cards = {file.word: file.path for file in files if file.is_card}
+    pairing = Pairing({**cards, **words_of(file.path for file in files if not file.is_card)})
     positive, negative = (half.stem if half else None for half in (concept.positive, concept.negative))
     if positive is not None:
         negative = pairing.negative_of(positive) or negative

@@ -49,6 +49,7 @@ class ConceptActions:
             "rename": self._rename,
             "reunite": self._reunite,
             "share": self._share,
+            "unpack": self._unpack,
             "import": self._import,
             "replace": self._replace,
         }.get(asked["do"])
@@ -82,6 +83,14 @@ class ConceptActions:
 
     def _share(self, asked: dict[str, Any]) -> str:
         return share_html(self.shelf.share(self.shelf.find(asked["key"])))
+
+    def _unpack(self, asked: dict[str, Any]) -> str:
+        """Both halves of a card that lies in the folder as files; the card is in the trash then."""
+        card = self.shelf.find(asked["key"]).positive
+        files = [str(card.path)] if card is not None and card.is_card else []
+        offer = offer_at(files, "0")
+        name = self.shelf.accept(offer, "", True, picture_of(files, offer))
+        return said(f"{name} is unpacked: prompts find both of its halves.", "good")
 
     def _import(self, asked: dict[str, Any], overwrite: bool = False) -> str:
         files = asked["files"]

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ..engine.card_files import card_word
 from ..engine.earlier import REPLACED, trash_of
 from ..engine.embedding import NEGATIVE_SUFFIX, negative_name
 from ..engine.errors import FileError, SettingError
@@ -114,7 +115,8 @@ def throw_away_concept(embeddings: Path, concept: Concept, key: str = "") -> Pat
     """As `throw_away`; `key` is that of the positive's facts, by which its preview comes along."""
     files = RunFiles(embeddings, concept.name)
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
-    place = _trash(embeddings) / f"{concept.name[:_LONGEST]}-{stamp}"
+    name = concept.files[0].path.stem if concept.files else concept.name  # a card's word may be any text
+    place = _trash(embeddings) / f"{name[:_LONGEST]}-{stamp}"
     moves = {file.path: place / file.path.name for file in concept.files}
     if concept.is_trained and is_name(concept.name) and files.folder.is_dir():
         with only_one(files):
@@ -163,8 +165,10 @@ def list_trash(embeddings: Path) -> list[Thrown]:
 
 def _name_in(place: Path) -> str:
     """By the files that lie there: the folder's own name may be cut short."""
-    short = place.name[: -len(key_of_place(place)) - 1]
-    stems = [path.stem for path in place.iterdir() if path.suffix.lower() in EMBEDDING_SUFFIXES]
+    short = place.name[: -len(key_of_place(place)) - 1].removesuffix(REPLACED.rstrip("-"))
+    paths = list(place.iterdir())
+    stems = [path.stem for path in paths if path.suffix.lower() in EMBEDDING_SUFFIXES]
+    stems = stems or list(filter(None, map(card_word, paths)))
     words = [stem for stem in stems if not stem.lower().endswith(NEGATIVE_SUFFIX)] or stems
     return min(words, key=len, default=short)
 
@@ -185,7 +189,7 @@ def bring_back_thrown(embeddings: Path, thrown: Thrown) -> None:
     """As `bring_back`, of exactly this one."""
     files = RunFiles(embeddings, thrown.name)
     homes = {path: _home(files, path) for path in thrown.place.iterdir()}
-    if any(path.suffix.lower() in EMBEDDING_SUFFIXES for path in homes):
+    if any(path.suffix.lower() in EMBEDDING_SUFFIXES or card_word(path) for path in homes):
         files.check_free()
     elif files.snapshot.exists():
         raise SettingError(f"the word {thrown.name} has been trained again meanwhile; rename or delete that first.")

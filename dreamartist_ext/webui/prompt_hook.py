@@ -15,6 +15,7 @@ from itertools import groupby, islice
 from typing import Protocol
 
 from .prompt_forms import Node, Scheduled, Text, Weighted, parse
+from .word_index import WordIndex
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +100,8 @@ def describe(added: Iterable[LearnedWord]) -> str:
 
 def even_chunks(language: PromptLanguage, negatives: Sequence[str], steps: Steps) -> list[str]:
     """The negatives of one batch, the shorter ones lengthened by empty chunks: the WebUI stacks them."""
+    if len(set(negatives)) < 2:
+        return list(negatives)
     counts = {text: _chunks(language, text, steps) for text in negatives}
     longest = max(counts.values(), default=1)
     return [_lengthened(language, text, longest - counts[text], steps) for text in negatives]
@@ -179,6 +182,7 @@ class _Writer:
         rows: Mapping[str, tuple[float, ...]],
     ) -> None:
         self._language, self._steps, self._words = language, steps, words
+        self._index = WordIndex(rows)
         some = self._escaped(next(iter(rows)))
         self._has_weights = any(abs(weight - 2) < WEIGHT_TOLERANCE for _, weight in language.embeddings(f"({some}:2)"))
         self._rows = rows if self._has_weights else {name: tuple(float(w != 0) for w in rows[name]) for name in rows}
@@ -214,7 +218,9 @@ class _Writer:
     def _names(self, node: Node) -> tuple[str, ...]:
         """The words inside that are to be written, in order."""
         if isinstance(node, Text):
-            return tuple(dict.fromkeys(name for name, _ in self._language.embeddings(node.text) if name in self._rows))
+            may_hold = self._index.seen(node.text)
+            found = self._language.embeddings(node.text) if may_hold else ()
+            return tuple(dict.fromkeys(name for name, _ in found if name in self._rows))
         return tuple(dict.fromkeys(name for child in node.children() for name in self._names(child)))
 
     def _copy(self, node: Node, names: Collection[str], weight: float = 1.0) -> str:
