@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from ..engine.errors import DreamArtistError
-from .concept_view import STYLE, button, page_html, plain, said
+from .concept_view import button, page_html, plain, said
 from .gradio_compat import on
 from .jobs import Desk, sentence
 from .live_view import message_html
@@ -117,7 +117,6 @@ def read_wish(wish: str) -> dict[str, Any]:
 def build_concepts(desk: Desk, tab: Any) -> None:
     """Put "My concepts" into the tab that is open; it is brought up to date whenever the tab is opened."""
     actions = ConceptActions(desk)
-    gr.HTML(STYLE)
     with gr.Row(elem_id="dreamartist_concepts_head"):
         words = gr.Textbox(label="Search", max_lines=1, elem_id="dreamartist_search")
         show = gr.Dropdown(
