@@ -64,7 +64,7 @@ def rename(embeddings: Path, concept: Concept, new: str) -> None:
 def with_other_half(embeddings: Path, concept: Concept) -> Concept:
     """The concept with the half that belongs to it by what the files say, under whatever name that lies here."""
     files = list_files(embeddings)
-    cards = {file.word: file.path for file in files if file.is_card}
+    cards = {file.stem: file.path for file in files if file.is_card}
     pairing = Pairing({**cards, **words_of(file.path for file in files if not file.is_card)})
     positive, negative = (half.stem if half else None for half in (concept.positive, concept.negative))
     if positive is not None:

@@ -36,16 +36,8 @@ class HalfFile:
     path: Path
     size: int  # bytes
     changed: int  # nanoseconds since 1970
-    word: str = ""  # of a card, whose file may have any name
-
-    @property
-    def stem(self) -> str:
-        """The word that it is in prompts."""
-        return self.word or self.path.stem
-
-    @property
-    def is_card(self) -> bool:
-        return bool(self.word)
+    stem: str  # the word that it is in prompts: of a card, whose file may have any name, the one inside it
+    is_card: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,12 +94,12 @@ def list_files(folder: Path) -> list[HalfFile]:
 
 
 def _listed(entry: os.DirEntry[str]) -> list[HalfFile]:
-    path, is_picture = Path(entry.path), entry.name.lower().endswith(CARD_SUFFIX)
-    word = card_word(path) if is_picture else ""
-    if is_picture > bool(word) or not entry.is_file():
+    path, is_card = Path(entry.path), entry.name.lower().endswith(CARD_SUFFIX)
+    word = card_word(path) if is_card else entry.name.rpartition(".")[0]
+    if not word or not entry.is_file():
         return []
     status = entry.stat()
-    return [HalfFile(path, status.st_size, status.st_mtime_ns, word)]
+    return [HalfFile(path, status.st_size, status.st_mtime_ns, word, is_card)]
 
 
 def concepts_in(folder: Path) -> list[Concept]:
@@ -138,6 +130,9 @@ def concepts_in(folder: Path) -> list[Concept]:
 
 def best_file(files: Iterable[HalfFile], stem: str = "") -> HalfFile:
     """Of the files of one word, the one that is read: the spelling asked for first, then .pt before .safetensors."""
+    files = tuple(files)
+    if len(files) == 1:
+        return files[0]
     return min(files, key=lambda f: (f.stem != stem, _SUFFIXES.index(f.path.suffix.lower()), f.stem))
 
 

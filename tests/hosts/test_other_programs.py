@@ -134,7 +134,7 @@ def sdnext(path: Path) -> dict[str, torch.Tensor]:
 
 
 def comfyui(path: Path) -> dict[str, torch.Tensor]:
-    """sd1_clip.py, `load_embed`, asked once per encoder for a name and its own key. The file is looked for by the name as
+    """sd1_clip.py, `load_embed`, asked once per encoder for a name and its key. The file is looked for by the name as
     it is, then with .safetensors, .pt, .bin; string_to_param goes first, then the encoder's key, then what is first."""
     names = (path.stem, *(path.stem + ending for ending in (".safetensors", ".pt", ".bin")))
     content = opened(next(path.parent / name for name in names if (path.parent / name).is_file()))
