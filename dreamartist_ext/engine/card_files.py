@@ -69,4 +69,5 @@ def files_of_word(folder: Path, name: str) -> list[Path]:
     """Every file that a prompt's `name` or its negative may be read from; raises FileError if there is no listing."""
     words = (name.lower(), negative_name(name).lower())
     found = [path for path in embedding_files(folder) if path.stem.lower() in words]
+    found.sort(key=lambda path: words.index(path.stem.lower()))
     return found + [path for path, word in cards_in(folder).items() if word.lower() in words]

@@ -98,9 +98,10 @@ def _move_with_training(moves: Mapping[Path, Path], old: RunFiles, new: RunFiles
     snapshots = [path.name for path in (one_before(old.snapshot), old.snapshot) if path.is_file()]
     try:
         snapshot = _renamed_snapshot(old, new.name)
-        for name in snapshots if snapshot else ():
-            save_snapshot(snapshot, old.folder / _written(name))
-            inside |= {name: _replaced(name), _written(name): name}
+        if snapshot is not None:
+            for name in snapshots:
+                save_snapshot(snapshot, old.folder / _written(name))
+                inside |= {name: _replaced(name), _written(name): name}
         within = {new.folder / name: new.folder / target for name, target in inside.items()}
         gone = [new.folder / _replaced(name) for name in snapshots]
         move_together(old.out, {**moves, old.folder: new.folder, **within}, gone)

@@ -145,3 +145,17 @@ def files_in(root, suffix):
     moved = (root / "embeddings-training").rglob("*")
     outside = (path for path in root.rglob(f"*{suffix}") if "embeddings" not in path.relative_to(root).parts[0])
     return [*outside, *(path for path in moved if path.suffix == suffix)]
+
+
+def test_an_ending_in_capitals_is_the_same_ending(page, place, tmp_path):
+    for path in put(place.embeddings, "cat"):
+        path.rename(path.with_suffix(".PT"))
+    assert names(page.shelf.page()) == ["cat"]
+    page.shelf.rename(only(page.shelf).concept, "tom")
+    page.shelf.bring_back(page.shelf.delete(only(page.shelf).concept))
+    assert sorted(path.name for path in place.embeddings.iterdir()) == ["tom-neg.PT", "tom.PT"]
+    with pytest.raises(SettingError, match=r"taken by .*tom\.PT"):
+        RunFiles(place.embeddings, "tom").check_free()
+    (offer,), _ = look(put(tmp_path / "sent", "tom", seed=5))
+    accept(offer, place.embeddings, overwrite=True)
+    assert sorted(path.name for path in place.embeddings.iterdir()) == ["tom-neg.pt", "tom.pt"]
