@@ -23,11 +23,11 @@ _SUFFIXES = (".pt", ".safetensors", ".png")
 @click.argument("file", type=_PATH)
 def inspect(file: Path) -> None:
     """Say what an embedding FILE or card holds, and who made it with what."""
-    from .engine.atomic import finish_interrupted
     from .engine.family import family_of, widths_of
+    from .engine.moves import repair
     from .engine.reading import read_offer
 
-    finish_interrupted(file.parent)
+    repair(file.parent)
     offer = read_offer(file)
     halves = {"positive": offer.positive, "negative": offer.negative}
     found = {side: half for side, half in halves.items() if half is not None}
@@ -61,19 +61,20 @@ def convert(source: Path, out: Path, picture: Path | None, overwrite: bool) -> N
 
     The other half is found beside SOURCE, and written beside OUT.
     """
-    from .engine.atomic import finish_interrupted, write_together
+    from .engine.atomic import write_together
     from .engine.earlier import keep_earlier
+    from .engine.moves import repair
     from .engine.reading import read_offer
 
     suffix = out.suffix.lower()
     if suffix not in _SUFFIXES:
         raise SettingError(f"OUT must end in {', '.join(_SUFFIXES)}, got {printable(out.name, 80)}.")
     for folder in (source.parent, out.parent):
-        finish_interrupted(folder)
+        repair(folder)
     offer = replace(read_offer(source), name=check_name(out.stem))
     if suffix == ".png":
         contents = _card(offer, source, picture)
-        earlier = []
+        earlier = [file for file in contents if (out.parent / file).exists()]
     else:
         contents = _files(offer, suffix)
         earlier = _taken(offer, source, out.parent, contents)
@@ -87,12 +88,9 @@ def convert(source: Path, out: Path, picture: Path | None, overwrite: bool) -> N
 
 def _taken(offer: Offer, source: Path, folder: Path, contents: Collection[str]) -> list[str]:
     """The files of this word that `contents` would replace, in any ending; what is converted stays beside them."""
-    from .engine.storage import embedding_files
+    from .engine.card_files import files_of_word
 
-    words = (offer.name.lower(), negative_name(offer.name).lower())
-    others = offer.taken(folder)
-    if offer.is_plain:
-        others = [path for path in embedding_files(folder) if path.stem.lower() in words]
+    others = files_of_word(folder, offer.name) if offer.is_plain else offer.taken(folder)
     own = [path for path in map(source.with_name, offer.sources) if path.exists()]
     return [path.name for path in others if path.name in contents or not any(map(path.samefile, own))]
 
@@ -128,10 +126,10 @@ def _card(offer: Offer, source: Path, picture: Path | None) -> Mapping[str, byte
 @click.option("--embeddings", type=_PATH, default=Path("embeddings"), show_default=True, help="Folder of embeddings.")
 def rename(old: str, new: str, embeddings: Path) -> None:
     """Give the concept OLD the name NEW: both files, and what belongs to its training."""
-    from .engine.atomic import finish_interrupted
+    from .engine.moves import repair
     from .webui.concept_changes import rename as rename_files
     from .webui.concepts import find_concept
 
-    finish_interrupted(embeddings)
+    repair(embeddings)
     rename_files(embeddings, find_concept(embeddings, old), new)
     click.echo(f"{old} is called {new} now.")

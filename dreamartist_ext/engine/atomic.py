@@ -47,7 +47,7 @@ def write_all_atomically(contents: Mapping[Path, bytes]) -> None:
         for path, temporary in staged.items():
             with _explained(path):
                 temporary.replace(path)
-                _sync_folder(path.parent)
+                sync_folder(path.parent)
     finally:
         _remove(staged.values())
 
@@ -150,7 +150,7 @@ class _Change:
             is_new = path.exists() and any(path.samefile(place) for place in self.staged)
             if _digest(_read(path)) == self.gone[path.name] and not is_new:
                 path.unlink(missing_ok=True)
-        _sync_folder(self.folder)
+        sync_folder(self.folder)
         self.journal.unlink(missing_ok=True)
 
     def forget(self) -> None:
@@ -168,9 +168,9 @@ def _announce(folder: Path, stem: str, contents: Mapping[str, bytes], before: Ma
             _stage(path, temporary, contents[path.name])
         if len(contents) + len(gone) > 1:
             _stage(change.journal, journal, change.to_json())
-            _sync_folder(folder)
+            sync_folder(folder)
             journal.replace(change.journal)
-            _sync_folder(folder)
+            sync_folder(folder)
     except BaseException:
         change.forget()
         raise
@@ -231,7 +231,7 @@ def _digest(content: bytes | None) -> str:
     return "" if content is None else hashlib.sha256(content).hexdigest()
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make renames outlast a power cut, where the system can: Windows and some network drives cannot."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)

@@ -26,14 +26,17 @@ def keep_earlier(out: Path, name: str, files: Sequence[str]) -> None:
     trash = trash_of(out)
     before = [place for place in _places(trash) if place.name.startswith(f"{name}{REPLACED}")]
     place = trash / f"{name}{REPLACED}{datetime.now():%Y%m%d-%H%M%S-%f}"
+    begun = place.with_name(f".{place.name}.tmp")
     try:
-        place.mkdir(parents=True)
+        begun.mkdir(parents=True)
         for file in files:
-            shutil.copyfile(out / file, place / file)
+            shutil.copyfile(out / file, begun / file)
+        begun.rename(place)
     except OSError as error:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(begun, ignore_errors=True)
         raise FileError(f"the {name} that is there could not be kept: {error.strerror or error}.") from error
-    for old in before:
+    killed = (each for each in _places(trash) if each.name.startswith(f".{name}{REPLACED}"))
+    for old in (*before, *killed):
         shutil.rmtree(old, ignore_errors=True)
 
 

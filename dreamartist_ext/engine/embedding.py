@@ -26,6 +26,11 @@ def negative_name(name: str) -> str:
     return name + NEGATIVE_SUFFIX
 
 
+def positive_name(word: str) -> str:
+    """The name of the pair that a word belongs to by its ending."""
+    return word[: -len(NEGATIVE_SUFFIX)] if word.lower().endswith(NEGATIVE_SUFFIX) else word
+
+
 def check_name(name: str) -> str:
     """Return the name, or raise SettingError: it becomes both a word in prompts and a file on any system."""
     if len(name) > MAX_NAME_LENGTH:

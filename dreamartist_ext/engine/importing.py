@@ -14,12 +14,13 @@ from pathlib import Path
 import torch
 
 from .card import PICTURE_SUFFIXES, read_card
+from .card_files import files_of_word
 from .earlier import keep_earlier
 from .embedding import MAX_NAME_LENGTH, NEGATIVE_SUFFIX, EmbeddingPair, check_name, negative_name, pair_id
 from .errors import DreamArtistError, FileError, SettingError
 from .family import family_of, widths_of
 from .formats import EMBEDDING_SUFFIXES, Embedding, load_embedding, shown
-from .storage import embedding_files, find_embedding, save_half, save_pair
+from .storage import find_embedding, save_half, save_pair
 
 IMPORT_SUFFIXES = (*EMBEDDING_SUFFIXES, *PICTURE_SUFFIXES)
 
@@ -56,8 +57,7 @@ class Offer:
     def taken(self, folder: Path) -> list[Path]:
         """The files in the embeddings folder that would be replaced: all of this name, but for the half that is
         missing here."""
-        words = (self.name.lower(), negative_name(self.name).lower())
-        named = [path for path in embedding_files(folder) if path.stem.lower() in words]
+        named = files_of_word(folder, self.name)
         return sorted((path for path in named if not self._lacks(path)), key=lambda path: len(path.stem))
 
     def is_here(self, folder: Path) -> bool:

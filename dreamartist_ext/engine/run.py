@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from .atomic import finish_interrupted, remove_abandoned, write_all_atomically, write_atomically
+from .card_files import files_of_word
 from .check_loss import CheckLoss
 from .curve import curve_csv, curve_png
 from .earlier import keep_earlier
 from .embedding import EmbeddingPair, negative_name, pair_id
 from .errors import DreamArtistError, SettingError, TrainingError
 from .generations import forget_snapshots, keep_snapshot, last_snapshot, one_before
+from .moves import repair
 from .provenance import provenance_of
 from .snapshot import Check, Snapshot, pair_of
 from .stopping import best_of, is_check_due, lacks_check
-from .storage import EMBEDDING_SUFFIXES, embedding_files, find_embedding, load_embedding, load_pair, save_pair
+from .storage import EMBEDDING_SUFFIXES, embedding_files, load_embedding, load_pair, save_pair
 from .trainer import StepReport, Training
 
 CURVE_TABLE, CURVE_PICTURE = "curve.csv", "curve.png"
@@ -52,9 +54,9 @@ class RunFiles:
         return last_snapshot(self.snapshot)
 
     def finish_interrupted(self) -> None:
-        """Make both files of every pair here of one moment, if a process was killed while it wrote them."""
-        for folder in (self.out, self.folder):
-            finish_interrupted(folder)
+        """Make both files of every pair here of one moment, if a process was killed while it wrote or moved them."""
+        repair(self.out)
+        finish_interrupted(self.folder)
 
     def tidy(self) -> None:
         """Finish or remove what a killed process left here; only while nobody else trains this name."""
@@ -75,11 +77,11 @@ class RunFiles:
             write_atomically(probe, b"")
             probe.unlink(missing_ok=True)
 
-    def check_free(self) -> None:
-        """Raises SettingError for a name that is taken; writes nothing."""
-        taken = [find_embedding(self.out, word) for word in (self.name, negative_name(self.name))]
+    def check_free(self, own: Collection[Path] = ()) -> None:
+        """Raises SettingError for a name that is taken by another than these files; writes nothing."""
+        taken = [path for path in files_of_word(self.out, self.name) if path not in own]
         taken += [path for path in (self.snapshot, one_before(self.snapshot)) if path.exists()]
-        for path in filter(None, taken):
+        for path in taken:
             raise SettingError(f"the name {self.name} is taken by {path}; choose another, resume it, or overwrite it.")
 
     def step_stem(self, step: int) -> str:
@@ -107,8 +109,7 @@ class RunFiles:
     def put_in_use(self, pair: EmbeddingPair) -> list[Path]:
         """Make a pair the one in the embeddings folder. A copy of an earlier concept of this name goes to the trash,
         unless it is a step on disk anyway; raises FileError, with the earlier one as it was."""
-        words = (self.name.lower(), negative_name(self.name).lower())
-        earlier = [path for path in embedding_files(self.out) if path.stem.lower() in words]
+        earlier = files_of_word(self.out, self.name)
         if earlier and _pair_in(earlier) not in {pair_id(pair), *map(self._pair_of_step, self.kept_steps())}:
             keep_earlier(self.out, self.name, [path.name for path in earlier])
         return save_pair(pair, self.out, replacing=[path.name for path in earlier])

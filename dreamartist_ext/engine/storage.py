@@ -18,11 +18,12 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from .atomic import write_atomically, write_together
-from .embedding import EmbeddingPair, check_vectors, negative_name, pair_id
+from .embedding import EmbeddingPair, check_vectors, negative_name, pair_id, positive_name
 from .errors import FileError
 from .formats import EMBEDDING_SUFFIXES, Embedding, load_embedding, plain_text
 from .formats import MAX_EMBEDDING_BYTES as MAX_EMBEDDING_BYTES
 from .host import Vectors
+from .pairing import Pairing, words_of
 from .snapshot import Check, Snapshot
 
 SNAPSHOT_FORMAT = "dreamartist-snapshot-1"
@@ -120,7 +121,7 @@ def save_half(half: Embedding, folder: Path, word: str, suffix: str = ".pt", rep
     `save_pair`."""
     name = f"{word}{suffix}"
     content = half_content(half, word, suffix)
-    write_together(folder, word, {name: content}, [other for other in replacing if other != name])
+    write_together(folder, positive_name(word), {name: content}, [other for other in replacing if other != name])
     return folder / name
 
 
@@ -133,7 +134,7 @@ def half_content(half: Embedding, word: str, suffix: str) -> bytes:
 def find_embedding(folder: Path, name: str) -> Path | None:
     """The file of this name in an embeddings folder, if there is one; case makes no difference, as in a prompt."""
     found = [path for path in embedding_files(folder) if path.stem.lower() == name.lower()]
-    return min(found, key=lambda path: (path.stem != name, EMBEDDING_SUFFIXES.index(path.suffix)), default=None)
+    return min(found, key=lambda path: (path.stem != name, EMBEDDING_SUFFIXES.index(path.suffix.lower())), default=None)
 
 
 def embedding_files(folder: Path) -> list[Path]:
@@ -141,19 +142,22 @@ def embedding_files(folder: Path) -> list[Path]:
     try:
         if not folder.is_dir():
             return []
-        return [path for path in sorted(folder.iterdir()) if path.suffix in EMBEDDING_SUFFIXES and path.is_file()]
+        return [
+            path for path in sorted(folder.iterdir()) if path.suffix.lower() in EMBEDDING_SUFFIXES and path.is_file()
+        ]
     except OSError as error:
         raise FileError(f"the folder {folder.name[:80]} could not be read: {error.strerror or error}.") from error
 
 
 def load_pair(folder: Path, name: str) -> EmbeddingPair:
-    """Read NAME and, if it is there, NAME-neg; raises FileError."""
+    """Read NAME and, if it is there, its negative half, whatever that is called; raises FileError."""
     path = find_embedding(folder, name)
     if path is None:
         raise FileError(f"there is no embedding {name} in {folder}.")
     positive = load_embedding(path)
-    negative_path = find_embedding(folder, negative_name(name))
-    negative = None if negative_path is None else load_embedding(negative_path).vectors
+    words = words_of(embedding_files(folder))
+    word = Pairing({**words, path.stem: path}).negative_of(path.stem)
+    negative = None if word is None else load_embedding(words[word]).vectors
     return EmbeddingPair(name, positive.vectors, negative, positive.step or 0, dict(positive.provenance))
 
 

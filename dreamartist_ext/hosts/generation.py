@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
-from ..engine.atomic import finish_interrupted
-from ..engine.embedding import EmbeddingPair, negative_name
 from ..engine.errors import ModelError
 from ..engine.family import family_in_words, widths_of
+from ..engine.formats import load_embedding
 from ..engine.host import Vectors
-from ..engine.storage import embedding_files, load_pair
+from ..engine.moves import repair
+from ..engine.pairing import Pairing, words_of
+from ..engine.storage import embedding_files
 from .diffusers import DiffusersHost
 from .prompt_tokens import chunks_of, words_for
 
@@ -33,39 +34,36 @@ class LearnedPrompt:
 
 def with_learned_words(host: DiffusersHost, folder: Path, prompt: str, negative_prompt: str) -> LearnedPrompt:
     """Find the folder's words in both prompts and add the negatives of those in the positive one, once."""
-    finish_interrupted(folder)
-    pairs = {}
-    for name in _mentioned(host, folder, f"{prompt} {negative_prompt}"):
-        pair = load_pair(folder, name)
-        _check_family(host, pair)
-        pairs[name] = pair
-    embeddings = {word: vectors for pair in pairs.values() for word, vectors in pair.named().items()}
+    repair(folder)
+    files = words_of(embedding_files(folder))
+    negatives = _negatives(host, files, f"{prompt} {negative_prompt}")
+    embeddings = {}
+    for word in {**negatives, **dict.fromkeys(filter(None, negatives.values()))}:
+        embeddings[word] = load_embedding(files[word]).vectors
+        _check_family(host, word, embeddings[word])
     counts = {word: len(next(iter(vectors.values()))) for word, vectors in embeddings.items()}
     used, typed = words_in(host, prompt, counts), words_in(host, negative_prompt, counts)
-    added = [
-        negative_name(word)
-        for word in used
-        if word in pairs and pairs[word].negative is not None and negative_name(word) not in typed
-    ]
+    wanted = dict.fromkeys(filter(None, map(negatives.get, used)))
+    added = tuple(negative for negative in wanted if negative not in typed)
     effective = ", ".join([negative_prompt, *added] if negative_prompt.strip() else added)
-    return LearnedPrompt(prompt, effective, embeddings, tuple(added))
+    return LearnedPrompt(prompt, effective, embeddings, added)
 
 
-def _mentioned(host: DiffusersHost, folder: Path, text: str) -> list[str]:
-    """Names in the folder that the tokenizer finds in the text: the only files worth opening."""
-    names = {path.stem for path in embedding_files(folder) if path.stem.lower() in text.lower()}
-    return words_in(host, text, dict.fromkeys(sorted(names), 1))  # how many vectors they have is not known yet
+def _negatives(host: DiffusersHost, files: Mapping[str, Path], text: str) -> dict[str, str | None]:
+    """The negative, if there is one, of each word that the tokenizer finds in the text."""
+    names = sorted(word for word in files if word.lower() in text.lower())
+    found = words_in(host, text, dict.fromkeys(names, 1))  # how many vectors they have is not known yet
+    pairing = Pairing(files)
+    return {word: pairing.negative_of(word) for word in found}
 
 
-def _check_family(host: DiffusersHost, pair: EmbeddingPair) -> None:
-    wanted = host.widths
-    for vectors in pair.named().values():
-        found = widths_of(vectors)
-        if found != wanted:
-            raise ModelError(
-                f"{pair.name} was made for another kind of model: it is for {family_in_words(found)}, and "
-                f"{host.name} is {family_in_words(wanted)}."
-            )
+def _check_family(host: DiffusersHost, word: str, vectors: Vectors) -> None:
+    wanted, found = host.widths, widths_of(vectors)
+    if found != wanted:
+        raise ModelError(
+            f"{word} was made for another kind of model: it is for {family_in_words(found)}, and "
+            f"{host.name} is {family_in_words(wanted)}."
+        )
 
 
 def words_in(host: DiffusersHost, text: str, counts: dict[str, int]) -> list[str]:

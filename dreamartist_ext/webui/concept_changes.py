@@ -5,48 +5,82 @@ from __future__ import annotations
 import itertools
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from ..engine.atomic import TEMPORARY_SUFFIX
 from ..engine.config import TrainConfig
 from ..engine.embedding import check_name, negative_name
 from ..engine.errors import DreamArtistError, FileError, SettingError
 from ..engine.generations import one_before
+from ..engine.moves import move_together
+from ..engine.pairing import Pairing, words_of
 from ..engine.run import RunFiles
 from ..engine.snapshot import Snapshot
 from ..engine.storage import save_snapshot
 from ..hosts.only_one import only_one
-from .concept_index import Concept, FactsCache, HalfFile, are_of_one_pair, is_name
-from .concepts import move_all
+from .concept_index import (
+    Concept,
+    FactsCache,
+    HalfFile,
+    are_of_one_pair,
+    best_file,
+    is_name,
+    list_files,
+    trainings,
+)
 
 MOST_CANDIDATES = 30
 
 
 def rename(embeddings: Path, concept: Concept, new: str) -> None:
-    """Give both halves and their training another name.
+    """Give both halves and their training another name, also where the other half has none of its own.
 
     Raises SettingError for a name that cannot be used or is taken, and while another process trains it, FileError when
     one of the files cannot be moved.
     """
     check_name(new)
-    if new == concept.name:
+    concept = with_other_half(embeddings, concept)
+    if concept.positive is not None and concept.positive.is_card:
+        where = concept.positive.path.name
+        raise SettingError(f"the word {concept.name} stands inside the card {where}; unpack it first.")
+    named = {file.path: _renamed(file, concept, new) for file in concept.files if not file.is_card}
+    moves = {path: target for path, target in named.items() if path != target}
+    if not moves:
         raise SettingError(f"{new} is its name already.")
     files = RunFiles(embeddings, new)
     if new.lower() != concept.name.lower():
-        files.check_free()
-    moves = {file.path: _renamed(file, concept, new) for file in concept.files}
+        files.check_free(own=named)
     old = RunFiles(embeddings, concept.name)
-    snapshot = None
-    if concept.is_trained:
-        with only_one(old):
-            pass
-        moves |= _training_moves(old, files)
-        snapshot = _renamed_snapshot(old, new)
-    move_all(moves)
-    if snapshot is not None:
-        _save_or_undo(snapshot, files, moves)
+    if not concept.is_trained or new == concept.name:
+        return move_together(embeddings, moves)
+    with only_one(old):
+        pass
+    return _move_with_training(moves, old, files)
+
+
+def with_other_half(embeddings: Path, concept: Concept) -> Concept:
+    """The concept with the half that belongs to it by what the files say, under whatever name that lies here."""
+    files = list_files(embeddings)
+    cards = {file.stem: file.path for file in files if file.is_card}
+    pairing = Pairing({**cards, **words_of(file.path for file in files if not file.is_card)})
+    positive, negative = (half.stem if half else None for half in (concept.positive, concept.negative))
+    if positive is not None:
+        negative = pairing.negative_of(positive) or negative
+    elif negative is not None:
+        positive = pairing.positive_of(negative)
+    own = {each.lower() for each in (positive, negative) if each is not None}
+    found = tuple(file for file in files if file.stem.lower() in own)
+    name = positive or concept.name
+    is_trained = concept.is_trained or name in trainings(embeddings)
+    return Concept(name, _best(found, positive), _best(found, negative), found, is_trained)
+
+
+def _best(files: Sequence[HalfFile], stem: str | None) -> HalfFile | None:
+    named = [file for file in files if stem is not None and file.stem.lower() == stem.lower()]
+    return best_file(named, stem or "") if named else None
 
 
 def _renamed(file: HalfFile, concept: Concept, new: str) -> Path:
@@ -54,17 +88,41 @@ def _renamed(file: HalfFile, concept: Concept, new: str) -> Path:
     return file.path.with_name((new if is_positive else negative_name(new)) + file.path.suffix)
 
 
-def _training_moves(old: RunFiles, new: RunFiles) -> dict[Path, Path]:
-    """The folder first, then the files in it that bear the name."""
+def _move_with_training(moves: Mapping[Path, Path], old: RunFiles, new: RunFiles) -> None:
+    """The files, the training's folder, then what in it bears the name: files, and the name inside the snapshots."""
     if is_name(new.name) and not new.kept_steps() and new.folder.is_dir() and not _is_same(old.folder, new.folder):
         with only_one(new):
             pass
         shutil.rmtree(new.folder, ignore_errors=True)  # of a training that never made a step
-    moves = {old.folder: new.folder}
-    for path in old.folder.iterdir():
-        if match := re.fullmatch(re.escape(old.name) + r"(-\d{6,}.*)", path.name):
-            moves[new.folder / path.name] = new.folder / f"{new.name}{match[1]}"
-    return moves
+    inside = _names_inside(old, new)
+    snapshots = [path.name for path in (one_before(old.snapshot), old.snapshot) if path.is_file()]
+    try:
+        snapshot = _renamed_snapshot(old, new.name)
+        if snapshot is not None:
+            for name in snapshots:
+                save_snapshot(snapshot, old.folder / _written(name))
+                inside |= {name: _replaced(name), _written(name): name}
+        within = {new.folder / name: new.folder / target for name, target in inside.items()}
+        gone = [new.folder / _replaced(name) for name in snapshots]
+        move_together(old.out, {**moves, old.folder: new.folder, **within}, gone)
+    except DreamArtistError:
+        for name in snapshots:
+            (old.folder / _written(name)).unlink(missing_ok=True)
+        raise
+
+
+def _names_inside(old: RunFiles, new: RunFiles) -> dict[str, str]:
+    """The steps' files in a training's folder."""
+    found = (re.fullmatch(re.escape(old.name) + r"(-\d{6,}.*)", path.name) for path in old.folder.iterdir())
+    return {match[0]: f"{new.name}{match[1]}" for match in found if match}
+
+
+def _written(name: str) -> str:
+    return f".{name}.written{TEMPORARY_SUFFIX}"
+
+
+def _replaced(name: str) -> str:
+    return f".{name}.replaced{TEMPORARY_SUFFIX}"
 
 
 def _is_same(one: Path, other: Path) -> bool:
@@ -77,15 +135,6 @@ def _renamed_snapshot(old: RunFiles, new: str) -> Snapshot | None:
         snapshot = old.last_snapshot()
         return replace(snapshot, config=replace(TrainConfig.from_json(snapshot.config), name=new).to_json())
     return None
-
-
-def _save_or_undo(snapshot: Snapshot, files: RunFiles, moves: dict[Path, Path]) -> None:
-    try:
-        for path in (one_before(files.snapshot), files.snapshot):
-            save_snapshot(snapshot, path)
-    except FileError:
-        move_all({target: source for source, target in reversed(moves.items())})
-        raise
 
 
 def reunite(positive: Concept, negative: Concept, cache: FactsCache) -> None:
@@ -107,7 +156,7 @@ def reunite(positive: Concept, negative: Concept, cache: FactsCache) -> None:
         raise SettingError(
             f"{positive.name} belongs to {facts.family} and {negative.name} to {others.family}: they are no pair."
         )
-    move_all({half.path: half.path.with_name(negative_name(positive.name) + half.path.suffix)})
+    move_together(half.path.parent, {half.path: half.path.with_name(negative_name(positive.name) + half.path.suffix)})
 
 
 def candidates(concept: Concept, concepts: Sequence[Concept], cache: FactsCache) -> list[tuple[Concept, bool]]:

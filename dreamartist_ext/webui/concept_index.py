@@ -14,13 +14,17 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..engine.card import CARD_SUFFIX, read_card
+from ..engine.card_files import card_word
 from ..engine.embedding import NEGATIVE_SUFFIX, check_name, negative_name
 from ..engine.errors import FileError, SettingError
 from ..engine.family import family_of, widths_of
+from ..engine.formats import Embedding
 from ..engine.host import Vectors
 from ..engine.run import RunFiles
 from ..engine.storage import EMBEDDING_SUFFIXES, MAX_EMBEDDING_BYTES, load_embedding
 
+_SUFFIXES = (*EMBEDDING_SUFFIXES, CARD_SUFFIX)  # the first one is read, where a word has several files
 KEPT_FACTS = 20_000  # files; a fact is a few hundred bytes
 OUR_MARK = b"use_negative"  # one of the settings that every file of ours holds, as plain text
 
@@ -32,10 +36,8 @@ class HalfFile:
     path: Path
     size: int  # bytes
     changed: int  # nanoseconds since 1970
-
-    @property
-    def stem(self) -> str:
-        return self.path.stem
+    stem: str  # the word that it is in prompts: of a card, whose file may have any name, the one inside it
+    is_card: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Facts:
     provenance: Mapping[str, str] = field(default_factory=dict)
     key: str = ""  # the same for the same vectors, whatever the file is called
     problem: str = ""
+    packed: int = 0  # vectors of the negative half inside a card, where prompts do not find it
 
 
 @dataclass(frozen=True)
@@ -80,16 +83,23 @@ def list_files(folder: Path) -> list[HalfFile]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.endswith(EMBEDDING_SUFFIXES):
+                if entry.name.lower().endswith(_SUFFIXES):
                     with suppress(FileNotFoundError):  # it went away in between
-                        if entry.is_file():
-                            status = entry.stat()
-                            found.append(HalfFile(Path(entry.path), status.st_size, status.st_mtime_ns))
+                        found += _listed(entry)
     except FileNotFoundError:
         return []
     except OSError as error:
         raise FileError(f"the folder {folder.name[:80]} could not be read: {error.strerror or error}.") from error
     return found
+
+
+def _listed(entry: os.DirEntry[str]) -> list[HalfFile]:
+    path, is_card = Path(entry.path), entry.name.lower().endswith(CARD_SUFFIX)
+    word = card_word(path) if is_card else entry.name.rpartition(".")[0]
+    if not word or not entry.is_file():
+        return []
+    status = entry.stat()
+    return [HalfFile(path, status.st_size, status.st_mtime_ns, word, is_card)]
 
 
 def concepts_in(folder: Path) -> list[Concept]:
@@ -120,7 +130,10 @@ def concepts_in(folder: Path) -> list[Concept]:
 
 def best_file(files: Iterable[HalfFile], stem: str = "") -> HalfFile:
     """Of the files of one word, the one that is read: the spelling asked for first, then .pt before .safetensors."""
-    return min(files, key=lambda f: (f.stem != stem, EMBEDDING_SUFFIXES.index(f.path.suffix), f.stem))
+    files = tuple(files)
+    if len(files) == 1:
+        return files[0]
+    return min(files, key=lambda f: (f.stem != stem, _SUFFIXES.index(f.path.suffix.lower()), f.stem))
 
 
 def trainings(folder: Path) -> frozenset[str]:
@@ -183,13 +196,21 @@ def has_mark(file: HalfFile) -> bool:
 
 def facts_of(path: Path) -> Facts:
     """Read a file; raises FileError in one sentence."""
-    embedding = load_embedding(path)
+    if path.suffix.lower() == CARD_SUFFIX:
+        pair = read_card(path)
+        card = Embedding(pair.name, pair.positive, pair.step, pair.provenance)
+        return _facts(card, 0 if pair.negative is None else len(next(iter(pair.negative.values()))))
+    return _facts(load_embedding(path))
+
+
+def _facts(embedding: Embedding, packed: int = 0) -> Facts:
     return Facts(
         family=family_of(widths_of(embedding.vectors)),
         vectors=len(next(iter(embedding.vectors.values()))),
         step=embedding.step,
         provenance=embedding.provenance,
         key=vectors_key(embedding.vectors),
+        packed=packed,
     )
 
 
@@ -203,7 +224,7 @@ def vectors_key(vectors: Vectors) -> str:
 
 def lacks_negative(concept: Concept, facts: Facts) -> bool:
     """Whether a positive was learned together with a negative that is not there."""
-    if concept.positive is None or concept.negative is not None:
+    if concept.positive is None or concept.negative is not None or facts.packed:
         return False
     return bool(made_with(facts).get("use_negative"))
 

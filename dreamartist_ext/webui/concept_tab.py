@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from ..engine.errors import DreamArtistError
-from .concept_view import STYLE, button, page_html, plain, said
+from .concept_view import button, page_html, plain, said
 from .gradio_compat import on
 from .jobs import Desk, sentence
 from .live_view import message_html
@@ -49,6 +49,7 @@ class ConceptActions:
             "rename": self._rename,
             "reunite": self._reunite,
             "share": self._share,
+            "unpack": self._unpack,
             "import": self._import,
             "replace": self._replace,
         }.get(asked["do"])
@@ -83,6 +84,14 @@ class ConceptActions:
     def _share(self, asked: dict[str, Any]) -> str:
         return share_html(self.shelf.share(self.shelf.find(asked["key"])))
 
+    def _unpack(self, asked: dict[str, Any]) -> str:
+        """Both halves of a card that lies in the folder as files; the card is in the trash then."""
+        card = self.shelf.find(asked["key"]).positive
+        files = [str(card.path)] if card is not None and card.is_card else []
+        offer = offer_at(files, "0")
+        name = self.shelf.accept(offer, "", True, picture_of(files, offer))
+        return said(f"{name} is unpacked: prompts find both of its halves.", "good")
+
     def _import(self, asked: dict[str, Any], overwrite: bool = False) -> str:
         files = asked["files"]
         offer = offer_at(files, asked["key"])
@@ -108,7 +117,6 @@ def read_wish(wish: str) -> dict[str, Any]:
 def build_concepts(desk: Desk, tab: Any) -> None:
     """Put "My concepts" into the tab that is open; it is brought up to date whenever the tab is opened."""
     actions = ConceptActions(desk)
-    gr.HTML(STYLE)
     with gr.Row(elem_id="dreamartist_concepts_head"):
         words = gr.Textbox(label="Search", max_lines=1, elem_id="dreamartist_search")
         show = gr.Dropdown(

@@ -140,6 +140,9 @@ def _warning(card: Card) -> str:
         return f'<div class="dreamartist-warning">Refused: {text(card.facts.problem, 300)}</div>'
     if card.is_mixed:
         return '<div class="dreamartist-warning">Its two halves were not learned together.</div>'
+    if card.facts.packed and card.concept.negative is None:
+        unpack = button("Unpack", "unpack", card.concept.key)
+        return f'<div class="dreamartist-warning">A card: prompts find only its positive half. {unpack}</div>'
     if not card.lacks:
         return ""
     there = "negative" if card.lacks == "positive" else "positive"

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ..engine.card_files import card_word
 from ..engine.earlier import REPLACED, trash_of
 from ..engine.embedding import NEGATIVE_SUFFIX, negative_name
 from ..engine.errors import FileError, SettingError
+from ..engine.moves import move_together
 from ..engine.run import RunFiles
 from ..engine.storage import EMBEDDING_SUFFIXES
 from ..hosts.only_one import only_one
@@ -114,7 +115,8 @@ def throw_away_concept(embeddings: Path, concept: Concept, key: str = "") -> Pat
     """As `throw_away`; `key` is that of the positive's facts, by which its preview comes along."""
     files = RunFiles(embeddings, concept.name)
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
-    place = _trash(embeddings) / f"{concept.name[:_LONGEST]}-{stamp}"
+    name = concept.files[0].path.stem if concept.files else concept.name  # a card's word may be any text
+    place = _trash(embeddings) / f"{name[:_LONGEST]}-{stamp}"
     moves = {file.path: place / file.path.name for file in concept.files}
     if concept.is_trained and is_name(concept.name) and files.folder.is_dir():
         with only_one(files):
@@ -123,7 +125,7 @@ def throw_away_concept(embeddings: Path, concept: Concept, key: str = "") -> Pat
     for preview in (thumbnails.path_of(embeddings, key), thumbnails.large_path_of(embeddings, key)):
         if key and preview.is_file():
             moves[preview] = place / preview.name
-    move_all(moves)
+    move_together(embeddings, moves)
     return place
 
 
@@ -149,7 +151,8 @@ def bring_back_training(embeddings: Path, key: str) -> str:
 def list_trash(embeddings: Path) -> list[Thrown]:
     """What can be brought back, the latest first."""
     try:
-        places = [place for place in _trash(embeddings).iterdir() if _PLACE.fullmatch(place.name) and place.is_dir()]
+        named = [place for place in _trash(embeddings).iterdir() if _PLACE.fullmatch(place.name)]
+        places = [place for place in named if place.is_dir() and any(place.iterdir())]
     except OSError:
         return []
     found = []
@@ -162,8 +165,10 @@ def list_trash(embeddings: Path) -> list[Thrown]:
 
 def _name_in(place: Path) -> str:
     """By the files that lie there: the folder's own name may be cut short."""
-    short = place.name[: -len(key_of_place(place)) - 1]
-    stems = [path.stem for path in place.iterdir() if path.suffix in EMBEDDING_SUFFIXES]
+    short = place.name[: -len(key_of_place(place)) - 1].removesuffix(REPLACED.rstrip("-"))
+    paths = list(place.iterdir())
+    stems = [path.stem for path in paths if path.suffix.lower() in EMBEDDING_SUFFIXES]
+    stems = stems or list(filter(None, map(card_word, paths)))
     words = [stem for stem in stems if not stem.lower().endswith(NEGATIVE_SUFFIX)] or stems
     return min(words, key=len, default=short)
 
@@ -184,13 +189,13 @@ def bring_back_thrown(embeddings: Path, thrown: Thrown) -> None:
     """As `bring_back`, of exactly this one."""
     files = RunFiles(embeddings, thrown.name)
     homes = {path: _home(files, path) for path in thrown.place.iterdir()}
-    if any(path.suffix in EMBEDDING_SUFFIXES for path in homes):
+    if any(path.suffix.lower() in EMBEDDING_SUFFIXES or card_word(path) for path in homes):
         files.check_free()
     elif files.snapshot.exists():
         raise SettingError(f"the word {thrown.name} has been trained again meanwhile; rename or delete that first.")
     if is_name(thrown.name) and thrown.place / _TRAINING in homes and not files.kept_steps():
         shutil.rmtree(files.folder, ignore_errors=True)  # of a training that never made a step
-    move_all(homes)
+    move_together(embeddings, homes)
     with suppress(OSError):
         thrown.place.rmdir()
 
@@ -203,29 +208,3 @@ def _home(files: RunFiles, path: Path) -> Path:
 
 def _trash(embeddings: Path) -> Path:
     return trash_of(embeddings)
-
-
-def move_all(moves: Mapping[Path, Path]) -> None:
-    """Move every file or folder, or none; raises FileError."""
-    done: list[tuple[Path, Path]] = []
-    source = target = Path()
-    try:
-        for source, target in moves.items():
-            if target.exists() and not target.samefile(source):  # the same file: another spelling of its name
-                raise FileExistsError(None, f"{target} is in the way")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            done.append((source, target))
-            shutil.move(source, target)
-    except OSError as error:
-        for home, moved in reversed(done):
-            _move_back(moved, home)
-        raise FileError(f"{source.name} could not be moved: {error.strerror or error}.") from error
-
-
-def _move_back(moved: Path, home: Path) -> None:
-    """A file that is at home still was only copied: what cannot be removed cannot be moved either."""
-    with suppress(OSError):
-        if not home.exists():
-            shutil.move(moved, home)
-        elif moved.is_file() and not moved.samefile(home):
-            moved.unlink()

@@ -14,12 +14,12 @@ from functools import lru_cache
 from html import escape
 from typing import Any
 
+from .hook_host import Host, find_host, old_timelines
+from .loaded_words import loaded_words
 from .prompt_hook import (
     Effective,
     LearnedWord,
-    PromptLanguage,
     Steps,
-    WordIndex,
     describe,
     effective_negative,
     even_chunks,
@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 TITLE = "DreamArtist"  # of the accordion, in the API's alwayson_scripts, and of the line in the infotext
 STRENGTH = "dreamartist_strength"  # attribute of `p` by which others (X/Y/Z plot) set the strength of one picture
+MOST_RESULTS = 1000  # prompts whose negatives are remembered
 MEMORY = "dreamartist_added"  # attribute of `p`: what was added to which prompts, for a second call on the same `p`
 
 
@@ -139,10 +140,11 @@ class Batch:
         passes = list(_passes(self.p))
         prompts = {prompt for each in passes for prompt in getattr(self.p, each.positives)}
         self._warn_of_others(prompts)
-        index = word_index(tuple(self.host.loaded))
-        if not any(index.may_hold(prompt) for prompt in prompts):
+        loaded = loaded_words(self.host.loaded)
+        pairs = {name: negative for name in loaded.seen(prompts) if (negative := loaded.pairing.negative_of(name))}
+        words = self.wishes.words(pairs)
+        if not words:
             return ""
-        words = self.wishes.words(index.pairs)
         for each in passes:
             self._complete_pass(each, words)
         return self._write_line()
@@ -150,9 +152,7 @@ class Batch:
     def _complete_pass(self, each: Pass, words: Mapping[str, LearnedWord]) -> None:
         typed = list(getattr(self.p, each.negatives))
         pairs = list(zip(getattr(self.p, each.positives), typed, strict=False))
-        results = {
-            pair: effective_negative(self.host.language, *pair, each.steps, words) for pair in dict.fromkeys(pairs)
-        }
+        results = {pair: self._effective(*pair, each.steps, words) for pair in dict.fromkeys(pairs)}
         if any(result.added for result in results.values()):
             negatives = [results[pair].negative for pair in pairs] + typed[len(pairs) :]
             negatives = even_chunks(self.host.language, negatives, each.steps)
@@ -163,16 +163,21 @@ class Batch:
             before = self.added.setdefault(picture, [])
             before += [word for word in results[pair].added or memory.get(pair, ()) if word not in before]
 
+    def _effective(self, positive: str, negative: str, steps: Steps, words: Mapping[str, LearnedWord]) -> Effective:
+        """As found for an earlier picture, where the WebUI reads prompts as it did then."""
+        known = results_for((*self.host.settings, loaded_words(self.host.loaded)) if self.host.settings else ())
+        asked = (positive, negative, steps, tuple(words.values()))
+        if asked not in known:
+            known[asked] = effective_negative(self.host.language, positive, negative, steps, words)
+        return known[asked]
+
     def _write(self, each: Pass, words: Mapping[str, LearnedWord], typed: list[str], negatives: list[str]) -> None:
         setattr(self.p, each.negatives, negatives)
         everything = list(getattr(self.p, "all_" + each.negatives))
         here = zip(getattr(self.p, each.positives), typed, negatives, everything[self.start :], strict=False)
         for place, (positive, before, after, own) in enumerate(here, start=self.start):
             same = own == before  # unless another script has changed one of the two lists
-            result = (
-                after if same else effective_negative(self.host.language, positive, own, each.steps, words).negative
-            )
-            everything[place] = result
+            everything[place] = after if same else self._effective(positive, own, each.steps, words).negative
         setattr(self.p, "all_" + each.negatives, everything)
         if each.negatives == "negative_prompts" and getattr(self.p, "main_negative_prompt", None) == typed[0]:
             self._write_main(negatives[0])
@@ -210,10 +215,13 @@ class Batch:
     def _warn_of_others(self, prompts: Iterable[str]) -> None:
         """Say once which typed words belong to another kind of model."""
         missing = set(self.host.skipped) - set(self.host.loaded)
-        index = word_index((*self.host.loaded, *self.host.skipped) if missing else ())
-        suspects = [prompt for prompt in prompts if index.may_hold(prompt)]
-        for name, negative in index.pairs.items() if suspects else ():
-            if not missing.isdisjoint((name, negative)) and any(_holds(prompt, name) for prompt in suspects):
+        if not missing:
+            return
+        known = loaded_words({**self.host.skipped, **self.host.loaded})
+        for name in known.seen(prompts):
+            negative = known.pairing.negative_of(name)
+            is_other = negative is not None and not missing.isdisjoint((name, negative))
+            if is_other and any(_holds(prompt, name) for prompt in prompts):
                 text = f'"{name}" was learned on another kind of model than the loaded one: nothing is added for it.'
                 _log_once(text, self.host.model)
                 self.p.comment(f"{TITLE}: {text}")
@@ -229,14 +237,7 @@ def _passes(p: Any) -> Iterator[Pass]:
     yield Pass("prompts", "negative_prompts", Steps(first))
     if getattr(p, "enable_hr", False) and getattr(p, "hr_prompts", None) and getattr(p, "hr_negative_prompts", None):
         second = _total_steps(p.hr_sampler_name or p.sampler_name, p.hr_second_pass_steps or p.steps)
-        yield Pass("hr_prompts", "hr_negative_prompts", Steps(first, None if _old_timelines() else second))
-
-
-def _old_timelines() -> bool:
-    """A compatibility setting with which prompts of the second pass go by the steps of the first."""
-    from modules import shared
-
-    return bool(getattr(shared.opts, "use_old_scheduling", False))
+        yield Pass("hr_prompts", "hr_negative_prompts", Steps(first, None if old_timelines() else second))
 
 
 def _total_steps(sampler: str, steps: int) -> int:
@@ -247,105 +248,18 @@ def _total_steps(sampler: str, steps: int) -> int:
     return int(config.total_steps(steps)) if hasattr(config, "total_steps") else steps
 
 
-@lru_cache(maxsize=8)
-def word_index(names: tuple[str, ...]) -> WordIndex:
-    return WordIndex(names)
+_results: dict[tuple[Any, ...], Effective] = {}
+_settings: list[Any] = [()]  # for which they hold
+
+
+def results_for(settings: tuple[Any, ...]) -> dict[tuple[Any, ...], Effective]:
+    """The effective negatives that were found with these settings, to be added to."""
+    if not settings or settings != _settings[0] or len(_results) >= MOST_RESULTS:
+        _results.clear()
+        _settings[0] = settings
+    return _results
 
 
 @lru_cache(maxsize=256)
 def _log_once(text: str, model: str) -> None:
     logger.warning("%s: %s", model, text)
-
-
-@dataclass(frozen=True)
-class Host:
-    """The WebUI that runs us: its prompt language, and the names of its embeddings."""
-
-    language: PromptLanguage
-    loaded: Iterable[str]
-    skipped: Iterable[str] = ()  # of another family than the loaded model
-    infotext_asks_functions: bool = True
-    model: str = ""
-
-
-def find_host() -> Host | None:
-    """Each WebUI's own tokenizer and embedding database, or None where the loaded model has none."""
-    from modules import shared
-
-    model = shared.sd_model
-    name = str(getattr(getattr(model, "sd_checkpoint_info", None), "name", ""))
-    if getattr(model, "embedding_db", None) is not None:  # SD.Next
-        tokenizer = getattr(model, "tokenizer", None) or getattr(model, "tokenizer_2", None)
-        return Host(TokenLanguage(tokenizer, model.embedding_db), *_names(model.embedding_db), False, name)
-    for attribute in ("text_processing_engine", "text_processing_engine_l", "text_processing_engine_g"):  # Forge
-        engine = getattr(model, attribute, None)
-        if engine is not None and hasattr(engine, "process_texts"):
-            return Host(ChunkLanguage(engine), *_names(engine.embeddings), model=name)
-    encoder = getattr(model, "cond_stage_model", None)  # AUTOMATIC1111, reForge, Forge Classic
-    if not hasattr(encoder, "process_texts"):
-        return None
-    from modules import sd_hijack
-
-    return Host(ChunkLanguage(encoder), *_names(sd_hijack.model_hijack.embedding_db), model=name)
-
-
-def _names(database: Any) -> tuple[Iterable[str], Iterable[str]]:
-    return database.word_embeddings, database.skipped_embeddings
-
-
-class ScheduleLanguage:
-    """The part of the prompt language that all WebUIs share."""
-
-    def parts(self, prompt: str) -> list[str]:
-        from modules import prompt_parser
-
-        return list(prompt_parser.get_multicond_prompt_list([prompt])[1])
-
-    def schedules(self, prompt: str, steps: Steps) -> list[tuple[int, str]]:
-        from modules import prompt_parser
-
-        more = (steps.second, _old_timelines()) if steps.second or _old_timelines() else ()  # SD.Next takes no more
-        return prompt_parser.get_learned_conditioning_prompt_schedules([prompt], steps.first, *more)[0]
-
-
-class ChunkLanguage(ScheduleLanguage):
-    """A text encoder of AUTOMATIC1111's making, whose chunks hold the embeddings that it found and the weights."""
-
-    def __init__(self, encoder: Any) -> None:
-        self._encoder = encoder
-
-    def embeddings(self, text: str) -> list[tuple[str, float]]:
-        return [
-            (fix.embedding.name, chunk.multipliers[fix.offset + 1])  # the first is the start token's
-            for chunk in self._split(text)
-            for fix in chunk.fixes
-        ]
-
-    def chunks(self, text: str) -> int:
-        return len(self._split(text))
-
-    def _split(self, text: str) -> list[Any]:
-        return self._encoder.process_texts([text])[0][0]
-
-
-class TokenLanguage(ScheduleLanguage):
-    """SD.Next: embeddings are tokens of the tokenizer, AND is a word, and BREAK in a negative would not lengthen it."""
-
-    def __init__(self, tokenizer: Any, database: Any) -> None:
-        self._tokenizer, self._database = tokenizer, database
-
-    def parts(self, prompt: str) -> list[str]:
-        return [prompt]
-
-    def embeddings(self, text: str) -> list[tuple[str, float]]:
-        from modules import prompt_parser
-
-        return [
-            (token, weight)
-            for section, weight in prompt_parser.parse_prompt_attention(text)
-            for token in self._tokenizer.tokenize(section)
-            if token in self._database.word_embeddings
-        ]
-
-    def chunks(self, text: str) -> int:
-        return 1

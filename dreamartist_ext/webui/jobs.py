@@ -14,11 +14,11 @@ from typing import Any
 import torch
 
 from .. import __version__
-from ..engine.atomic import finish_interrupted
 from ..engine.config import TrainConfig
 from ..engine.data import open_pictures
 from ..engine.embedding import check_name, negative_name
 from ..engine.errors import DreamArtistError, FileError, SettingError
+from ..engine.moves import repair
 from ..engine.prompts import with_template_files
 from ..engine.provenance import about_model
 from ..engine.run import RunFiles, final_step, run_to_files
@@ -46,8 +46,8 @@ class Desk:
         self._lock = threading.Lock()
 
     def finish_interrupted(self) -> None:
-        """At the start: pairs whose two files a killed process left out of step become whole again."""
-        finish_interrupted(self.workplace.embeddings)
+        """At the start: what a killed process was writing or moving becomes whole again."""
+        repair(self.workplace.embeddings)
 
     def files(self, name: str) -> RunFiles:
         return RunFiles(self.workplace.embeddings, name)

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from ..engine.card import PICTURE_SUFFIXES
-from ..engine.card_drawing import picture_on_card
 from ..engine.embedding import MAX_NAME_LENGTH
 from ..engine.errors import SettingError
-from ..engine.formats import MAX_EMBEDDING_BYTES
 from ..engine.importing import Offer, Refusal, look
 from .concept_view import attribute, button, text
 from .gradio_compat import file_paths
-from .thumbnails import MAX_PIXELS
+from .thumbnails import on_card
 
 MOST_FILES = 100
 _HERE = "It is here already."
@@ -42,18 +37,7 @@ def offer_at(files: Any, number: str) -> Offer:
 def picture_of(files: Any, offer: Offer) -> bytes:
     """The picture on the card that an offer comes from, as a PNG file; nothing where it comes from other files."""
     paths = [path for path in file_paths(files) if path.name == offer.sources[0]]
-    if not paths or paths[0].suffix.lower() not in PICTURE_SUFFIXES or paths[0].stat().st_size > MAX_EMBEDDING_BYTES:
-        return b""
-    try:
-        with Image.open(paths[0], formats=["PNG"]) as card:
-            if card.width * card.height > MAX_PIXELS:
-                return b""
-            picture = picture_on_card(card.convert("RGB"))
-    except Exception:  # Pillow's decoders raise nearly anything on damaged bytes
-        return b""
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    return buffer.getvalue()
+    return on_card(paths[0]) if paths and paths[0].suffix.lower() in PICTURE_SUFFIXES else b""
 
 
 def offers_html(files: Any, folder: Path) -> str:

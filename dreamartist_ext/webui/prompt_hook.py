@@ -7,17 +7,15 @@ positive on exactly its steps, the steps are spelled out.
 
 from __future__ import annotations
 
-import html
 import logging
 import re
-import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 from typing import Protocol
 
-from ..engine.embedding import negative_name
 from .prompt_forms import Node, Scheduled, Text, Weighted, parse
+from .word_index import WordIndex
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +100,8 @@ def describe(added: Iterable[LearnedWord]) -> str:
 
 def even_chunks(language: PromptLanguage, negatives: Sequence[str], steps: Steps) -> list[str]:
     """The negatives of one batch, the shorter ones lengthened by empty chunks: the WebUI stacks them."""
+    if len(set(negatives)) < 2:
+        return list(negatives)
     counts = {text: _chunks(language, text, steps) for text in negatives}
     longest = max(counts.values(), default=1)
     return [_lengthened(language, text, longest - counts[text], steps) for text in negatives]
@@ -182,6 +182,7 @@ class _Writer:
         rows: Mapping[str, tuple[float, ...]],
     ) -> None:
         self._language, self._steps, self._words = language, steps, words
+        self._index = WordIndex(rows)
         some = self._escaped(next(iter(rows)))
         self._has_weights = any(abs(weight - 2) < WEIGHT_TOLERANCE for _, weight in language.embeddings(f"({some}:2)"))
         self._rows = rows if self._has_weights else {name: tuple(float(w != 0) for w in rows[name]) for name in rows}
@@ -217,7 +218,9 @@ class _Writer:
     def _names(self, node: Node) -> tuple[str, ...]:
         """The words inside that are to be written, in order."""
         if isinstance(node, Text):
-            return tuple(dict.fromkeys(name for name, _ in self._language.embeddings(node.text) if name in self._rows))
+            may_hold = self._index.seen(node.text)
+            found = self._language.embeddings(node.text) if may_hold else ()
+            return tuple(dict.fromkeys(name for name, _ in found if name in self._rows))
         return tuple(dict.fromkeys(name for child in node.children() for name in self._names(child)))
 
     def _copy(self, node: Node, names: Collection[str], weight: float = 1.0) -> str:
@@ -284,52 +287,7 @@ def _last_steps(by_step: Sequence[str]) -> list[tuple[int, str]]:
     return runs
 
 
-def pair_up(names: Iterable[str]) -> dict[str, str]:
-    """The names that have a negative among them, each with its negative's name; case does not matter."""
-    by_lower = {name.lower(): name for name in names}
-    found = ((name, by_lower.get(negative_name(name).lower())) for name in by_lower.values())
-    return {name: negative for name, negative in found if negative is not None}
-
-
 def _switch(before: str, after: str, when: str) -> str:
     if before == after:
         return before
     return f"[{before}:{after}:{when}]" if before else f"[{after}:{when}]"
-
-
-class WordIndex:
-    """Tells in microseconds that a prompt cannot hold any of many words, without parsing it."""
-
-    def __init__(self, names: Iterable[str]) -> None:
-        self.pairs = pair_up(names)
-        self._words = tuple({_squeezed(name) for name in self.pairs})
-        self._beginnings = {word[:end] for word in self._words for end in range(1, len(word))}
-        self._endings = {word[start:] for word in self._words for start in range(1, len(word))}
-        self._longest = max(map(len, self._words), default=0)
-
-    def may_hold(self, prompt: str) -> bool:
-        """False only where the WebUI finds none of the words."""
-        if not self._words:
-            return False
-        text = _squeezed(prompt)
-        return any(word in text for word in self._words) or ("[" in prompt and self._may_be_put_together(prompt))
-
-    def _may_be_put_together(self, prompt: str) -> bool:
-        """As `[ca|do]t1` can be: one piece ends as a word begins, and one begins as a word ends."""
-        pieces = [_squeezed(piece) for piece in re.split(r"[\[\]:|]", _WEIGHT.sub(")", prompt))]
-        sizes = range(1, self._longest)
-        return any(piece[-size:] in self._beginnings for piece in pieces for size in sizes) and any(
-            piece[:size] in self._endings for piece in pieces for size in sizes
-        )
-
-
-_WEIGHT = re.compile(r":\s*[-+]?[.\d]+\s*\\?\)")
-_NOT_SPELLED = re.compile(r"[\s\x00-\x1f\x7f\\()\[\]:|]+")
-
-
-def _squeezed(text: str) -> str:
-    """What is left of a text when everything is gone that a tokenizer or a prompt's syntax may overlook."""
-    text = unicodedata.normalize("NFKC", html.unescape(html.unescape(_WEIGHT.sub(")", text)))).casefold()
-    if not text.isascii():
-        text = "".join(char for char in text if unicodedata.category(char)[0] != "C" and char != "\ufffd")
-    return _NOT_SPELLED.sub("", text)

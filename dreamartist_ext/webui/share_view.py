@@ -6,7 +6,23 @@ import base64
 import mimetypes
 from html import escape
 
+from ..engine.errors import DreamArtistError
 from .concept_view import text
+from .concepts import find_concept
+from .jobs import Desk, sentence
+from .live_view import message_html
+from .sharing import files_to_share
+
+
+def trained_html(desk: Desk) -> str:
+    """As `share_html`, of what was trained last; what stands against it in a sentence."""
+    job, embeddings = desk.job, desk.workplace.embeddings
+    if job is None:
+        return message_html("Nothing is trained yet.", "error")
+    try:
+        return share_html(files_to_share(embeddings, find_concept(embeddings, job.name)))
+    except DreamArtistError as error:
+        return message_html(sentence(error), "error")
 
 
 def share_html(files: dict[str, bytes]) -> str:
@@ -15,9 +31,9 @@ def share_html(files: dict[str, bytes]) -> str:
     links = "".join(_link(name, content) for name, content in files.items())
     return (
         f'<div class="dreamartist-share"><img src="{_data_url(name, card)}" alt="the card">'
-        f"<div><p>The card holds the whole concept. Whoever drops it on this page has both halves; a WebUI without the "
-        f"extension reads the positive from it. Send the file itself: a picture that a website has re-written is empty."
-        f"</p><p>Save {links}</p></div></div>"
+        f"<div><p>The card holds the whole concept. Whoever drops it on My concepts has both halves; a WebUI without "
+        f"the extension reads the positive from it. Send the file itself: a picture that a website has re-written is "
+        f"empty.</p><p>Save {links}</p></div></div>"
     )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
 
-from ..engine.card import CARD_SUFFIX, card_bytes
+from ..engine.card import CARD_SUFFIX, card_bytes, read_card
 from ..engine.card_pattern import pattern_of
 from ..engine.embedding import EmbeddingPair, pair_id
 from ..engine.errors import SettingError
@@ -21,6 +22,8 @@ def pair_to_share(concept: Concept) -> EmbeddingPair:
     """The vectors of a concept, under a name that any concept can have; raises SettingError, FileError."""
     if concept.positive is None:
         raise SettingError(f"only the negative half of {concept.name} is here; there is nothing to share.")
+    if concept.positive.is_card:
+        return replace(read_card(concept.positive.path), name=safe_name(concept.name))
     positive = load_embedding(concept.positive.path)
     negative = load_embedding(concept.negative.path).vectors if concept.negative else None
     about = {key: value for key, value in positive.provenance.items() if key not in ("pair", "half")}

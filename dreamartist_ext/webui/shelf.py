@@ -128,6 +128,9 @@ class Shelf:
         files = RunFiles(self.embeddings, concept.name)
         is_trained = concept.is_trained and is_name(concept.name)
         preview = thumbnails.read(self.embeddings, halves[0].key)
+        if not preview and concept.positive is not None and concept.positive.is_card:
+            card = concept.positive
+            preview = thumbnails.small_on_card(card.path, card.size, card.changed)
         learned_from = b"" if preview or not is_trained else thumbnails.first_picture(files)
         return Card(
             concept,

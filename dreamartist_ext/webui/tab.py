@@ -17,6 +17,7 @@ from ..engine.options import field_type
 from ..engine.presets import PRESET_HELP, PRESETS
 from .comparison_tab import build_comparison
 from .concept_tab import build_concepts
+from .concept_view import STYLE as CONCEPT_STYLE
 from .gradio_compat import NOTHING, file_paths, on, paintable_picture, picture_and_paint
 from .job import Ask
 from .jobs import Desk, in_background, sentence
@@ -25,6 +26,7 @@ from .live_view import STYLE, estimate_text, masks_html, message_html, progress_
 from .mask_preview import mask_previews
 from .page_state import updates
 from .settings_view import build_settings_files
+from .share_view import trained_html
 
 NAMED_FIELDS = ("name", "initialization_text")  # asked for in step 2
 OPTION_FIELDS = tuple(item for item in fields(TrainConfig) if item.name not in NAMED_FIELDS)
@@ -150,6 +152,10 @@ class Actions:
         strength = float(values.get("spread_mask") or 1.0)
         return masks_html(painted, spread, strength), NOTHING if painted == spread else strength
 
+    def share(self) -> str:
+        """The card and the files of the concept that the page shows as trained."""
+        return trained_html(self.desk)
+
     def refresh(self, seen: Any) -> list[Any]:
         """What has changed since this page has last seen it: see `page_state.updates`."""
         return updates(self.desk, seen)
@@ -197,7 +203,7 @@ def option_inputs(values: dict[str, Any]) -> list[Any]:
 
 def build_tab(desk: Desk, use_label: str = "Use in txt2img") -> None:
     """Put the tab into the gradio Blocks that is open. `use_label`: where the page's prompt is."""
-    gr.HTML(STYLE)
+    gr.HTML(STYLE + CONCEPT_STYLE)
     with gr.Tabs(elem_id="dreamartist_tabs"):
         with gr.Tab("Train"):
             build_training(desk, use_label)
@@ -251,7 +257,10 @@ def build_training(desk: Desk, use_label: str) -> None:
                 pause = gr.Button("Pause", elem_id="dreamartist_pause")
                 discard = gr.Button("Discard", elem_id="dreamartist_discard")
             undo = gr.Button("Undo Discard", visible=False, elem_id="dreamartist_undo")
-            use = gr.Button(use_label, visible=False, variant="primary", elem_id="dreamartist_use")
+            with gr.Row(visible=False) as done:
+                use = gr.Button(use_label, variant="primary", elem_id="dreamartist_use")
+                share = gr.Button("Share as card", elem_id="dreamartist_share")
+            shared = gr.HTML(elem_id="dreamartist_shared")
             curve = gr.HTML(elem_id="dreamartist_curve")
             shown = gr.HTML(elem_id="dreamartist_previews")
             with gr.Row(visible=False) as steps_row:
@@ -279,10 +288,13 @@ def build_training(desk: Desk, use_label: str) -> None:
     for button, what in ((stop, Ask.STOP), (pause, Ask.PAUSE), (discard, Ask.DISCARD)):
         on(button.click, lambda what=what: actions.ask(what), [], [says])
     on(use.click, None, [], [], js="() => dreamartistUse()")
+    on(share.click, actions.share, [], [shared])
+    for other in (train, resume, use_step):
+        on(other.click, lambda: "", [], [shared], queue=False)  # what it shows is of the training or step before
     on(use_step.click, actions.use_step, [step], [says])
     on(resume.click, actions.resume, [unfinished], [says])
     on(keep.click, actions.keep, [unfinished], [says])
     on(forget.click, actions.discard, [unfinished], [says])
     on(undo.click, actions.undo_discard, [], [says])
-    shown_parts = [live, curve, shown, step, steps_row, unfinished, controls, use, undo, to_go_on, seen]
+    shown_parts = [live, curve, shown, step, steps_row, unfinished, controls, done, undo, to_go_on, seen]
     on(refresh.click, actions.refresh, [seen], shown_parts, queue=False)

@@ -12,11 +12,14 @@ import io
 import logging
 import struct
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 from PIL import Image
 
+from ..engine.card_drawing import picture_on_card
 from ..engine.errors import FileError
+from ..engine.formats import MAX_EMBEDDING_BYTES
 from ..engine.run import RunFiles
 from ..engine.storage import find_embedding, write_atomically
 from .concept_index import facts_of
@@ -31,6 +34,7 @@ LARGE_SIDE = 768
 MAX_BYTES = 256 * 2**10
 MAX_LARGE_BYTES = 2 * 2**20
 MAX_PIXELS = 64 * 2**20
+KEPT = 500  # pictures of cards
 
 
 def path_of(embeddings: Path, key: str) -> Path:
@@ -113,6 +117,29 @@ def _jpeg(picture: bytes, side: int, quality: int) -> bytes:
     small.thumbnail((side, side))
     small.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
+
+
+def on_card(path: Path) -> bytes:
+    """The picture on a card, as a PNG file; nothing where none can be read."""
+    try:
+        if path.stat().st_size > MAX_EMBEDDING_BYTES:
+            return b""
+        with Image.open(path, formats=["PNG"]) as card:
+            if card.width * card.height > MAX_PIXELS:
+                return b""
+            picture = picture_on_card(card.convert("RGB"))
+    except Exception:  # Pillow's decoders raise nearly anything on damaged bytes
+        return b""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@lru_cache(maxsize=KEPT)
+def small_on_card(path: Path, _size: int, _changed: int) -> bytes:
+    """As a JPEG file for a page, which is drawn once for each state of the card."""
+    picture = on_card(path)
+    return small_jpeg(picture) if picture else b""
 
 
 def first_picture(files: RunFiles) -> bytes:

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..engine.card import CARD_SUFFIX
 from ..engine.host import DiffusionHost
 from ..engine.storage import EMBEDDING_SUFFIXES
 
@@ -165,7 +166,10 @@ class WebUIWorkplace:
             return ""
         if found.name.lower() == name.lower():
             path = Path(str(found.filename or ""))
-            is_ours = path.suffix in EMBEDDING_SUFFIXES and path.parent.resolve() == self.embeddings.resolve()
+            is_ours = (
+                path.suffix.lower() in (*EMBEDDING_SUFFIXES, CARD_SUFFIX)
+                and path.parent.resolve() == self.embeddings.resolve()
+            )
             return "" if is_ours or not found.filename else f'there is an embedding "{found.name}" already: {path}.'
         return f'prompts would take "{name}" for the embedding "{found.name}"; choose another name.'
 

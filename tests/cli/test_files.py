@@ -261,3 +261,31 @@ def test_a_strangers_text_reaches_the_terminal_without_control_characters(here):
     )
     out = run("inspect", path)
     assert ("\x1b" in out, "\u202e" in out, "?[31mred?" in out) == (False, False, True)
+
+
+@pytest.mark.parametrize("typed", ["hound", "cat"])
+def test_rename_takes_the_half_of_another_name_along(here, typed):
+    positive, negative = save_pair(pair(), here / "embeddings")
+    positive.rename(here / "embeddings" / "hound.pt")
+    negative.rename(here / "embeddings" / "cat-neg.pt")
+    run("rename", typed, "tom")
+    assert files(here / "embeddings") == ["tom-neg.pt", "tom.pt"]
+    assert pair_id(load_pair(here / "embeddings", "tom")) == pair_id(pair())
+
+
+def test_rename_leaves_a_half_of_another_training_where_it_is(here):
+    save_pair(pair(), here / "embeddings")
+    (here / "embeddings" / "mycat-neg.pt").rename(here / "embeddings" / "lost.pt")
+    save_pair(pair(seed=5), here / "other")
+    (here / "other" / "mycat-neg.pt").rename(here / "embeddings" / "mycat-neg.pt")
+    run("rename", "mycat", "tom")
+    assert files(here / "embeddings") == ["mycat-neg.pt", "tom-neg.pt", "tom.pt"]
+    assert pair_id(load_pair(here / "embeddings", "tom")) == pair_id(pair())
+
+
+def test_rename_gives_the_other_half_its_name_back(here):
+    save_pair(pair(), here / "embeddings")[1].rename(here / "embeddings" / "foo.pt")
+    run("rename", "mycat", "mycat")
+    assert files(here / "embeddings") == ["mycat-neg.pt", "mycat.pt"]
+    with pytest.raises(DreamArtistError, match="mycat is its name already"):
+        run("rename", "mycat", "mycat")

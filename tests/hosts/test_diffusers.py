@@ -231,6 +231,20 @@ def test_an_embedding_of_another_width_is_refused(tmp_path, host):
     assert with_learned_words(host, tmp_path, "a cat", "").embeddings == {}
 
 
+def test_generate_finds_the_negative_under_any_name(tmp_path, host):
+    from dreamartist_ext.engine.embedding import EmbeddingPair
+    from dreamartist_ext.engine.storage import save_pair
+
+    halves = [{"clip": torch.full((rows, 32), 0.5)} for rows in (1, 2)]
+    for path, name in zip(save_pair(EmbeddingPair("cat", *halves), tmp_path), ("hound", "foo"), strict=True):
+        path.rename(path.with_stem(name))
+    words = with_learned_words(host, tmp_path, "a hound", "blurry")
+    assert (words.negative_prompt, words.added) == ("blurry, foo", ("foo",))
+    assert {name: len(vectors["clip"]) for name, vectors in words.embeddings.items()} == {"hound": 1, "foo": 2}
+    assert with_learned_words(host, tmp_path, "a hound", "foo").added == ()
+    assert with_learned_words(host, tmp_path, "foo", "").added == ()
+
+
 def test_mean_norms_are_those_of_the_vocabulary(tmp_path):
     host = tiny_host(tmp_path)
     table = host.parts.text_encoder.get_input_embeddings().weight.detach()

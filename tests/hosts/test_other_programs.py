@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -133,14 +134,24 @@ def sdnext(path: Path) -> dict[str, torch.Tensor]:
 
 
 def comfyui(path: Path) -> dict[str, torch.Tensor]:
-    """sd1_clip.py, `load_embed`, asked once per encoder: string_to_param first, then the encoder's key, then
-    whatever comes first."""
-    content = opened(path)
+    """sd1_clip.py, `load_embed`, asked once per encoder for a name and its key. The file is looked for by the name as
+    it is, then with .safetensors, .pt, .bin; string_to_param goes first, then the encoder's key, then what is first."""
+    names = (path.stem, *(path.stem + ending for ending in (".safetensors", ".pt", ".bin")))
+    content = opened(next(path.parent / name for name in names if (path.parent / name).is_file()))
     if "string_to_param" in content:
         return {"clip": next(iter(content["string_to_param"].values()))}
     if "clip_l" in content:
         return {key: content[key] for key in ("clip_l", "clip_g")}
     return {"clip": next(iter(content.values()))}
+
+
+def comfyui_of_old(path: Path) -> dict[str, torch.Tensor]:
+    """The same file's way where torch has no strict reader, or refuses: the last member of the archive with "data/" in
+    its name and room for one vector, as fp32 numbers, 768 wide if that goes in without rest, and 1024 otherwise."""
+    with zipfile.ZipFile(path) as archive:
+        members = [archive.read(name) for name in archive.namelist() if "data/" in name]
+    numbers = next(torch.frombuffer(bytearray(m), dtype=torch.float32) for m in reversed(members) if len(m) >= 4 * 768)
+    return {"clip": numbers.reshape(-1, 1024 if len(numbers) % 768 else 768)}
 
 
 def opened(path: Path) -> dict:
@@ -164,6 +175,13 @@ def test_both_halves_are_what_other_programs_look_for(tmp_path, loader, widths, 
         found = loader(path)
         assert set(found) == set(half)
         assert all(torch.equal(found[key], half[key]) for key in half)
+
+
+@pytest.mark.parametrize(("width", "rows"), [(768, 3), (768, 6), (1024, 1), (1024, 2), (1024, 5)])
+def test_comfyui_finds_the_numbers_without_torchs_reader(tmp_path, width, rows):
+    half = vectors(width, rows=rows)
+    for path in save_pair(EmbeddingPair("mycat", half, half, 1, {"model": "m" * 5000}), tmp_path):
+        assert torch.equal(comfyui_of_old(path)["clip"], half["clip"])
 
 
 @pytest.mark.parametrize("widths", [(768,), (768, 1280)])

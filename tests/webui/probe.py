@@ -6,6 +6,7 @@ Every function here can be called through POST /dreamartist-test/NAME with its a
 from __future__ import annotations
 
 import hashlib
+import time
 import traceback
 from pathlib import Path
 
@@ -225,6 +226,34 @@ def reload_embeddings():
 
     sd_hijack.model_hijack.embedding_db.load_textual_inversion_embeddings(force_reload=True)
     return sorted(sd_hijack.model_hijack.embedding_db.word_embeddings)
+
+
+_hook_times = []
+
+
+def _script():
+    from modules import scripts
+
+    return next(each for each in scripts.scripts_txt2img.alwayson_scripts if each.title() == "DreamArtist")
+
+
+def time_hook():
+    """From now on, how long the extension's script takes each time that it is called."""
+    script = _script()
+    real = type(script).process_batch
+    _hook_times.clear()
+
+    def timed(*args, **kwargs):
+        began = time.perf_counter()
+        real(script, *args, **kwargs)
+        _hook_times.append(time.perf_counter() - began)
+
+    script.process_batch = timed
+
+
+def hook_seconds():
+    del _script().process_batch
+    return _hook_times
 
 
 def options(**values):

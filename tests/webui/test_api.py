@@ -7,6 +7,7 @@ import io
 import sys
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -17,7 +18,7 @@ from PIL import Image
 
 from dreamartist_ext.engine.embedding import EmbeddingPair
 from dreamartist_ext.engine.storage import load_pair, save_pair
-from dreamartist_ext.webui import api, concepts
+from dreamartist_ext.webui import api
 from dreamartist_ext.webui.api_auth import has_account, webui_accounts, webui_door
 from dreamartist_ext.webui.jobs import Desk
 
@@ -416,14 +417,14 @@ def test_no_name_leads_elsewhere(client, place, name, way):
 def test_a_move_that_fails_midway_is_undone(client, place, monkeypatch):
     put(place.embeddings, "cat")
     before = everything_in(place.embeddings)
-    real = concepts.shutil.move
+    real = Path.rename
 
     def move(source, target):
         if "-neg" in str(source) and "_trash" in str(target):
             raise PermissionError(13, "Permission denied")
         return real(source, target)
 
-    monkeypatch.setattr(concepts.shutil, "move", move)
+    monkeypatch.setattr(Path, "rename", move)
     answer = client.delete(f"{V1}/concepts/cat")
     assert (answer.status_code, everything_in(place.embeddings)) == (400, before)
     assert "could not be moved: Permission denied" in answer.json()["detail"]

@@ -14,8 +14,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from dreamartist_ext.engine.card import read_card
 from dreamartist_ext.engine.data import find_mask
+from dreamartist_ext.engine.embedding import pair_id
 from dreamartist_ext.engine.run import RunFiles
+from dreamartist_ext.engine.storage import load_pair
 from dreamartist_ext.webui.jobs import kept_pictures
 
 from .conftest import free_port
@@ -167,6 +170,13 @@ def test_from_a_picture_to_a_word(browser, served):
         assert page.locator("#dreamartist_curve svg circle").count() == 3
         page.wait_for_selector("#dreamartist_previews img", timeout=WAIT)
         assert page.locator("#dreamartist_previews img").count() == 3 * 2 * 3
+        page.click("#dreamartist_share")
+        link = page.locator("#dreamartist_shared a[download='mypot.png']")
+        link.wait_for(timeout=WAIT)
+        with page.expect_download() as download:
+            link.click()
+        download.value.save_as(folder / "mypot.png")
+        assert pair_id(read_card(folder / "mypot.png")) == pair_id(load_pair(folder / "embeddings", "mypot"))
         shot(page, "serve-done")
         page.click("#dreamartist_use")
         assert field(page, "try_prompt").input_value() == "mypot"

@@ -68,6 +68,7 @@ def test_train_begins_and_the_page_follows(actions):
     assert [label.split()[0] for label in steps["choices"]] == ["2", "4"]
     assert row["visible"]
     assert [button["visible"] for button in buttons] == [False, True, False, False], "nothing to stop, a word to use"
+    assert 'download="cat.png"' in actions.share()
     again = actions.refresh(seen)
     assert again[:-1] == [gradio_compat.NOTHING] * 10, "what has not changed is not sent again"
     assert "pair of step 2" in actions.use_step(steps["choices"][0])
