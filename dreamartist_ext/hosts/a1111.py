@@ -20,19 +20,18 @@ from ..engine.errors import ModelError, SettingError
 from ..engine.host import Cond, Kept, Vectors
 from .a1111_embeddings import embedding_database, found_first, live_embedding
 from .a1111_families import (
-    check_file,
     check_trainable,
     encoded,
     input_channels,
     is_sdxl,
     model_input,
     picture_size,
-    schedule_of,
     settings_text,
     text_encoders,
     vocabulary,
 )
 from .a1111_first_stage import attention_inputs, decoded, latent_distribution
+from .a1111_schedule import check_file, is_marked, schedule_of, schedule_remark
 from .a1111_session import (
     differentiable_attention,
     no_networks,
@@ -66,9 +65,11 @@ class WebUIHost:
         if self.model is None:
             raise ModelError("no checkpoint is loaded; choose one at the top of the page first.")
         check_trainable(self.model)
-        check_file(Path(self.model.sd_checkpoint_info.filename), self.model)
+        self._file = Path(self.model.sd_checkpoint_info.filename)
+        check_file(self._file, self.model)
         self.device = devices.device
-        self.schedule = schedule_of(self.model, self.device)
+        self.schedule = schedule_of(self.model, self.device, self._file)
+        self.remark = schedule_remark(self.model, self._file)
         self.size_unit = 64  # pixels: the U-Net halves its latents three times
         self.picture_size = picture_size(self.model)
         self._is_inpainting = input_channels(self.model) == INPAINTING_CHANNELS
@@ -93,9 +94,10 @@ class WebUIHost:
         from modules import devices, sd_vae, shared
 
         info = self.model.sd_checkpoint_info
+        marked = " ztsnr" if is_marked(self._file) else ""
         return (
             f"{self.device.type} {devices.dtype_unet} {info.sha256 or info.name} vae {sd_vae.get_loaded_vae_name()} "
-            f"skip {shared.opts.CLIP_stop_at_last_layers}{settings_text(self.model)}"
+            f"skip {shared.opts.CLIP_stop_at_last_layers}{settings_text(self.model)}{marked}"
         )
 
     def is_loaded(self) -> bool:

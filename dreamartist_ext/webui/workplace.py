@@ -19,6 +19,7 @@ class TrainingHost(DiffusionHost, Protocol):
     the unit of which the sides of others are multiples."""
 
     picture_size: int
+    remark: str  # on the model: what the user should know before the training, in a sentence, or nothing
 
     @property
     def size_unit(self) -> int: ...
