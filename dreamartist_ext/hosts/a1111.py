@@ -21,6 +21,7 @@ from ..engine.host import Cond, Kept, Vectors
 from .a1111_embeddings import embedding_database, found_first, live_embedding
 from .a1111_families import (
     check_trainable,
+    check_unet,
     encoded,
     input_channels,
     is_sdxl,
@@ -40,6 +41,7 @@ from .a1111_session import (
     own_forwards,
     plain_emphasis,
     random_state,
+    unpacked,
 )
 from .activations import free_memory, kept_for_backward, ldm_inputs
 from .checkpointing import checkpointed
@@ -65,6 +67,7 @@ class WebUIHost:
         if self.model is None:
             raise ModelError("no checkpoint is loaded; choose one at the top of the page first.")
         check_trainable(self.model)
+        check_unet()
         self._file = Path(self.model.sd_checkpoint_info.filename)
         check_file(self._file, self.model)
         self.device = devices.device
@@ -127,6 +130,7 @@ class WebUIHost:
             for entered in (
                 random_state(),
                 one_device(self.model),
+                unpacked(self.model),
                 no_networks(),
                 no_tiling(),
                 own_forwards(self.model.model.diffusion_model, self.model.first_stage_model),

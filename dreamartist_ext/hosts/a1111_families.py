@@ -46,6 +46,23 @@ def check_trainable(model: Any) -> None:
         )
 
 
+def check_unet() -> None:
+    """Raises ModelError where pictures are drawn by another U-Net than the checkpoint's, as TensorRT's; one that was
+    chosen before and is not any more is put away, as the WebUI does before its next picture."""
+    from modules import sd_unet
+
+    if getattr(sd_unet, "current_unet", None) is None:
+        return
+    wanted = sd_unet.get_unet_option()
+    if wanted is None:
+        sd_unet.apply_unet()
+        return
+    raise ModelError(
+        f"the U-Net {wanted.label}, which is in use, has no gradient; set Settings > Stable Diffusion > SD Unet to "
+        "None for the training."
+    )
+
+
 def input_channels(model: Any) -> int:
     """Of the U-Net; plain where it cannot be told."""
     unet = getattr(getattr(model, "model", None), "diffusion_model", None)
