@@ -73,6 +73,7 @@ class WebUIHost:
         self.device = devices.device
         self.schedule = schedule_of(self.model, self.device, self._file)
         self.remark = schedule_remark(self.model, self._file)
+        self.latent_factor = FACTOR
         self.size_unit = 64  # pixels: the U-Net halves its latents three times
         self.picture_size = picture_size(self.model)
         self._is_inpainting = input_channels(self.model) == INPAINTING_CHANNELS
@@ -150,7 +151,7 @@ class WebUIHost:
         unet = self.model.model.diffusion_model
         states = sum(vectors.shape[1] for vectors in self.initial_vectors("*", 1).values())
         inputs = partial(ldm_inputs, unet, states, height, width)
-        with own_forwards(unet):
+        with own_forwards(unet), differentiable_attention():
             return kept_for_backward(unet, devices.dtype_unet, batch, inputs)
 
     def free_memory(self) -> int:
