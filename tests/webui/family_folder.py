@@ -18,7 +18,7 @@ from ..models import TEXT_WIDTH, tiny_unet
 from .conftest import make_data_folder
 from .family_checkpoints import ARCHS, family_parts, write_checkpoint, write_refiner
 
-HERE = ("sd1-inpainting", "sd2", "sd2-v", "sd2-inpainting", "sdxl", "sdxl-v", "sdxl-v-ztsnr")
+HERE = ("sd1-inpainting", "sd2", "sd2-v", "sd2-inpainting", "sdxl", "sdxl-v", "sdxl-v-ztsnr", "sdxl-inpainting")
 WIDTHS = {"sd1": {"clip": TEXT_WIDTH}, "sd2": {"clip": WIDTH_SD2}, "sdxl": {"clip_l": WIDTH_L, "clip_g": WIDTH_G}}
 OTHER = 0.5  # by which one layer of "sdxl-other" is smaller than that of "sdxl"
 

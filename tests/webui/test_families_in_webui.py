@@ -12,6 +12,7 @@ from PIL import Image
 
 from dreamartist_ext.engine.config import TrainConfig
 from dreamartist_ext.engine.data import load_pictures
+from dreamartist_ext.engine.storage import load_pair
 from dreamartist_ext.engine.trainer import Training
 from dreamartist_ext.hosts.diffusers import DiffusersHost
 
@@ -164,22 +165,27 @@ def test_a_word_of_another_family_is_named_once_and_changes_nothing(words, famil
     assert log.count(f'"{other}" was learned on another kind of model') >= 1
 
 
-def test_what_was_trained_on_sdxl_is_used_from_its_files(families):
+@pytest.mark.parametrize("family", HERE)
+def test_what_was_trained_is_used_from_its_files(families, family):
     """The whole way through the routes: training, both files, the word in a prompt."""
-    load(families, "sdxl")
+    load(families, family)
+    name, widths = "file" + family.replace("-", ""), WIDTHS[kind_of(family)]
     picture = base64.b64encode(PICTURE.read_bytes()).decode()
     settings = {"steps": 3, "save_every": 0, "width": 64, "height": 64, "template": "a [name]"}
     answer = families.post(
         "/dreamartist/v1/train",
-        {"name": "trainedxl", "pictures": [picture], "settings": settings, "previews": False, "wait": True},
+        {"name": name, "pictures": [picture], "settings": settings, "previews": False, "wait": True},
     )
     assert answer["status"] == "done", answer
-    for half in ("trainedxl", "trainedxl-neg"):
-        assert (families.embeddings / f"{half}.safetensors").is_file()
-        assert families.probe("vectors", name=half).keys() == {"clip_l", "clip_g"}
-    _, infotext = families.picture("a trainedxl")
-    assert negative_of(infotext) == "trainedxl-neg"
-    assert re.search("DreamArtist: trainedxl -> trainedxl-neg", infotext)
+    for half, vectors in load_pair(families.embeddings, name).named().items():
+        assert (families.embeddings / half).with_suffix(".safetensors" if len(widths) > 1 else ".pt").is_file()
+        loaded = families.probe("vectors", name=half)
+        loaded = loaded if isinstance(loaded, dict) else {"clip": loaded}
+        assert loaded.keys() == widths.keys()
+        assert all(torch.equal(torch.tensor(loaded[key]), vectors[key]) for key in widths)
+    _, infotext = families.picture(f"a {name}")
+    assert negative_of(infotext) == f"{name}-neg"
+    assert re.search(f"DreamArtist: {name} -> {name}-neg", infotext)
 
 
 def test_img2img_and_a_painted_mask_work_with_a_pair_on_an_inpainting_model(words):
