@@ -8,7 +8,7 @@ can be imported without it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -161,6 +161,14 @@ class WebUIHost:
         """Inside, the U-Net's blocks are computed a second time in the backward pass instead of being kept."""
         return checkpointed(self.model.model.diffusion_model)
 
+    def _autocast(self) -> AbstractContextManager[Any]:
+        """The WebUI's own, but for bf16, which it takes on a CPU for weights in 8 bits and OpenCLIP's encoder fails in:
+        inside a session they have 32."""
+        from modules import devices
+
+        is_plain = self._in_session and self.device.type == "cpu" and devices.dtype == torch.float32
+        return nullcontext() if is_plain else devices.autocast()
+
     @torch.no_grad()
     def encode_images(self, pixels: Tensor) -> Tensor:
         return self.encode_posterior(pixels)[0]
@@ -187,7 +195,7 @@ class WebUIHost:
         self.check_loaded()
         size = FACTOR * noisy_latents.shape[2], FACTOR * noisy_latents.shape[3]
         context = self._context.given(noisy_latents, context) if self._is_inpainting else None
-        with devices.autocast():
+        with self._autocast():
             given = model_input(self.model, cond, size, context, devices.dtype_unet)
             prediction = self.model.apply_model(noisy_latents.to(devices.dtype_unet), timesteps, given)
         return prediction.float()
@@ -198,12 +206,10 @@ class WebUIHost:
 
         Another thread may read the embeddings folder again at any moment: the live vectors are found all the same.
         """
-        from modules import devices
-
         self.check_loaded()
         self._register_again()
         unique = list(dict.fromkeys(prompts))
-        with devices.autocast(), plain_emphasis(), found_first(self.model, self._live):
+        with self._autocast(), plain_emphasis(), found_first(self.model, self._live):
             cond = encoded(self.model, unique)
         return chosen(cond, [unique.index(prompt) for prompt in prompts])
 

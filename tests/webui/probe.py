@@ -196,17 +196,21 @@ def merged(first, second, name, half):
 
 
 def sd3():
-    """What a training says while the WebUI's own class of Stable Diffusion 3 is loaded, of one small block, in which
-    nothing is computed: its text encoders are full size, without memory."""
+    """What a training says while the WebUI's own class of Stable Diffusion 3 is loaded, of one small block, without
+    memory and without its text encoders, whose tokenizer comes from the network."""
     from modules import sd_disable_initialization
-    from modules.models.sd3.sd3_model import SD3Inferencer
+    from modules.models.sd3 import sd3_model
 
     prefix = "model.diffusion_model."
     shapes = {"x_embedder.proj.weight": (64, 16, 2, 2), "pos_embed": (1, 16, 64), "context_embedder.weight": (64, 32)}
     shapes |= {"y_embedder.mlp.0.weight": (64, 32)}
     tensors = {prefix + name: torch.zeros(shape) for name, shape in shapes.items()}
-    with sd_disable_initialization.DisableInitialization(), sd_disable_initialization.InitializeOnMeta():
-        model = SD3Inferencer(tensors)
+    encoders, sd3_model.SD3Cond = sd3_model.SD3Cond, torch.nn.Module
+    try:
+        with sd_disable_initialization.InitializeOnMeta():
+            model = sd3_model.SD3Inferencer(tensors)
+    finally:
+        sd3_model.SD3Cond = encoders
     sd_models.set_model_type(model, tensors)
     before = sd_models.model_data.sd_model
     model.sd_checkpoint_info = before.sd_checkpoint_info

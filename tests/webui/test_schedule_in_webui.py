@@ -6,7 +6,6 @@ import base64
 
 import pytest
 
-from .conftest import pixels
 from .family_folder import HERE, load
 from .test_a1111_host import PICTURE, left
 from .test_families_in_webui import SETTINGS
@@ -29,8 +28,9 @@ def test_trainings_have_the_schedule_that_pictures_are_drawn_with(families, fami
     load(families, family)
     families.probe("options", **settings)
     found = families.probe("schedules")
-    # In half precision the sampler divides and takes roots of rounded numbers.
-    assert found["ours"] == pytest.approx(found["theirs"], rel=2e-2 if HALF.items() <= settings.items() else 1e-4)
+    # In half precision the sampler divides and takes roots of rounded numbers, up to 65504.
+    tolerance = {"rel": 2e-2, "abs": 2e-5} if HALF.items() <= settings.items() else {"rel": 1e-4}
+    assert found["ours"] == pytest.approx(found["theirs"], **tolerance)
     assert (found["ours"][-1] < 1e-6) is ("sd_noise_schedule" in settings)
 
 
@@ -68,4 +68,3 @@ def test_a_training_leaves_the_schedule_of_the_pictures_alone(families):
     assert families.picture("a lion", "blurry")[0] == first
     families.probe("options", **ZERO)
     assert families.picture("a lion", "blurry")[0] != first
-    assert pixels  # the pictures are compared pixel by pixel
