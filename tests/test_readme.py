@@ -35,6 +35,18 @@ def test_every_test_that_it_names_is_there():
         assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8"), name
 
 
+def test_every_cell_of_the_compatibility_table_names_its_test():
+    section = TEXT.split("## Compatibility\n")[1].split("\n## ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:1] == "|"]
+    models = [row for row in rows if len(row) == 6][2:]
+    legend = {row[0]: row[1] for row in rows if len(row) == 2 and row[0].startswith("[")}
+    assert len(models) > 10
+    used = {mark for row in models for cell in row[1:] for mark in re.findall(r"\[\d+\]", cell)}
+    assert all(re.search(r"\[\d+\]", cell) for row in models for cell in row[1:])
+    assert used == set(legend)
+    assert all(re.fullmatch(r"`tests/[\w/]+\.py::test_\w+`", test) for test in legend.values())
+
+
 def test_every_make_target_that_it_names_is_there_and_ci_runs_the_rest():
     makefile, ci = (ROOT / "Makefile").read_text(), (ROOT / ".ci" / "run").read_text()
     for command in commands():

@@ -67,7 +67,7 @@ class DiffusionHost(Protocol):
         (1, 5, h, w); None for other models."""
 
     def kept_for_backward(self, batch: int, height: int, width: int) -> Kept:
-        """What a pass of the U-Net over `batch` latents of this size keeps; call it inside a session."""
+        """What a pass of the U-Net over `batch` latents of this size keeps; nothing is computed for it."""
 
     def free_memory(self) -> int:
         """Bytes that a training could still take, 0 where that is not known."""

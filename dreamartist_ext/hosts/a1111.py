@@ -8,7 +8,7 @@ can be imported without it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,19 +20,19 @@ from ..engine.errors import ModelError, SettingError
 from ..engine.host import Cond, Kept, Vectors
 from .a1111_embeddings import embedding_database, found_first, live_embedding
 from .a1111_families import (
-    check_file,
     check_trainable,
+    check_unet,
     encoded,
     input_channels,
     is_sdxl,
     model_input,
     picture_size,
-    schedule_of,
     settings_text,
     text_encoders,
     vocabulary,
 )
 from .a1111_first_stage import attention_inputs, decoded, latent_distribution
+from .a1111_schedule import check_file, is_marked, schedule_of, schedule_remark
 from .a1111_session import (
     differentiable_attention,
     no_networks,
@@ -41,6 +41,7 @@ from .a1111_session import (
     own_forwards,
     plain_emphasis,
     random_state,
+    unpacked,
 )
 from .activations import free_memory, kept_for_backward, ldm_inputs
 from .checkpointing import checkpointed
@@ -66,9 +67,13 @@ class WebUIHost:
         if self.model is None:
             raise ModelError("no checkpoint is loaded; choose one at the top of the page first.")
         check_trainable(self.model)
-        check_file(Path(self.model.sd_checkpoint_info.filename), self.model)
+        check_unet()
+        self._file = Path(self.model.sd_checkpoint_info.filename)
+        check_file(self._file, self.model)
         self.device = devices.device
-        self.schedule = schedule_of(self.model, self.device)
+        self.schedule = schedule_of(self.model, self.device, self._file)
+        self.remark = schedule_remark(self.model, self._file)
+        self.latent_factor = FACTOR
         self.size_unit = 64  # pixels: the U-Net halves its latents three times
         self.picture_size = picture_size(self.model)
         self._is_inpainting = input_channels(self.model) == INPAINTING_CHANNELS
@@ -93,9 +98,10 @@ class WebUIHost:
         from modules import devices, sd_vae, shared
 
         info = self.model.sd_checkpoint_info
+        marked = " ztsnr" if is_marked(self._file) else ""
         return (
             f"{self.device.type} {devices.dtype_unet} {info.sha256 or info.name} vae {sd_vae.get_loaded_vae_name()} "
-            f"skip {shared.opts.CLIP_stop_at_last_layers}{settings_text(self.model)}"
+            f"skip {shared.opts.CLIP_stop_at_last_layers}{settings_text(self.model)}{marked}"
         )
 
     def is_loaded(self) -> bool:
@@ -125,6 +131,7 @@ class WebUIHost:
             for entered in (
                 random_state(),
                 one_device(self.model),
+                unpacked(self.model),
                 no_networks(),
                 no_tiling(),
                 own_forwards(self.model.model.diffusion_model, self.model.first_stage_model),
@@ -144,7 +151,7 @@ class WebUIHost:
         unet = self.model.model.diffusion_model
         states = sum(vectors.shape[1] for vectors in self.initial_vectors("*", 1).values())
         inputs = partial(ldm_inputs, unet, states, height, width)
-        with own_forwards(unet):
+        with own_forwards(unet), differentiable_attention():
             return kept_for_backward(unet, devices.dtype_unet, batch, inputs)
 
     def free_memory(self) -> int:
@@ -153,6 +160,14 @@ class WebUIHost:
     def less_memory(self) -> AbstractContextManager[None]:
         """Inside, the U-Net's blocks are computed a second time in the backward pass instead of being kept."""
         return checkpointed(self.model.model.diffusion_model)
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        """The WebUI's own, but for bf16, which it takes on a CPU for weights in 8 bits and OpenCLIP's encoder fails in:
+        inside a session they have 32."""
+        from modules import devices
+
+        is_plain = self._in_session and self.device.type == "cpu" and devices.dtype == torch.float32
+        return nullcontext() if is_plain else devices.autocast()
 
     @torch.no_grad()
     def encode_images(self, pixels: Tensor) -> Tensor:
@@ -180,7 +195,7 @@ class WebUIHost:
         self.check_loaded()
         size = FACTOR * noisy_latents.shape[2], FACTOR * noisy_latents.shape[3]
         context = self._context.given(noisy_latents, context) if self._is_inpainting else None
-        with devices.autocast():
+        with self._autocast():
             given = model_input(self.model, cond, size, context, devices.dtype_unet)
             prediction = self.model.apply_model(noisy_latents.to(devices.dtype_unet), timesteps, given)
         return prediction.float()
@@ -191,12 +206,10 @@ class WebUIHost:
 
         Another thread may read the embeddings folder again at any moment: the live vectors are found all the same.
         """
-        from modules import devices
-
         self.check_loaded()
         self._register_again()
         unique = list(dict.fromkeys(prompts))
-        with devices.autocast(), plain_emphasis(), found_first(self.model, self._live):
+        with self._autocast(), plain_emphasis(), found_first(self.model, self._live):
             cond = encoded(self.model, unique)
         return chosen(cond, [unique.index(prompt) for prompt in prompts])
 

@@ -1,4 +1,4 @@
-"""How the families differ in AUTOMATIC1111: encoders, conditioning and schedule of the loaded model.
+"""How the families differ in AUTOMATIC1111: encoders and conditioning of the loaded model.
 
 The WebUI's modules are imported inside functions, so that this file can be imported without it.
 """
@@ -6,16 +6,13 @@ The WebUI's modules are imported inside functions, so that this file can be impo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ..engine.errors import ModelError
 from ..engine.host import Cond
-from ..engine.noise import NoiseSchedule, PredictionType
 from .families import (
     EDIT_CHANNELS,
     ENCODER,
@@ -23,8 +20,6 @@ from .families import (
     ENCODER_L,
     INPAINTING_CHANNELS,
     PLAIN_CHANNELS,
-    V_MARK,
-    check_not_flux,
 )
 
 SIZE_KEYS = ("original_size_as_tuple", "target_size_as_tuple")
@@ -51,22 +46,21 @@ def check_trainable(model: Any) -> None:
         )
 
 
-def check_file(path: Path, model: Any) -> None:
-    """Raises ModelError where the file says something else than the WebUI made of it: it loads what it does not know
-    as Stable Diffusion 1, and reads no marks of v-prediction."""
-    if path.suffix != ".safetensors":
+def check_unet() -> None:
+    """Raises ModelError where pictures are drawn by another U-Net than the checkpoint's, as TensorRT's; one that was
+    chosen before and is not any more is put away, as the WebUI does before its next picture."""
+    from modules import sd_unet
+
+    if getattr(sd_unet, "current_unet", None) is None:
         return
-    try:
-        with safe_open(path, framework="pt") as file:
-            names = set(file.keys())
-    except (OSError, SafetensorError):  # it is loaded, whatever has become of the file
+    wanted = sd_unet.get_unet_option()
+    if wanted is None:
+        sd_unet.apply_unet()
         return
-    check_not_flux(names, path.name)
-    if V_MARK in names and model.parameterization != "v":
-        raise ModelError(
-            f"{path.name} predicts v, but the WebUI takes its predictions for noise and draws noise with it; "
-            "put a YAML of that kind beside it and load it again."
-        )
+    raise ModelError(
+        f"the U-Net {wanted.label}, which is in use, has no gradient; set Settings > Stable Diffusion > SD Unet to "
+        "None for the training."
+    )
 
 
 def input_channels(model: Any) -> int:
@@ -138,17 +132,6 @@ def model_input(model: Any, cond: Cond, size: tuple[int, int], context: Tensor |
     }
 
 
-def schedule_of(model: Any, device: torch.device) -> NoiseSchedule:
-    """What pictures are drawn with: the checkpoint's, and zero terminal SNR where the settings say so."""
-    from modules import sd_models, shared
-
-    abar = getattr(model, "alphas_cumprod_original", model.alphas_cumprod).float().clone()
-    if shared.opts.sd_noise_schedule == "Zero Terminal SNR":
-        abar = sd_models.rescale_zero_terminal_snr_abar(abar)
-    kind = PredictionType.V if model.parameterization == "v" else PredictionType.EPSILON
-    return NoiseSchedule(abar.to(device), kind)
-
-
 def picture_size(model: Any) -> int:
     """The side in pixels of the pictures that the model was made for."""
     if is_sdxl(model):
@@ -165,6 +148,8 @@ def settings_text(model: Any) -> str:
     opts, parts = shared.opts, []
     if opts.sd_noise_schedule != "Default":
         parts.append(str(opts.sd_noise_schedule))
+    if opts.use_downcasted_alpha_bar:
+        parts.append("downcast schedule")
     if is_sdxl(model) and opts.sdxl_clip_l_skip:
         parts.append("clip_l skip")
     if is_sdxl(model) and (opts.sdxl_crop_top or opts.sdxl_crop_left):

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import nn
 
+EIGHT_BITS = {getattr(torch, kind) for kind in ("float8_e4m3fn", "float8_e5m2") if hasattr(torch, kind)}
+
 
 @contextmanager
 def random_state() -> Iterator[None]:
@@ -103,6 +105,23 @@ def differentiable_attention() -> Iterator[None]:
     finally:
         for kind, forward in zip(kinds, before, strict=True):
             kind.forward = forward
+
+
+@contextmanager
+def unpacked(model: nn.Module) -> Iterator[None]:
+    """Weights that are kept in 8 bits are in the WebUI's computing precision: torch computes no gradient through the
+    others, nor do all of its layers. Every value comes back to the bit."""
+    from modules import devices
+
+    packed = [parameter for parameter in model.parameters() if parameter.dtype in EIGHT_BITS]
+    before = [parameter.dtype for parameter in packed]
+    try:
+        for parameter in packed:
+            parameter.data = parameter.data.to(devices.dtype)
+        yield
+    finally:
+        for parameter, kind in zip(packed, before, strict=True):
+            parameter.data = parameter.data.to(kind)
 
 
 @contextmanager

@@ -83,7 +83,7 @@ def schedule_of(parts: Components, device: torch.device) -> NoiseSchedule:
 class DiffusersHost:
     """See `engine.host.DiffusionHost`. Order of a joined batch: [uncond, cond].
 
-    `picture_size` is the side in pixels of the pictures that the model was trained on.
+    `picture_size` is the side in pixels of the pictures that the model was trained on; `remark` is empty.
     """
 
     def __init__(self, parts: Components, device: torch.device, precision: torch.dtype, clip_skip: int = 1) -> None:
@@ -100,6 +100,7 @@ class DiffusersHost:
             convolutional.to(memory_format=torch.channels_last)
         self.schedule = schedule_of(parts, device)
         self.picture_size = int(parts.unet.config.sample_size) * self.latent_factor
+        self.remark = ""
         self._context = InpaintingContext(self.encode_images, self.latent_factor)
         self._bound: dict[str, Vectors] = {}
         self._identity = ""

@@ -197,6 +197,7 @@ def job_state(job: Job) -> dict[str, Any]:
         "best_step": job.best_step,
         "used_step": job.used_step,
         "message": job.message,
+        "notice": job.notice,
     }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from html import escape
 from typing import Any
@@ -24,6 +24,7 @@ from .prompt_hook import (
     effective_negative,
     even_chunks,
 )
+from .second_model import fits, hires_is_later, watch
 
 logger = logging.getLogger(__name__)
 
@@ -83,11 +84,12 @@ class PromptHook:
         p.extra_generation_params.pop(TITLE, None)  # copies of `p` share it
         wishes = Wishes.read(enabled is not False, 1.0 if strength is None else strength, getattr(p, STRENGTH, None))
         host = find_host() if wishes.strength else None
-        self._last = ""
+        self._last, batch = "", None
         if host is not None:
             number = kwargs.get("batch_number")
             batch = Batch(p, host, wishes, (p.iteration if number is None else number) * p.batch_size)
             self._last = batch.complete()
+        watch(p, batch)
 
     def _said(self) -> str:
         return f"<p>Added last: {escape(self._last) or 'nothing'}.</p>"
@@ -124,6 +126,10 @@ class Pass:
     negatives: str
     steps: Steps
 
+    def is_later(self, p: Any) -> bool:
+        """Whether its prompts are read by a model that is not loaded before another pass is over."""
+        return self.negatives == "hr_negative_prompts" and hires_is_later(p)
+
 
 @dataclass
 class Batch:
@@ -134,10 +140,32 @@ class Batch:
     wishes: Wishes
     start: int
     added: dict[int, list[LearnedWord]] = field(default_factory=dict)  # by picture
+    # Typed negatives, and the names of those that were put in, by the attribute of `p`.
+    changed: dict[str, tuple[list[str], set[str]]] = field(default_factory=dict)
 
     def complete(self) -> str:
         """Put the negatives in and say so in the infotext. Changes nothing where no learned word is typed."""
-        passes = list(_passes(self.p))
+        return self._complete_passes([each for each in _passes(self.p) if not each.is_later(self.p)])
+
+    def complete_hires(self, p: Any) -> None:
+        """The same for the hires pass alone, once its own checkpoint is loaded. `p` may be a copy of the first one."""
+        host = find_host()
+        if host is not None:
+            later = replace(self, p=p, host=host)
+            later._complete_passes([each for each in _passes(p) if each.is_later(p)])
+
+    def unreadable(self) -> dict[str, list[str]]:
+        from modules import shared
+
+        host = find_host()
+        loaded = () if host is None else host.loaded
+        return {
+            attribute: typed
+            for attribute, (typed, names) in self.changed.items()
+            if not fits(loaded, names, shared.sd_model)
+        }
+
+    def _complete_passes(self, passes: Sequence[Pass]) -> str:
         prompts = {prompt for each in passes for prompt in getattr(self.p, each.positives)}
         self._warn_of_others(prompts)
         loaded = loaded_words(self.host.loaded)
@@ -156,6 +184,7 @@ class Batch:
         if any(result.added for result in results.values()):
             negatives = [results[pair].negative for pair in pairs] + typed[len(pairs) :]
             negatives = even_chunks(self.host.language, negatives, each.steps)
+            self.changed[each.negatives] = typed, {w.negative for result in results.values() for w in result.added}
             self._write(each, words, typed, negatives)
             self._remember(pairs, negatives, results)
         memory = getattr(self.p, MEMORY, {})

@@ -148,6 +148,7 @@ class Desk:
     def _train(self, job: Job) -> None:
         host = self.workplace.host()
         config, files = job.config, job.files
+        job.notice = host.remark or job.notice
         resumed = job.step > 0
         kept = kept_pictures(files, KEPT if resumed else STAGED)
         pictures = open_pictures(kept, config, host.picture_size, host.size_unit)

@@ -44,6 +44,16 @@ class StandaloneWorkplace:
         with self._turn:
             yield
 
+    @contextmanager
+    def glance(self) -> Iterator[TrainingHost | None]:
+        if not self._turn.acquire(blocking=False):
+            yield None
+            return
+        try:
+            yield self.loaded
+        finally:
+            self._turn.release()
+
     @cached_property
     def loaded(self) -> DiffusersHost:
         quiet_libraries()

@@ -24,12 +24,15 @@ from .jobs import Desk, in_background, sentence
 from .kept_pictures import given_pictures
 from .live_view import STYLE, estimate_text, masks_html, message_html, progress_html
 from .mask_preview import mask_previews
+from .memory_hint import MemoryHints
 from .page_state import updates
 from .settings_view import build_settings_files
 from .share_view import trained_html
 
 NAMED_FIELDS = ("name", "initialization_text")  # asked for in step 2
 OPTION_FIELDS = tuple(item for item in fields(TrainConfig) if item.name not in NAMED_FIELDS)
+OPTION_NAMES = [item.name for item in OPTION_FIELDS]
+MEMORY_SETTINGS = ("width", "height", "batch_size", "use_negative", "less_memory")  # what a step's memory depends on
 UNPAINTED = 64  # the grey of what was not painted over: half of the weight that it has without a mask
 DROPPED = "0000"  # the file name of the dropped picture, without a word in it: its name says nothing of it
 
@@ -39,6 +42,7 @@ class Actions:
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
+        self.hints = MemoryHints()
 
     def defaults(self, kind: str = "thing") -> dict[str, Any]:
         plain = {item.name: item.default for item in fields(TrainConfig)}
@@ -139,6 +143,13 @@ class Actions:
             except DreamArtistError as error:
                 return message_html(sentence(error), "error")
         return message_html(estimate_text(found))
+
+    def memory(self, *options: Any) -> str:
+        """What a step will keep with these settings, before anything is run."""
+        try:
+            return message_html(self.hints.look(self.desk.workplace, self.values("x", "*", options)))
+        except DreamArtistError as error:
+            return message_html(sentence(error), "error")
 
     def spread(self, picture: Any, more: Any, name: str, start: str, *options: Any) -> tuple[str, Any]:
         """The painted mask before and after it spreads; and how far that is, which the training then uses."""
@@ -244,12 +255,13 @@ def build_training(desk: Desk, use_label: str) -> None:
             with gr.Row():
                 train = gr.Button("3  Train", variant="primary", elem_id="dreamartist_train")
                 estimate = gr.Button("How long will it take?", elem_id="dreamartist_estimate")
+            memory_says = gr.HTML(elem_id="dreamartist_memory")
             train_says = gr.HTML(elem_id="dreamartist_train_says")
             with gr.Accordion("All options", open=False, elem_id="dreamartist_options"):
                 overwrite = gr.Checkbox(False, label="Replace a concept of this name", elem_id="dreamartist_overwrite")
                 previews = gr.Checkbox(True, label="Previews at every check", elem_id="dreamartist_previews_on")
                 options = option_inputs(values)
-                build_settings_files(actions, name, start, options, [item.name for item in OPTION_FIELDS])
+                build_settings_files(actions, name, start, options, OPTION_NAMES)
         with gr.Column(scale=1, min_width=320):
             live = gr.HTML(progress_html(desk.job), elem_id="dreamartist_live")
             with gr.Row(visible=False) as controls:
@@ -283,7 +295,9 @@ def build_training(desk: Desk, use_label: str) -> None:
     on(train.click, actions.train, [picture, more, name, start, overwrite, previews, *options], [train_says])
     on(train.click, lambda: "", [], [name_says], queue=False)  # once it is trained, the name is free no more
     on(estimate.click, actions.estimate, [picture, more, name, start, *options], [train_says])
-    spread_mask = options[[item.name for item in OPTION_FIELDS].index("spread_mask")]
+    for event in (picture.upload, *(options[OPTION_NAMES.index(setting)].change for setting in MEMORY_SETTINGS)):
+        on(event, actions.memory, options, [memory_says], queue=False)
+    spread_mask = options[OPTION_NAMES.index("spread_mask")]
     on(spread.click, actions.spread, [picture, more, name, start, *options], [spread_says, spread_mask])
     for button, what in ((stop, Ask.STOP), (pause, Ask.PAUSE), (discard, Ask.DISCARD)):
         on(button.click, lambda what=what: actions.ask(what), [], [says])

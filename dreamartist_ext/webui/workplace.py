@@ -20,9 +20,14 @@ class TrainingHost(DiffusionHost, Protocol):
     the unit of which the sides of others are multiples."""
 
     picture_size: int
+    remark: str  # on the model: what the user should know before the training, in a sentence, or nothing
 
     @property
     def size_unit(self) -> int: ...
+
+    @property
+    def latent_factor(self) -> int:
+        """Pixels per latent, along one side."""
 
     @property
     def name(self) -> str:
@@ -51,6 +56,9 @@ class Workplace(Protocol):
 
     def gpu(self, task: str) -> AbstractContextManager[None]:
         """Wait for the model's turn; nobody else uses it inside. `task` is the page's own id for what waits, or ""."""
+
+    def glance(self) -> AbstractContextManager[TrainingHost | None]:
+        """The loaded model, for a look at it; None while somebody uses it. Waits for nobody; raises as `host`."""
 
     def host(self) -> TrainingHost:
         """The loaded model; raises ModelError when it cannot be trained. Call it inside `gpu`."""
@@ -112,6 +120,18 @@ class WebUIWorkplace:
                     shared.state.job, shared.state.job_count = "", 0
         finally:
             progress.pending_tasks.pop(task, None)
+
+    @contextmanager
+    def glance(self) -> Iterator[TrainingHost | None]:
+        from modules import call_queue, sd_models
+
+        if sd_models.model_data.sd_model is None or not call_queue.queue_lock.acquire(blocking=False):
+            yield None
+            return
+        try:
+            yield self.host()
+        finally:
+            call_queue.queue_lock.release()
 
     def host(self) -> TrainingHost:
         from ..hosts.a1111 import WebUIHost

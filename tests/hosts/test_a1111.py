@@ -12,8 +12,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from dreamartist_ext.engine.errors import ModelError
-from dreamartist_ext.hosts.a1111_families import check_file, check_trainable, picture_size, vocabulary
+from dreamartist_ext.hosts.a1111_families import check_trainable, picture_size, vocabulary
 from dreamartist_ext.hosts.a1111_first_stage import decoded, latent_distribution
+from dreamartist_ext.hosts.a1111_schedule import check_file
 from dreamartist_ext.hosts.a1111_session import placements, put_back
 
 

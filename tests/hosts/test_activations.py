@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
 
 import pytest
@@ -81,6 +82,20 @@ def test_blocks_computed_twice_give_the_same_gradient_to_the_bit(model):
             return torch.autograd.grad(model.predict(noisy, torch.tensor([5, 900]), cond).square().sum(), states)[0]
 
     assert torch.equal(gradient(nullcontext()), gradient(model.less_memory()))
+
+
+@pytest.mark.parametrize("asks_metal", [True, False])
+def test_on_a_mac_what_is_free_is_what_metal_or_the_machine_leaves(monkeypatch, asks_metal):
+    """Against stand-ins for torch.mps: no machine here has one."""
+    monkeypatch.setattr(torch.mps, "current_allocated_memory", lambda: 3_000)
+    if asks_metal:
+        monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: 10_000, raising=False)
+    else:
+        monkeypatch.delattr(torch.mps, "recommended_max_memory", raising=False)
+        monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 15, "SC_PAGE_SIZE": 1_000}.get)
+    assert free_memory(torch.device("mps")) == 7_000
+    monkeypatch.setattr(torch.mps, "current_allocated_memory", lambda: 30_000)
+    assert free_memory(torch.device("mps")) == 0
 
 
 def test_free_memory_is_known_or_nothing():

@@ -15,6 +15,7 @@ from dreamartist_ext.engine.config import TrainConfig
 from dreamartist_ext.engine.data import TrainingPicture
 from dreamartist_ext.engine.embedding import EmbeddingPair
 from dreamartist_ext.engine.errors import ModelError
+from dreamartist_ext.engine.noise import PredictionType
 from dreamartist_ext.engine.objective import noise_loss
 from dreamartist_ext.engine.storage import load_pair, save_pair
 from dreamartist_ext.engine.trainer import Training
@@ -245,7 +246,7 @@ def test_clip_skip_reads_an_earlier_layer_as_the_webui_does(tmp_path, hosts):
         host(tmp_path / "a", "sd1", clip_skip=3)
 
 
-@pytest.mark.parametrize(("family", "suffix"), [("sd2", ".pt"), ("sdxl", ".safetensors")])
+@pytest.mark.parametrize(("family", "suffix"), [("sd1", ".pt"), ("sd2", ".pt"), ("sdxl", ".safetensors")])
 def test_a_pair_comes_back_from_its_files_and_is_found_in_a_prompt(tmp_path, hosts, family, suffix):
     model = hosts(family)
     pair = random_pair(model)
@@ -336,6 +337,21 @@ def test_a_single_file_whose_tokenizer_is_out_of_reach_is_a_sentence(tmp_path, m
     with pytest.raises(ModelError, match="comes without tokenizer and configuration") as refused:
         load_host(tmp_path / "x.safetensors", "cpu", "fp32")
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("marks", [(), ("v_pred",), ("v_pred", "ztsnr")], ids=["none", "v", "v and zero SNR"])
+def test_a_single_file_says_by_its_marks_how_it_was_made(tmp_path, monkeypatch, marks):
+    """diffusers reads no marks; what it makes of a file is put in its place, as its sizes would come from the hub."""
+    from safetensors.torch import save_file
+
+    parts = components(tmp_path, "sdxl")
+    names = {FIRST_CONVOLUTION: (32, 4, 3, 3), "conditioner.embedders.1.model.ln_final.weight": (4,)}
+    tensors = {name: torch.zeros(shape) for name, shape in names.items()}
+    save_file(tensors | {mark: torch.zeros(1) for mark in marks}, tmp_path / "x.safetensors")
+    monkeypatch.setattr(StableDiffusionXLPipeline, "from_single_file", lambda path, **options: parts)
+    schedule = load_host(tmp_path / "x.safetensors", "cpu", "fp32").schedule
+    assert (schedule.prediction_type is PredictionType.V) is ("v_pred" in marks)
+    assert (schedule.alphas_cumprod[-1] == 0) == ("ztsnr" in marks)
 
 
 def test_plain_and_inpainting_checkpoints_are_taken():

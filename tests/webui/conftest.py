@@ -179,6 +179,33 @@ def webui(tmp_path_factory):
         yield webui
 
 
+@pytest.fixture(scope="session")
+def families(tmp_path_factory):
+    """A WebUI with a checkpoint of every family, and in `parts` the same weights for the standalone host."""
+    from .family_folder import write_families
+
+    if not (WEBUI / "launch.py").is_file():
+        pytest.skip(f"no WebUI at {WEBUI}; set WEBUI_DIR to the folder of AUTOMATIC1111 v1.10.1")
+    data = tmp_path_factory.mktemp("families")
+    parts = write_families(data)
+    with running(data, "--api") as webui:
+        webui.parts = parts
+        yield webui
+
+
+@pytest.fixture
+def words(families):
+    """mysd1, mysd2 and mysdxl with their negatives, each of its own family."""
+    from .family_folder import write_words
+
+    written = write_words(families.embeddings)
+    families.post("/sdapi/v1/refresh-embeddings", {})
+    yield families
+    for path in written:
+        path.unlink()
+    families.post("/sdapi/v1/refresh-embeddings", {})
+
+
 @contextmanager
 def running(data: Path, *flags: str) -> Iterator[RunningWebUI]:
     """A WebUI with these flags, ended on the way out."""

@@ -9,12 +9,40 @@ from dataclasses import replace
 import torch
 from safetensors.torch import load_file, save_file
 
-from ..family_models import WIDTH_L, WIDTH_SD2
-from ..models import tiny_unet
+from dreamartist_ext.engine.embedding import EmbeddingPair
+from dreamartist_ext.engine.storage import save_pair
+from dreamartist_ext.hosts.families import V_MARK, ZERO_SNR_MARK
+
+from ..family_models import WIDTH_G, WIDTH_L, WIDTH_SD2
+from ..models import TEXT_WIDTH, tiny_unet
 from .conftest import make_data_folder
 from .family_checkpoints import ARCHS, family_parts, write_checkpoint, write_refiner
 
-HERE = ("sd2", "sd2-v", "sd1-inpainting", "sd2-inpainting", "sdxl", "sdxl-v")
+HERE = ("sd1-inpainting", "sd2", "sd2-v", "sd2-inpainting", "sdxl", "sdxl-v", "sdxl-v-ztsnr", "sdxl-inpainting")
+WIDTHS = {"sd1": {"clip": TEXT_WIDTH}, "sd2": {"clip": WIDTH_SD2}, "sdxl": {"clip_l": WIDTH_L, "clip_g": WIDTH_G}}
+OTHER = 0.5  # by which one layer of "sdxl-other" is smaller than that of "sdxl"
+
+
+def load(webui, checkpoint):
+    """Have the WebUI load it, also where a refiner was loaded last and the setting is the same."""
+    loaded = webui.probe("load", name=f"{checkpoint}.safetensors")
+    assert loaded == f"{checkpoint}.safetensors", loaded
+
+
+def kind_of(family):
+    return family.split("-")[0]
+
+
+def write_words(folder):
+    """A pair of random vectors for each width."""
+    generator = torch.Generator().manual_seed(1)
+    written = []
+    for kind, widths in WIDTHS.items():
+        halves = [
+            {key: torch.randn(count, width, generator=generator) for key, width in widths.items()} for count in (3, 4)
+        ]
+        written += save_pair(EmbeddingPair(f"my{kind}", *halves), folder)
+    return written
 
 
 def write_families(data):
@@ -30,7 +58,10 @@ def write_families(data):
     models, parts = data / "models" / "Stable-diffusion", {}
     for family in HERE:
         parts[family] = family_parts(data / "parts" / family, family)
+        marks = (V_MARK, ZERO_SNR_MARK) if "ztsnr" in family else ()
         write_checkpoint(parts[family], data / "parts" / family, models / f"{family}.safetensors")
+        change(models / f"{family}.safetensors", models / f"{family}.safetensors", marks)
+    change(models / "sdxl.safetensors", models / "sdxl-other.safetensors", scale=OTHER)
     write_refused(parts, data / "parts" / "edit", models)
     write_lora(data / "models" / "Lora" / "strong.safetensors")
     return parts
@@ -46,9 +77,16 @@ def write_refused(parts, folder, models):
     write_refiner(parts["sdxl"], models / "refiner.safetensors")
     save_file({"double_blocks.0.img_attn.qkv.weight": torch.zeros(2, 2)}, models / "flux.safetensors")
     shutil.copy(models / "embedded.yaml", models / "flux.yaml")
-    marked = load_file(models / "sdxl.safetensors") | {"v_pred": torch.zeros(1)}
-    save_file(marked, models / "marked.safetensors")
-    shutil.copy(models / "sdxl.yaml", models / "marked.yaml")
+    change(models / "sdxl.safetensors", models / "marked.safetensors", (V_MARK,))
+
+
+def change(source, target, marks=(), scale=1.0):
+    """A checkpoint with marks, and with one layer of another size."""
+    tensors = {name: tensor.clone() for name, tensor in load_file(source).items()}
+    tensors["model.diffusion_model.out.2.weight"] *= scale
+    save_file(tensors | {mark: torch.zeros(1) for mark in marks}, target)
+    if source != target:
+        shutil.copy(source.with_suffix(".yaml"), target.with_suffix(".yaml"))
 
 
 def write_lora(path):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import time
 import traceback
+from contextlib import contextmanager
 from pathlib import Path
 
 import fastapi
@@ -20,6 +21,15 @@ def ready():
     model = sd_models.model_data.sd_model
     assert model is not None
     return model.sd_checkpoint_info.name
+
+
+def load(name):
+    from modules import call_queue
+
+    with call_queue.queue_lock:
+        shared.opts.data["sd_model_checkpoint"] = name
+        sd_models.reload_model_weights()
+    return ready()
 
 
 def train_without_model(**values):
@@ -162,10 +172,90 @@ def linear_types():
     return sorted({str(m.weight.dtype) for m in unet.modules() if isinstance(m, torch.nn.Linear)})
 
 
-def last_alpha():
+def schedules():
+    """abar of every timestep: as trainings have it, and as the WebUI's own sampler does."""
+    from modules import sd_samplers
+
     from dreamartist_ext.hosts.a1111 import WebUIHost
 
-    return float(WebUIHost().schedule.alphas_cumprod[-1])
+    host = WebUIHost()
+    before = host.model.alphas_cumprod
+    sd_models.apply_alpha_schedule_override(host.model)
+    sigmas = sd_samplers.create_sampler("Euler", host.model).model_wrap.sigmas.double().cpu()
+    host.model.alphas_cumprod = before
+    return {"ours": host.schedule.alphas_cumprod.tolist(), "theirs": (1 / (1 + sigmas**2)).tolist()}
+
+
+def merged(first, second, name, half):
+    """What the WebUI's checkpoint merger makes of two checkpoints, in equal parts."""
+    from modules import extras, sd_models
+
+    titles = [sd_models.get_closet_checkpoint_match(f"{each}.safetensors").title for each in (first, second)]
+    settings = [half, name, "safetensors", 0, "None", "", False, False, False, "{}"]
+    extras.run_modelmerger("", *titles, None, "Weighted sum", 0.5, *settings)
+    sd_models.list_models()
+
+
+def sd3():
+    """What a training says while the WebUI's own class of Stable Diffusion 3 is loaded, of one small block, without
+    memory and without its text encoders, whose tokenizer comes from the network."""
+    from modules import sd_disable_initialization
+    from modules.models.sd3 import sd3_model
+
+    prefix = "model.diffusion_model."
+    shapes = {"x_embedder.proj.weight": (64, 16, 2, 2), "pos_embed": (1, 16, 64), "context_embedder.weight": (64, 32)}
+    shapes |= {"y_embedder.mlp.0.weight": (64, 32)}
+    tensors = {prefix + name: torch.zeros(shape) for name, shape in shapes.items()}
+    encoders, sd3_model.SD3Cond = sd3_model.SD3Cond, torch.nn.Module
+    try:
+        with sd_disable_initialization.InitializeOnMeta():
+            model = sd3_model.SD3Inferencer(tensors)
+    finally:
+        sd3_model.SD3Cond = encoders
+    sd_models.set_model_type(model, tensors)
+    before = sd_models.model_data.sd_model
+    model.sd_checkpoint_info = before.sd_checkpoint_info
+    sd_models.model_data.sd_model = model
+    try:
+        return trainable()
+    finally:
+        sd_models.model_data.sd_model = before
+
+
+def other_unet(label):
+    """Have the WebUI draw with a U-Net of its extensions' kind, as TensorRT's is; it answers with zeros."""
+    from modules import sd_unet
+
+    class Zeros(sd_unet.SdUnet):
+        def forward(self, x, timesteps, context, *args, **kwargs):
+            return torch.zeros_like(x)
+
+    class Option(sd_unet.SdUnetOption):
+        def create_unet(self):
+            return Zeros()
+
+    option = Option()
+    option.label = label
+    sd_unet.unet_options.append(option)
+    shared.opts.set("sd_unet", label)
+
+
+@contextmanager
+def casting_by_hand():
+    """As on a Mac, and with weights in 8 bits beside --no-half: the WebUI casts layer by layer as they are called."""
+    from modules import devices
+
+    before = devices.autocast
+    devices.autocast = lambda disable=False: devices.manual_cast(devices.dtype)
+    try:
+        yield
+    finally:
+        devices.autocast = before
+
+
+def train_casting_by_hand(**values):
+    with casting_by_hand():
+        return train(**values)
 
 
 def trainable():

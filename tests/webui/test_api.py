@@ -37,7 +37,7 @@ V1 = api.PREFIX
 
 
 class SmallHost(FakeHost):
-    name, checkpoint_hash, picture_size, size_unit = "small", "0123456789", 64, 64
+    name, checkpoint_hash, picture_size, size_unit, remark = "small", "0123456789", 64, 64, ""
 
     def check_loaded(self):
         pass
