@@ -279,6 +279,24 @@ def test_another_checkpoint_that_waits_is_told_while_it_waits(desk, place, pictu
     assert job.message == "cat is learned: type cat in a prompt."
 
 
+def test_a_training_that_waits_says_what_becomes_of_a_checkpoint_that_waits_too(desk, place, picture):
+    place.chosen = "first"
+    job = desk.prepare(SETTINGS, [picture])
+    said = {}
+    for chosen in ("first", "second", ""):
+        place.chosen = chosen
+        said[chosen] = desk.looked_at().message
+        assert said[chosen] in live_view.progress_html(desk.job)
+    assert said == {
+        "first": "first is loaded first.",
+        "second": "second was chosen meanwhile: it is loaded when this training is over.",
+        "": "",
+    }
+    job.ask(Ask.STOP)
+    place.chosen = "second"
+    assert desk.looked_at().message == "cat was called off before it began."
+
+
 def test_a_status_comes_after_all_that_belongs_to_it(desk, place, picture):
     """Whoever waits for the end must find the word usable and the message there."""
     seen = []
