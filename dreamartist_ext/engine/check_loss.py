@@ -15,7 +15,7 @@ from .guidance import Guidance
 from .objective import noise_loss
 from .prompts import fill, negative_captions
 from .snapshot import Check
-from .stopping import CHECK_SAMPLES as SAMPLES
+from .stopping import check_samples
 from .trainer import Training
 
 SEED = 20221121  # any; fixed, so that two trainings of one picture can be compared as well
@@ -23,11 +23,16 @@ PART = 4  # samples per forward pass
 
 
 class CheckLoss:
-    """Call it inside a host session, with the pair bound: see `stopping.check_interval` for what it costs."""
+    """Call it inside a host session, with the pair bound: see `stopping.check_interval` for what it costs.
+
+    A training that goes on is checked on as many samples as before, whatever its new number of steps allows.
+    """
 
     def __init__(self, training: Training) -> None:
         self.training = training
-        self._baseline: float | None = None
+        checks = training.checks
+        self.samples = checks[-1].samples if checks else check_samples(training.config)
+        self._baseline = checks[-1].baseline if checks else None
 
     @torch.no_grad()
     def __call__(self) -> Check:
@@ -43,13 +48,13 @@ class CheckLoss:
             self._baseline = self._mean_loss(empty, None)
         with self.training.kept_bound():
             loss = self._mean_loss(prompts, negatives if pair.negative else None)
-        return Check(self.training.step, loss, self._baseline, self.training.guard.mean_loss())
+        return Check(self.training.step, loss, self._baseline, self.training.guard.mean_loss(), self.samples)
 
     def _mean_loss(self, prompts: list[str], negatives: list[str] | None) -> float:
         host, config = self.training.host, self.training.config
         encoded = self.training.encoded()
         timesteps = self._timesteps().to(encoded.device)
-        pictures = [i % len(encoded) for i in range(SAMPLES)]
+        pictures = spread_over(len(encoded), self.samples)
         generator = torch.Generator().manual_seed(SEED)
         total = torch.zeros((), device=encoded.device)
         for part in parts_of_one_size([encoded.sizes[i] for i in pictures], PART):
@@ -68,12 +73,17 @@ class CheckLoss:
                 config.min_snr,
                 config.noisy_weight,
             ).sum()
-        return float(total / SAMPLES)
+        return float(total / self.samples)
 
     def _timesteps(self) -> Tensor:
-        """The middles of SAMPLES equal parts of the schedule, (SAMPLES,)."""
-        count = self.training.host.schedule.timesteps
-        return ((torch.arange(SAMPLES) + 0.5) * count / SAMPLES).long()
+        """The middles of equal parts of the timesteps that are trained, (samples,)."""
+        first, count = self.training.config.timestep_range.of(self.training.host.schedule.timesteps)
+        return first + ((torch.arange(self.samples) + 0.5) * count / self.samples).long()
+
+
+def spread_over(count: int, samples: int) -> list[int]:
+    """A picture of `count` for each sample: each in turn, or, where there are more of them, as far apart as can be."""
+    return [i % count if count <= samples else i * count // samples for i in range(samples)]
 
 
 def parts_of_one_size(sizes: Sequence[Hashable], most: int) -> Iterator[slice]:

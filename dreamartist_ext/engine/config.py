@@ -12,6 +12,7 @@ from .embedding import MAX_VECTORS, check_name
 from .errors import SettingError
 from .guidance import Guidance
 from .learning_rate import RateSchedule
+from .noise import TimestepRange
 from .norm import SIDES
 from .options import check, converted, option
 from .picture_files import parse_colour
@@ -123,6 +124,22 @@ class TrainConfig:
         "training",
         least=0.1,
         most=10,
+    )
+    timestep_start: float = option(
+        0.0,
+        "Timesteps from",
+        "Only timesteps from this share of all on are trained: 0 is no noise, where details are decided.",
+        "training",
+        least=0,
+        most=0.99,
+    )
+    timestep_end: float = option(
+        1.0,
+        "Timesteps to",
+        "Only timesteps before this share of all are trained: 1 is noise alone, where shape and colours are decided.",
+        "training",
+        least=0.01,
+        most=1,
     )
     reconstruction: float = option(
         0.0,
@@ -289,6 +306,11 @@ class TrainConfig:
             raise SettingError("ema must be more than 0 for save_ema or ema_replace_every to have an effect, got 0.")
         if self.patience and not check_interval(self):
             raise SettingError("check_every must be more than 0 for patience to have an effect, got 0.")
+        if self.timestep_end <= self.timestep_start:
+            got = f"{self.timestep_end:g} and {self.timestep_start:g}"
+            raise SettingError(f"timestep_end must be more than timestep_start, got {got}.")
+        if (self.mirror or self.random_crop) and self.views == 1:
+            raise SettingError("views must be more than 1 for mirror or random_crop to have an effect, got 1.")
         Guidance.parse(self.guidance)
         parse_colour(self.background)
         if not self.tag_separator:
@@ -306,6 +328,10 @@ class TrainConfig:
     @property
     def caption_ways(self) -> CaptionWays:
         return CaptionWays(self.caption_dropout, self.tag_dropout, self.shuffle_tags, self.tag_separator)
+
+    @property
+    def timestep_range(self) -> TimestepRange:
+        return TimestepRange(self.timestep_start, self.timestep_end)
 
     @property
     def has_filewords(self) -> bool:

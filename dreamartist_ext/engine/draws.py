@@ -22,11 +22,13 @@ class Draws:
     def integers(self, high: int, count: int) -> Tensor:
         return torch.randint(high, (count,), generator=self.generator)
 
-    def timesteps(self, high: int, count: int, exponent: float = 1.0) -> Tensor:
-        """t = floor(high u^exponent), u uniform in [0, 1), (count,): below 1 more of them fall on the noisy end."""
+    def timesteps(self, high: int, count: int, exponent: float = 1.0, first: int = 0) -> Tensor:
+        """t = first + floor(high u^exponent), u uniform in [0, 1), (count,): below 1 more of them fall on the noisy
+        end of the `high` timesteps from `first` on."""
         if exponent == 1:
-            return self.integers(high, count)
-        return (high * torch.rand(count, generator=self.generator) ** exponent).long().clamp(max=high - 1)
+            return first + self.integers(high, count)
+        drawn = (high * torch.rand(count, generator=self.generator) ** exponent).long()
+        return first + drawn.clamp(max=high - 1)
 
 
 def seed_for(seed: int, purpose: str, index: int) -> int:

@@ -11,8 +11,24 @@ if TYPE_CHECKING:
     from .snapshot import Check
 
 CHECK_SAMPLES = 8
-MOST_SHARE = 0.05  # of a training's passes through the network
+ENOUGH_SAMPLES = 4  # fewer say too little, and are taken only where even a single check of so many would cost too much
+LEAST_SAMPLES = 2
+WANTED_CHECKS = 3  # a curve; rather this many of fewer samples than fewer of CHECK_SAMPLES
+MOST_SHARE = 0.05  # of a training's passes through the network: all checks, the last one's and the baseline as well
 _PASSES = 2  # forward and backward; a check is forward only
+
+
+def check_samples(config: TrainConfig) -> int:
+    """Samples of each check: CHECK_SAMPLES, and fewer in a training so short that they would cost more than MOST_SHARE.
+
+    Below 50 passes of one sample even LEAST_SAMPLES do. Where the user has said how often to check, it is his cost.
+    """
+    if config.check_every:
+        return CHECK_SAMPLES
+    wanted = min(WANTED_CHECKS, math.ceil(config.steps / config.save_every)) if config.save_every else 1
+    affordable = [_affordable_samples(config, checks) for checks in range(wanted, 0, -1)]
+    enough = next((samples for samples in affordable if samples >= ENOUGH_SAMPLES), affordable[-1])
+    return max(LEAST_SAMPLES, min(enough, CHECK_SAMPLES))
 
 
 def check_interval(config: TrainConfig) -> int:
@@ -22,9 +38,24 @@ def check_interval(config: TrainConfig) -> int:
     """
     if config.check_every or not config.save_every:
         return config.check_every
-    passes_of_a_step = _PASSES * config.batch_size * config.accumulation
-    enough = CHECK_SAMPLES / (MOST_SHARE * passes_of_a_step)
-    return config.save_every * (math.floor(enough / config.save_every) + 1)
+    baselines = _budget(config) / check_samples(config)
+    checks = max(1, math.ceil((baselines - 1) / _branches(config)) - 1)  # strictly less than the budget
+    return config.save_every * math.ceil(math.ceil(config.steps / checks) / config.save_every)
+
+
+def _affordable_samples(config: TrainConfig, checks: int) -> int:
+    """The most samples of which so many checks and the baseline stay below the budget."""
+    return math.ceil(_budget(config) / (1 + _branches(config) * checks)) - 1
+
+
+def _budget(config: TrainConfig) -> float:
+    """What the checks may cost in all, in forward passes of one sample of one branch."""
+    samples = config.steps * config.batch_size * config.accumulation
+    return MOST_SHARE * _PASSES * _branches(config) * samples
+
+
+def _branches(config: TrainConfig) -> int:
+    return 2 if config.use_negative else 1
 
 
 def is_check_due(config: TrainConfig, step: int) -> bool:

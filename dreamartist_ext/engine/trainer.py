@@ -188,7 +188,8 @@ class Training:
         order = bucket_order(config.seed, encoded.sizes, self.step, samples)
         latents, masks = encoded.latents(order, self.step), encoded.weights(order)
         noise = draws.noise((samples, *latents.shape[1:])).to(latents)
-        timesteps = draws.timesteps(self.host.schedule.timesteps, samples, config.timestep_exponent).to(device)
+        first_timestep, count = config.timestep_range.of(self.host.schedule.timesteps)
+        timesteps = draws.timesteps(count, samples, config.timestep_exponent, first_timestep).to(device)
         prompts, negative_prompts = self._prompts(draws, order)
         total = torch.zeros((), device=device)
         for first in range(0, samples, config.batch_size):

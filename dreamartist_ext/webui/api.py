@@ -119,7 +119,7 @@ class Routes:
 
     def status(self) -> dict[str, Any]:
         """The training under way or just over, and the ones that stopped before their end."""
-        job = self.desk.job
+        job = self.desk.looked_at()
         under_way = job.name if job is not None and not job.is_over else None
         unfinished = [
             {"name": name, "step": step, "steps": steps}
@@ -267,9 +267,10 @@ def guarded_route(authorised: Door) -> type[APIRoute]:
 
 
 def _is_json(request: Request) -> bool:
-    """Or empty; what another site's page can send without asking is neither."""
+    """Said to be so by every POST, even an empty one: another site's page cannot send that without asking, and a
+    browser would add the user's account by itself. Other methods it cannot send or not read."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return kind == "application/json" or request.headers.get("content-length", "0") == "0"
+    return kind == "application/json" or request.method != "POST"
 
 
 def _refusal(status: int, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:

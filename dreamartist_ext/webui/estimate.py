@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -69,7 +70,7 @@ def estimated(host: TrainingHost, config: TrainConfig, pictures: int) -> Estimat
         ) from error
     memory = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
     interval = check_interval(config)
-    snapshots = config.steps // interval if interval else 1
+    snapshots = math.ceil(config.steps / interval) if interval else 1
     views = pictures * config.views_of_each
     seconds = config.steps * step + snapshots * snapshot + views * encoding
     held, share = kept.less if less else kept.plain, max(0.0, 1 - plain / step)

@@ -75,6 +75,7 @@ class Job:
     best_step: int | None = None
     used_step: int | None = None
     message: str = ""
+    first_loaded: str = ""  # the model that was chosen, and not loaded yet, when this came into the queue
     notice: str = ""  # what the user should know while it goes on
     peak_memory: int = 0  # bytes on the GPU, 0 where there is none
     created: float = field(default_factory=time.time)
@@ -107,6 +108,11 @@ class Job:
             if self.status is Status.WAITING:
                 self.message = f"{self.name} was called off before it began."
                 self.status = {Ask.PAUSE: Status.PAUSED, Ask.STOP: Status.STOPPED}.get(what, Status.DISCARDED)
+
+    def says_while_waiting(self, message: str) -> None:
+        with self._lock:
+            if self.status is Status.WAITING:
+                self.message = message
 
     def begin(self) -> bool:
         """Whether it is still wanted."""

@@ -126,7 +126,17 @@ class Desk:
         with self._lock:
             if self.job is not None and not self.job.is_over:
                 raise SettingError(f"the word {self.job.name} is being trained; stop it first, or wait.")
+            job.first_loaded = self.workplace.chosen_model()
             self.job = job
+        return job
+
+    def looked_at(self) -> Job | None:
+        """The training under way or just over; one that still waits says what becomes of a waiting checkpoint."""
+        job = self.job
+        if job is not None and job.status is Status.WAITING:
+            chosen = self.workplace.chosen_model()
+            first = f"{chosen} is loaded first." if chosen else ""
+            job.says_while_waiting(first if chosen == job.first_loaded else _chosen_meanwhile(chosen))
         return job
 
     def run(self, job: Job) -> Job:
@@ -177,7 +187,7 @@ class Desk:
     def _show(self, job: Job) -> None:
         """Progress to the surrounding page; and a word to both while another checkpoint waits for this training."""
         chosen = self.workplace.chosen_model()
-        job.message = f"{chosen} was chosen meanwhile: it is loaded when this training is over." if chosen else ""
+        job.message = _chosen_meanwhile(chosen)
         self.workplace.show(job.step, job.config.steps, f"DreamArtist: {job.name}. {job.message}".strip())
 
     def _note(self, job: Job, training: Training, loss: torch.Tensor) -> None:
@@ -279,6 +289,10 @@ class Desk:
     def _check_not_running(self, name: str) -> None:
         if self.job is not None and not self.job.is_over and self.job.name == name:
             raise SettingError(f"the word {name} is being trained; stop it first, or wait.")
+
+
+def _chosen_meanwhile(model: str) -> str:
+    return f"{model} was chosen meanwhile: it is loaded when this training is over." if model else ""
 
 
 def _how_it_ended(job: Job) -> str:

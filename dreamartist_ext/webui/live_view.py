@@ -51,7 +51,7 @@ def _facts(job: Job) -> str:
     if job.asked is not None:
         return message_html("Stopping after this step ...")
     if job.status is Status.WAITING:
-        return message_html(_WAITING_WORDS[job.status])
+        return message_html(_WAITING_WORDS[job.status]) + message_html(job.message)
     if not job.seconds_per_step:
         return message_html("Looking at the picture ...")
     facts = [f"{duration(job.seconds_left)} left", f"{job.seconds_per_step:.2g} s/step"]

@@ -17,7 +17,7 @@ KEPT = (Status.DONE, Status.STOPPED)
 def updates(desk: Desk, seen: Any) -> list[Any]:
     """Progress, curve, previews, steps to choose from and their row, unfinished trainings; whether there is something
     to end, to use, to undo and to go on with; and what this page has seen then."""
-    job = desk.job
+    job = desk.looked_at()
     state = shown_state(job, desk)
     before = seen if isinstance(seen, dict) else {}
     changed = {key for key in state if before.get(key) != state[key]}

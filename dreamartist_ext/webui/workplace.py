@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -107,17 +107,14 @@ class WebUIWorkplace:
 
         progress.add_task_to_queue(task)
         try:
-            with call_queue.queue_lock:
+            with call_queue.queue_lock, ExitStack() as afterwards:
+                # each of them whatever the others raise: `begin` and `end` also empty the GPU's cache
+                afterwards.callback(_put_at_rest, shared.state)
+                afterwards.callback(shared.state.end)
+                afterwards.callback(progress.finish_task, task)
                 shared.state.begin(job=task)
                 progress.start_task(task)
-                try:
-                    yield
-                finally:
-                    progress.finish_task(task)
-                    shared.state.end()
-                    # as the WebUI's own wrapper does: the next picture must not be interrupted by this one's click
-                    shared.state.skipped = shared.state.interrupted = shared.state.stopping_generation = False
-                    shared.state.job, shared.state.job_count = "", 0
+                yield
         finally:
             progress.pending_tasks.pop(task, None)
 
@@ -192,6 +189,12 @@ class WebUIWorkplace:
             )
             return "" if is_ours or not found.filename else f'there is an embedding "{found.name}" already: {path}.'
         return f'prompts would take "{name}" for the embedding "{found.name}"; choose another name.'
+
+
+def _put_at_rest(state: Any) -> None:
+    """As the WebUI's own wrapper does: the next picture must not be interrupted by this one's click."""
+    state.skipped = state.interrupted = state.stopping_generation = False
+    state.job, state.job_count = "", 0
 
 
 def page_is_closing() -> bool:

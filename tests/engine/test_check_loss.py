@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dreamartist_ext.engine import preview
-from dreamartist_ext.engine.check_loss import SAMPLES, CheckLoss
+from dreamartist_ext.engine.check_loss import CheckLoss, spread_over
 from dreamartist_ext.engine.config import TrainConfig
 from dreamartist_ext.engine.data import TrainingPicture
 from dreamartist_ext.engine.run import RunFiles, run_to_files
 from dreamartist_ext.engine.snapshot import Check, pair_of
+from dreamartist_ext.engine.stopping import CHECK_SAMPLES as SAMPLES
 from dreamartist_ext.engine.storage import load_pair, load_snapshot
 from dreamartist_ext.engine.trainer import Training
 
@@ -57,6 +61,60 @@ def test_it_is_the_formula_over_its_own_draws(tmp_path):
     assert check.step == 0
     assert check.loss == pytest.approx(np.mean(errors), rel=1e-4)
     assert check.baseline == pytest.approx(np.mean(plain), rel=1e-4)
+
+
+@given(count=st.integers(1, 100), samples=st.integers(1, 16))
+def test_every_part_of_the_pictures_is_checked(count, samples):
+    chosen = spread_over(count, samples)
+    assert len(chosen) == samples
+    if count <= samples:
+        assert chosen == [i % count for i in range(samples)]
+    else:
+        gaps = [after - before for before, after in pairwise([*chosen, count])]
+        assert chosen[0] == 0
+        assert max(gaps) - min(gaps) <= 1
+
+
+def test_pictures_beyond_the_eighth_count(tmp_path):
+    def check_of(pictures):
+        run = training(tmp_path)
+        run.pictures = pictures
+        with run.host.session(), run.host.bind(run.pair.named()):
+            return CheckLoss(run)()
+
+    first = training(tmp_path).pictures[0]
+    other = replace(first, pixels=-first.pixels)
+    same = check_of([first] * 20)
+    assert check_of([first] * 8 + [other] * 12).loss != same.loss
+    assert check_of([first] * 20) == same
+
+
+def test_the_timesteps_are_those_that_are_trained(tmp_path):
+    run = training(tmp_path, timestep_start=0.6, timestep_end=0.9)
+    seen, predict = [], run.host.predict
+    run.host.predict = lambda noisy, timesteps, *cond: (
+        seen.extend(timesteps.tolist()),
+        predict(noisy, timesteps, *cond),
+    )[1]
+    for _ in run.run():
+        CheckLoss(run)()
+    count = run.host.schedule.timesteps
+    assert 0.6 * count <= min(seen) and max(seen) < 0.9 * count
+
+
+def test_a_training_that_goes_on_for_longer_is_checked_as_before(tmp_path):
+    """Fewer samples were affordable in the short one; on others its curve could not go on."""
+    short = training(tmp_path, steps=50, save_every=0, check_every=0)
+    files = RunFiles(tmp_path / "out", "cat")
+    for _ in run_to_files(short, files):
+        pass
+    assert [check.samples for check in short.checks] == [3]
+    longer = training(tmp_path, steps=52, save_every=1, check_every=1)
+    longer.restore(files.last_snapshot())
+    for _ in run_to_files(longer, files):
+        pass
+    assert [check.samples for check in longer.checks] == [3, 3, 3]
+    assert len({check.baseline for check in longer.checks}) == 1
 
 
 def test_checks_change_nothing_and_come_back_with_a_snapshot(tmp_path):

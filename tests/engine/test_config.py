@@ -46,6 +46,12 @@ def test_json_and_back_is_the_identity():
         ({"template": "a cat"}, 'template must contain [name], got "a cat".'),
         ({"fix_norm": "negative"}, "fix_norm must be one of off, positive, both, got 'negative'."),
         ({"save_ema": True}, "ema must be more than 0 for save_ema"),
+        ({"mirror": True, "views": 1}, "views must be more than 1 for mirror or random_crop to have an effect, got 1."),
+        ({"random_crop": 0.1, "views": 1}, "views must be more than 1 for mirror or random_crop"),
+        (
+            {"timestep_start": 0.5, "timestep_end": 0.25},
+            "timestep_end must be more than timestep_start, got 0.25 and 0.5.",
+        ),
         ({"cosine": "yes"}, "cosine must be true or false, got 'yes'."),
         ({"step": 5}, 'there is no setting "step".'),
         ({"seed": -1}, "seed must be at least 0, got -1."),

@@ -129,17 +129,25 @@ def test_a_snapshot_that_was_put_back_stays_as_it_was():
     assert all(torch.equal(tensor, before[name]) for name, tensor in snapshot.tensors.items())
 
 
-def train_in_a_process(out: str, settings: dict) -> None:
-    trained(Path(out), config(**settings))
+def kill_at_random_moments(
+    tmp_path: Path,
+    kills: int,
+    seed: int,
+    train: Callable[[Path, TrainConfig], RunFiles] = trained,
+    settings: dict = LONG,
+    module: str = __name__,
+) -> int:
+    """How many of the kills hit a training under way; every one of them is followed by a resume and a comparison.
 
-
-def kill_at_random_moments(tmp_path: Path, kills: int, seed: int) -> int:
-    """How many of the kills hit a training under way; every one of them is followed by a resume and a comparison."""
+    `module` is loaded before the processes that train are forked.
+    """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context.set_forkserver_preload([module])
     chance = random.Random(seed)
+    wanted = config(**settings)
+    train(tmp_path / "first" / "out", wanted)  # slower than those after it
     began = time.monotonic()
-    expected = result(trained(tmp_path / "whole" / "out", config(**LONG)))
+    expected = result(train(tmp_path / "whole" / "out", wanted))
     lasts = time.monotonic() - began
     server = context.Process(target=int)  # starts what the others are forked from
     server.start()
@@ -147,13 +155,13 @@ def kill_at_random_moments(tmp_path: Path, kills: int, seed: int) -> int:
     hits = 0
     for number in range(kills):
         out = tmp_path / str(number) / "out"
-        process = context.Process(target=train_in_a_process, args=(str(out), LONG))
+        process = context.Process(target=train, args=(out, wanted))
         process.start()
         process.join(timeout=chance.uniform(0, lasts))
         process.kill()  # SIGKILL
         process.join()
         hits += process.exitcode != 0
-        assert result(trained(out, config(**LONG))) == expected, f"kill {number}"
+        assert result(train(out, wanted)) == expected, f"kill {number}"
     return hits
 
 

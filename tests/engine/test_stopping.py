@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from contextlib import closing
 
 import numpy as np
@@ -17,7 +18,7 @@ from dreamartist_ext.engine.curve import HEIGHT, WIDTH, curve_csv, curve_png
 from dreamartist_ext.engine.errors import SettingError
 from dreamartist_ext.engine.run import RunFiles, final_step, run_to_files
 from dreamartist_ext.engine.snapshot import Check
-from dreamartist_ext.engine.stopping import best_of, check_interval, has_run_out, is_check_due, is_over
+from dreamartist_ext.engine.stopping import best_of, check_interval, check_samples, has_run_out, is_check_due, is_over
 from dreamartist_ext.engine.storage import load_pair
 from dreamartist_ext.engine.trainer import Training
 
@@ -48,36 +49,61 @@ def run(tmp_path, **values) -> tuple[Training, RunFiles]:
     return training, files
 
 
-@pytest.mark.parametrize(
-    ("batch", "accumulation", "negative"), [(1, 1, True), (1, 1, False), (2, 2, True), (8, 1, True)]
-)
-@pytest.mark.parametrize("save_every", [1, 30, 100])
-def test_checks_cost_less_than_five_percent_of_a_trainings_passes(tmp_path, batch, accumulation, negative, save_every):
+@pytest.mark.parametrize(("steps", "save_every"), [(50, 100), (50, 10), (60, 0), (150, 25), (150, 100), (400, 1)])
+@pytest.mark.parametrize(("batch", "accumulation", "negative"), [(1, 1, True), (1, 1, False), (2, 2, True)])
+def test_checks_cost_less_than_five_percent_of_a_trainings_passes(
+    tmp_path, steps, save_every, batch, accumulation, negative
+):
+    """All of them, the last one and the empty prompt's as well."""
     values = {"batch_size": batch, "accumulation": accumulation, "use_negative": negative, "save_every": save_every}
-    interval = check_interval(config(**values))
-    training, _ = run(tmp_path, **values, steps=4 * interval)
-    baseline = 8  # of the empty prompt, once
-    assert [check.step for check in training.checks] == [interval * n for n in range(1, 5)]
-    assert training.host.in_checks - baseline < 0.05 * training.host.in_steps
+    training, _ = run(tmp_path, **values, steps=steps)
+    assert training.checks[-1].step == steps
+    assert training.host.in_checks < 0.05 * training.host.in_steps
+    branches, samples = 2 if negative else 1, training.checks[0].samples
+    assert training.host.in_checks == samples * (1 + branches * len(training.checks))
+
+
+LENGTHS = {
+    "steps": st.integers(50, 3000),
+    "save_every": st.integers(0, 500),
+    "batch_size": st.integers(1, 16),
+    "accumulation": st.integers(1, 4),
+    "use_negative": st.booleans(),
+}
+
+
+@given(st.fixed_dictionaries(LENGTHS))
+def test_from_fifty_steps_on_no_settings_cost_more(values):
+    settings = config(**values)
+    checks = sum(is_check_due(settings, step) for step in range(1, settings.steps + 1))
+    branches = 2 if settings.use_negative else 1
+    cost = check_samples(settings) * (1 + branches * checks)
+    assert cost < 0.05 * 2 * branches * settings.steps * settings.batch_size * settings.accumulation
+    assert 2 <= check_samples(settings) <= 8
+
+
+@given(st.fixed_dictionaries(LENGTHS))
+def test_the_interval_is_the_shortest_that_is_cheap_enough(values):
+    settings = config(**{**values, "save_every": max(1, values["save_every"])})
+    interval, save_every = check_interval(settings), settings.save_every
     assert interval % save_every == 0
+    if interval > save_every:
+        branches = 2 if settings.use_negative else 1
+        more = math.ceil(settings.steps / (interval - save_every))
+        cost = check_samples(settings) * (1 + branches * more)
+        assert cost >= 0.05 * 2 * branches * settings.steps * settings.batch_size * settings.accumulation
 
 
-def test_the_usual_settings_are_checked_at_every_snapshot():
-    assert check_interval(TrainConfig(name="cat")) == 100
+@given(st.fixed_dictionaries(LENGTHS), st.integers(1, 300))
+def test_who_says_how_often_gets_all_samples_so_often(values, every):
+    settings = config(**values, check_every=every)
+    assert (check_interval(settings), check_samples(settings)) == (every, 8)
 
 
-@given(
-    save_every=st.integers(1, 500), batch=st.integers(1, 64), accumulation=st.integers(1, 8), every=st.integers(0, 300)
-)
-def test_the_interval_is_the_users_or_the_shortest_that_is_cheap_enough(save_every, batch, accumulation, every):
-    values = {"save_every": save_every, "batch_size": batch, "accumulation": accumulation, "check_every": every}
-    interval = check_interval(config(**values))
-    if every:
-        assert interval == every
-    else:
-        share = 8 / (2 * batch * accumulation)
-        assert share / interval < 0.05
-        assert interval == save_every or share / (interval - save_every) >= 0.05
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_usual_lengths_are_checked_at_every_snapshot_with_all_samples(batch_size):
+    usual = TrainConfig(name="cat", batch_size=batch_size)
+    assert (check_interval(usual), check_samples(usual)) == (100, 8)
 
 
 def test_without_snapshots_there_is_one_check_at_the_end():

@@ -64,6 +64,7 @@ OPTIONS = {
     "guidance": {"guidance": "5"},
     "guidance range": {"guidance": "1.5-4:cos2"},
     "min-SNR": {"min_snr": 5.0},
+    "range of timesteps": {"timestep_start": 0.2, "timestep_end": 0.6},
     "betas": {"beta1": 0.5, "beta2": 0.9},
     "weight decay": {"weight_decay": 0.3},
     "negative's rate": {"negative_lr_ratio": 0.25},
@@ -122,7 +123,8 @@ def reference(settings: TrainConfig, shown: TrainingPicture) -> dict[str, torch.
     mask = torch.ones(2, 2) if shown.mask is None else weights_of(shown.mask)
     for step in range(12):
         draws = Draws(settings.seed, step)
-        noise, timesteps = draws.noise((2, 4, 2, 2)).double(), draws.integers(50, 2)
+        noise, first = draws.noise((2, 4, 2, 2)).double(), round(50 * settings.timestep_start)
+        timesteps = first + draws.integers(round(50 * settings.timestep_end) - first, 2)
         loss = torch.zeros((), dtype=torch.float64)
         for b in range(2):
             t = int(timesteps[b])

@@ -107,7 +107,7 @@ def client(desk):
 def client_of(desk, may_pass=lambda request: True):
     app = FastAPI()
     api.mount(app, desk, may_pass)
-    return TestClient(app)
+    return TestClient(app, headers={"Content-Type": "application/json"})
 
 
 def png(colour="red", size=(80, 64), mode="RGB", form="PNG"):
@@ -234,6 +234,25 @@ def test_pictures_and_requests_have_a_largest_size(client, monkeypatch):
 def test_what_another_sites_page_can_send_is_refused(client, kind):
     answer = client.post(f"{V1}/cancel", content=b'{"how": "discard"}', headers={"Content-Type": kind})
     refused(answer, 415, "The body must be JSON")
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
+def test_nor_can_it_send_a_request_without_a_body(client, place, kind):
+    """A form on another site's page, with the account that the browser adds by itself."""
+    put(place.embeddings, "cat")
+    client.delete(f"{V1}/concepts/cat")
+    before = everything_in(place.embeddings.parent)
+    for path in ("/concepts/cat/restore", "/cancel", "/compare/cancel", "/evaluate/cancel", "/train", "/continue"):
+        refused(client.post(V1 + path, headers={"Content-Type": kind}), 415, "The body must be JSON")
+        pieces = iter([b""])  # sent in chunks, without saying how much
+        refused(client.post(V1 + path, content=pieces, headers={"Content-Type": kind}), 415, "The body must be JSON")
+    assert everything_in(place.embeddings.parent) == before
+
+
+def test_reading_and_deleting_need_no_kind_of_body(client, place):
+    put(place.embeddings, "cat")
+    assert client.get(f"{V1}/concepts", headers={"Content-Type": ""}).status_code == 200
+    assert client.delete(f"{V1}/concepts/cat", headers={"Content-Type": ""}).status_code == 200
 
 
 def test_a_name_that_is_taken(client, place):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
 
+from dreamartist_ext.engine import preview
 from dreamartist_ext.engine.errors import DreamArtistError, FileError, ModelError, SettingError
-from dreamartist_ext.engine.storage import load_pair
+from dreamartist_ext.engine.storage import load_pair, save_snapshot
 from dreamartist_ext.webui import live_view
 from dreamartist_ext.webui.job import Ask, Status
 from dreamartist_ext.webui.jobs import Desk
@@ -112,6 +114,38 @@ def test_previews_change_nothing(desk, place, picture):
     desk.run(job)
     assert not job.previews
     assert torch.equal(first, load_pair(place.embeddings, "dog").positive["clip"])
+
+
+@pytest.mark.parametrize("negative", [True, False])
+def test_previews_have_the_same_seeds_and_prompts_each_time_the_positive_alone_beside_the_pair(
+    desk, picture, monkeypatch, negative
+):
+    asked, draw = [], preview.draw
+
+    def watched(host, prompts, negative_prompts, seeds, *rest):
+        asked.append((tuple(prompts), tuple(negative_prompts), tuple(seeds)))
+        return draw(host, prompts, negative_prompts, seeds, *rest)
+
+    monkeypatch.setattr(preview, "draw", watched)
+    job = trained(desk, picture, use_negative=negative)
+    row = [(("cat",), (beside,), (seed,)) for beside in ("", "cat-neg")[: 1 + negative] for seed in (1, 2, 3)]
+    assert asked == row * 3
+    assert [(len(shown.pair), len(shown.positive_only)) for shown in job.previews] == [(3, 3)] * 3
+    assert all((shown.pair != shown.positive_only) == negative for shown in job.previews)
+
+
+def test_a_run_that_was_killed_before_its_last_check_is_unfinished_until_that_is_made(desk, place, picture):
+    """The last step is in the snapshot, its check and the pair in use are not: nobody must take it for done."""
+    trained(desk, picture)
+    files = desk.files("cat")
+    whole = files.last_snapshot()
+    assert desk.unfinished() == []
+    save_snapshot(replace(whole, checks=whole.checks[:-1]), files.snapshot)
+    assert desk.unfinished() == [("cat", 6, 6)]
+    job = desk.run(desk.prepare_continuation("cat"))
+    assert (job.status, [check.step for check in job.checks]) == (Status.DONE, [2, 4, 6])
+    assert [check.loss for check in job.checks] == [check.loss for check in whole.checks]
+    assert desk.unfinished() == []
 
 
 @pytest.mark.parametrize(
@@ -277,6 +311,24 @@ def test_another_checkpoint_that_waits_is_told_while_it_waits(desk, place, pictu
     assert seen[2] == word
     assert texts[2].endswith(word)
     assert job.message == "cat is learned: type cat in a prompt."
+
+
+def test_a_training_that_waits_says_what_becomes_of_a_checkpoint_that_waits_too(desk, place, picture):
+    place.chosen = "first"
+    job = desk.prepare(SETTINGS, [picture])
+    said = {}
+    for chosen in ("first", "second", ""):
+        place.chosen = chosen
+        said[chosen] = desk.looked_at().message
+        assert said[chosen] in live_view.progress_html(desk.job)
+    assert said == {
+        "first": "first is loaded first.",
+        "second": "second was chosen meanwhile: it is loaded when this training is over.",
+        "": "",
+    }
+    job.ask(Ask.STOP)
+    place.chosen = "second"
+    assert desk.looked_at().message == "cat was called off before it began."
 
 
 def test_a_status_comes_after_all_that_belongs_to_it(desk, place, picture):

@@ -267,6 +267,8 @@ def test_in_the_webui_from_a_picture_to_a_picture_with_the_word(browser, webui):
             fill(page, name, value)
         page.locator("#dreamartist_name_says").get_by_text("Free.").wait_for(timeout=WAIT)
         page.click("#dreamartist_train")
+        shown = page.locator("#dreamartist_live b")
+        shown.get_by_text("wuipot", exact=True).wait_for(timeout=WAIT)  # not the training of another test
         wait_for_status(page, "done")
         page.wait_for_selector("#dreamartist_previews img", timeout=WAIT)
         close_options(page)
