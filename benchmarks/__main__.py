@@ -14,17 +14,27 @@ import torch
 
 from dreamartist_ext.hosts.model_files import quiet_libraries
 
+from .curves import curves
+from .gpu import gpu
 from .growth import growth
+from .hook import hook
 from .memory import memory
 from .models import SIZES, Bench, about, bench_of
 from .page import write_page
+from .peers import peers
 from .results import Answer, keep, machine, read
+from .start import start
 from .step import step
 
 QUESTIONS: dict[str, Callable[[Bench], Answer]] = {
     "step": step,
     "memory": memory,
     "growth": growth,
+    "curves": curves,
+    "gpu": gpu,
+    "start": start,
+    "hook": hook,
+    "peers": peers,
 }
 RUNS = Path("benchmarks/runs")
 

@@ -30,7 +30,7 @@ def step(bench: Bench) -> Answer:
             "floor decoding": floor(bench, 2, decoder=True),
             "decoding": repeated(next_decoding, bench),
         }
-        taken = taking_turns(works, bench.size.rounds, bench.device)
+        taken = taking_turns(works, bench.size.rounds, bench.device, bench.size.warm)
     return Answer("step", figures(taken, bench), values=seconds_per_step(taken, bench.size.steps))
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from benchmarks.__main__ import QUESTIONS
 from benchmarks.clock import Seconds, Spread, ratio, spread_of, taking_turns
+from benchmarks.gpu import WAYS, compared
 from benchmarks.memory import peak
 from benchmarks.models import bench_of
 from benchmarks.page import write_page
@@ -43,6 +44,17 @@ def test_every_question_gets_an_answer(bench, answer_to, name):
 def test_nothing_is_left_of_a_training(answer_to):
     left = {figure.what: figure.spread.median for figure in answer_to("memory").figures if figure.unit == "bytes"}
     assert left == {"gradients left after training": 0, "allocated after training": 0}
+
+
+def test_ways_to_compute_are_compared_and_undone(bench):
+    unet = bench.host.parts.unet
+    processors = {name: type(way) for name, way in unet.attn_processors.items()}
+    ways = {name: WAYS[name] for name in ("bf16", "without fused attention", "without channels_last")}
+    assert [figure.what for figure in compared(bench, ways)] == [f"a step, {name}" for name in ways]
+    assert {name: type(way) for name, way in unet.attn_processors.items()} == processors
+    assert bench.host.precision is torch.float32
+    assert unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
+    assert "forward" not in vars(unet)
 
 
 def test_works_take_turns_and_the_first_rounds_do_not_count():
