@@ -8,7 +8,7 @@ VAE_MINUTES ?= 60
 UNET_MINUTES ?= 180
 ICONS := $(WORK)/icons/node_modules/@iconify-json
 
-.PHONY: evaluate study install install-dev demo serve test test-slow test-browser test-webui lint types embedded-model clean
+.PHONY: bench evaluate study install install-dev demo serve test test-slow test-browser test-webui lint types embedded-model clean
 
 install: $(VENV)/installed
 install-dev: $(VENV)/installed-dev
@@ -87,6 +87,12 @@ $(WORK)/references: | $(VENV)/installed-dev
 
 study: install-dev $(WORK)/references
 	$(BIN)/python -m tools.study run --references $(WORK)/references $(STUDY)
+
+# Speed and memory against the floor and against others, into docs/performance.md; SIZE=sd15 for SD 1.5's shape.
+# Says what it leaves out where there is no WebUI, no peer's checkout, no GPU.
+SIZE ?= embedded
+bench: $(VENV)/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks --size $(SIZE) --page docs/performance.md
 
 clean:
 	rm -rf $(VENV) build demo-output evaluation-output

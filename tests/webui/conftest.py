@@ -133,6 +133,13 @@ def _change_weights(checkpoint: Path) -> None:
 
 
 def start(data: Path, *flags: str) -> RunningWebUI:
+    running = start_process(data, *flags)
+    wait_until_up(running)
+    return running
+
+
+def start_process(data: Path, *flags: str, **variables: str) -> RunningWebUI:
+    """Without waiting for it; `variables` are added to its environment."""
     port = free_port()
     log = data / "log.txt"
     environment = os.environ | {
@@ -141,6 +148,7 @@ def start(data: Path, *flags: str) -> RunningWebUI:
         "GRADIO_ANALYTICS_ENABLED": "False",
         "PYTHONUNBUFFERED": "1",
         "no_proxy": "127.0.0.1,localhost",
+        **variables,
     }
     python = os.environ.get("WEBUI_PYTHON", str(WEBUI / "venv" / "bin" / "python"))
     command = [python, "launch.py", *FLAGS, "--data-dir", str(data), "--port", str(port), *flags]
@@ -148,9 +156,7 @@ def start(data: Path, *flags: str) -> RunningWebUI:
         process = subprocess.Popen(
             command, cwd=WEBUI, env=environment, stdout=output, stderr=output, stdin=subprocess.DEVNULL
         )
-    running = RunningWebUI(f"http://127.0.0.1:{port}", data, log, process)
-    wait_until_up(running)
-    return running
+    return RunningWebUI(f"http://127.0.0.1:{port}", data, log, process)
 
 
 def wait_until_up(webui: RunningWebUI, starts: int = 1) -> None:

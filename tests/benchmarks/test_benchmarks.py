@@ -1,0 +1,138 @@
+"""Every question of the benchmark, asked once of a tiny model; and that what it measures with tells the truth."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import lru_cache
+
+import pytest
+import torch
+from PIL import Image
+
+from benchmarks.__main__ import QUESTIONS
+from benchmarks.clock import Seconds, Spread, ratio, spread_of, taking_turns
+from benchmarks.gpu import WAYS, compared
+from benchmarks.memory import peak
+from benchmarks.models import bench_of
+from benchmarks.page import write_page
+from benchmarks.results import Answer, Curve, Figure, keep, read
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    return bench_of("tiny", "cpu", "fp32", tmp_path_factory.mktemp("bench"))
+
+
+@pytest.fixture(scope="module")
+def answer_to(bench):
+    return lru_cache(lambda name: QUESTIONS[name](bench))
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_every_question_gets_an_answer(bench, answer_to, name):
+    answer = answer_to(name)
+    assert answer.question == name
+    assert answer.figures or answer.curves or answer.left_out
+    assert all(math.isfinite(figure.spread.median) for figure in answer.figures)
+    assert all(math.isfinite(y) and y >= 0 for curve in answer.curves for _, y in curve.points)
+    assert all(parameter.grad is None for parameter in bench.host.parts.unet.parameters())
+
+
+def test_nothing_is_left_of_a_training(answer_to):
+    left = {figure.what: figure.spread.median for figure in answer_to("memory").figures if figure.unit == "bytes"}
+    assert left == {"gradients left after training": 0, "allocated after training": 0}
+
+
+def test_ways_to_compute_are_compared_and_undone(bench):
+    unet = bench.host.parts.unet
+    processors = {name: type(way) for name, way in unet.attn_processors.items()}
+    ways = {name: WAYS[name] for name in ("bf16", "without fused attention", "without channels_last")}
+    assert [figure.what for figure in compared(bench, ways)] == [f"a step, {name}" for name in ways]
+    assert {name: type(way) for name, way in unet.attn_processors.items()} == processors
+    assert bench.host.precision is torch.float32
+    assert unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
+    assert "forward" not in vars(unet)
+
+
+def test_works_take_turns_and_the_first_rounds_do_not_count():
+    calls = []
+    works = {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}
+    taken = taking_turns(works, 2, CPU, warm=1)
+    assert "".join(calls) == "abbaab"
+    assert [len(seconds) for seconds in taken.values()] == [2, 2]
+
+
+def test_a_ratio_is_of_the_same_round_and_of_computing_time():
+    taken = {"a": [Seconds(9, 2), Seconds(1, 30)], "b": [Seconds(1, 1), Seconds(9, 10)]}
+    assert ratio(taken, "a", "b", CPU) == Spread(2.5, 2.25, 2.75, 2)
+
+
+def test_the_peak_is_the_most_that_was_held_at_once():
+    def work():
+        for _ in range(3):
+            torch.empty(2**20)
+        both = torch.empty(2**20), torch.empty(2**20)
+        del both
+
+    assert peak(work, CPU) == 2 * 4 * 2**20
+
+
+def figure(value: float, **about) -> Figure:
+    return Figure("a", "b", spread_of([value]), **about)
+
+
+def test_an_aim_is_met_from_its_own_side():
+    assert figure(1.2, aim=1.1).is_met is False
+    assert figure(1.1, aim=1.1).is_met is True
+    assert figure(2.5, aim=2.0, at_least=True).is_met is True
+    assert figure(1.5, aim=2.0, at_least=True).is_met is False
+    assert figure(1.5).is_met is None
+
+
+MACHINE = {
+    "model": "m",
+    "side": 16,
+    "precision": "float32",
+    "device": "CPU",
+    "processor": "p",
+    "cores": 2,
+    "threads": 1,
+    "load": 0.5,
+    "python": "3.11",
+    "versions": {"torch": "2"},
+}
+
+
+def answer(question: str, value: float) -> Answer:
+    curve = Curve("memory", "steps", "MiB", [(0.0, 1.0), (10.0, 1.0)], "flat")
+    return Answer(question, [figure(value, aim=1.1)], [curve], ["no GPU"], {"x": 1}, "tiny-1", 2.0, MACHINE)
+
+
+def test_an_answer_takes_the_place_of_an_earlier_one_and_of_no_other(tmp_path):
+    file = tmp_path / "tiny.json"
+    step, memory = answer("step", 1.0), answer("memory", 1.2)
+    for given in (step, memory, later := replace(step, run="tiny-2")):
+        keep(given, file)
+    assert read(file) == [later, memory]
+
+
+def test_a_page_names_the_run_and_keeps_what_is_around(tmp_path):
+    page = tmp_path / "performance.md"
+    page.write_text("before\n<!-- tiny -->\nold\n<!-- end of tiny -->\nafter\n")
+    write_page([answer("step", 1.0), answer("memory", 1.2)], "tiny", page)
+    text = page.read_text()
+    assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
+    assert "`tiny-1` (step, memory)" in text and "Not measured (step): no GPU" in text
+    assert text.count("met |") == 1 and text.count("**missed**") == 1
+    with Image.open(tmp_path / "performance-tiny.png") as picture:
+        assert picture.width == 1000
+
+
+def test_a_page_without_a_place_is_refused(tmp_path):
+    page = tmp_path / "performance.md"
+    page.write_text("nothing")
+    with pytest.raises(ValueError, match="tiny"):
+        write_page([answer("step", 1.0)], "tiny", page)
