@@ -107,11 +107,20 @@ class RunFiles:
     def put_in_use(self, pair: EmbeddingPair) -> list[Path]:
         """Make a pair the one in the embeddings folder. A copy of an earlier concept of this name goes to the trash,
         unless it is a step on disk anyway; raises FileError, with the earlier one as it was."""
-        words = (self.name.lower(), negative_name(self.name).lower())
-        earlier = [path for path in embedding_files(self.out) if path.stem.lower() in words]
-        if earlier and _pair_in(earlier) not in {pair_id(pair), *map(self._pair_of_step, self.kept_steps())}:
+        earlier = self._in_use()
+        if earlier and not self.has_in_use(pair):
             keep_earlier(self.out, self.name, [path.name for path in earlier])
         return save_pair(pair, self.out, replacing=[path.name for path in earlier])
+
+    def has_in_use(self, pair: EmbeddingPair) -> bool:
+        """Whether what the embeddings folder has under this name is this pair, or a step on disk."""
+        earlier = self._in_use()
+        of_this_training = {pair_id(pair), *map(self._pair_of_step, self.kept_steps())}
+        return bool(earlier) and _pair_in(earlier) in of_this_training
+
+    def _in_use(self) -> list[Path]:
+        words = (self.name.lower(), negative_name(self.name).lower())
+        return [path for path in embedding_files(self.out) if path.stem.lower() in words]
 
     def _pair_of_step(self, step: int) -> str | None:
         words = self.step_stem(step), negative_name(self.step_stem(step))
