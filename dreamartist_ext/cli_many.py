@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -126,6 +127,8 @@ def _shown(run: Callable, job: Job, concepts: list[Concept], refused: list[Outco
     with stop_on_ctrl_c() as is_stopped, tqdm(total=steps, desc="training", unit="step", dynamic_ncols=True) as bar:
 
         def show(made: int, spared: int) -> None:
+            if is_stopped():
+                signal.signal(signal.SIGINT, signal.default_int_handler)  # the second one does not wait
             bar.total = max(steps - spared, made)
             bar.n = min(made, bar.n)  # less than before where a task is tried again
             bar.update(made - bar.n)

@@ -69,20 +69,25 @@ def train_group(job: Job, concepts: Sequence[Concept], tell: Tell) -> list[Outco
     with ExitStack() as stack:
         stack.enter_context(_threads(job.threads))
         host = _host(job.loading)
-        outcomes, members = [], []
-        for concept in concepts:
-            try:
-                config, files = job.config(concept.name), RunFiles(job.out, concept.name)
-                pictures = open_pictures([concept.picture], config, host.picture_size, host.size_unit)
-                stack.enter_context(only_one(files, LOCK_SECONDS))
-                members.append(open_member(SharedTraining(host, config, pictures), files, job.overwrite))
-            except DreamArtistError as error:
-                outcomes.append(Outcome(concept.name, "failed", str(error)))
+        found = [_opened(host, job, concept, stack) for concept in concepts]
+        members = [one for one in found if isinstance(one, Member)]
+        outcomes = [one for one in found if isinstance(one, Outcome)]
         all_steps = len(concepts) * job.config(concepts[0].name).steps
         if not members:
             tell(0, all_steps)
             return outcomes
         return outcomes + _train(host, members, all_steps, tell)
+
+
+def _opened(host: DiffusersHost, job: Job, concept: Concept, stack: ExitStack) -> Member | Outcome:
+    """Locked until the stack ends; an Outcome where it cannot be trained."""
+    try:
+        config, files = job.config(concept.name), RunFiles(job.out, concept.name)
+        pictures = open_pictures([concept.picture], config, host.picture_size, host.size_unit)
+        stack.enter_context(only_one(files, LOCK_SECONDS))
+        return open_member(SharedTraining(host, config, pictures), files, job.overwrite)
+    except DreamArtistError as error:
+        return Outcome(concept.name, "failed", str(error))
 
 
 def open_member(training: SharedTraining, files: RunFiles, overwrite: bool) -> Member:

@@ -277,9 +277,12 @@ def test_words_that_meet_are_kept_apart(tmp_path):
     """One concept's name stands in the other's caption: alone, it is a plain word there."""
     host, bound = FakeHost(), []
     encode = host.encode_prompts
-    host.encode_prompts = lambda prompts: (bound.append((tuple(prompts), frozenset(host.embeddings))), encode(prompts))[
-        1
-    ]
+
+    def encoding(prompts):
+        bound.append((tuple(prompts), frozenset(host.embeddings)))
+        return encode(prompts)
+
+    host.encode_prompts = encoding
     settings = {"template": "[filewords] [name]", "caption": "of no use", "steps": 3}
     members = [member(host, tmp_path / "ours" / "out", number, **settings) for number in range(2)]
     shown = [TrainingPicture(pictures_of(n)[0].pixels, None, text, "p.png") for n, text in ((0, "a MYDOG"), (1, "x"))]
