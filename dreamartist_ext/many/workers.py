@@ -68,7 +68,7 @@ def train_on_ray(
 
     _connect(workers * job.threads, address)
     try:
-        board = ray.remote(num_cpus=0, max_restarts=-1)(Board).options(scheduling_strategy=_here()).remote()
+        board = _board()
         task = ray.remote(num_cpus=job.threads, num_gpus=_gpus(job), max_retries=retries)(_train)
         pending = {task.remote(job, number, list(group), board): number for number, group in enumerate(groups)}
         is_asked = False
@@ -103,12 +103,19 @@ def _connect(cpus: int, address: str | None) -> None:
         raise SettingError(f"Ray did not start {where}: {str(error).splitlines()[0]}") from error
 
 
-def _here() -> Any:
-    """The board lives where this command does: it is of no use without it."""
+def _board() -> Any:
+    """It lives where this command does, and is of no use without it; raises SettingError where workers cannot begin."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    board = ray.remote(num_cpus=0, max_restarts=-1)(Board).options(scheduling_strategy=here).remote()
+    try:
+        ray.get(board.counts.remote())
+    except ray.exceptions.RayError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise SettingError(f"Ray's workers cannot run DreamArtist; install it wherever they run ({reason}).") from error
+    return board
 
 
 def _gpus(job: Job) -> int:
