@@ -129,7 +129,8 @@ def _train(host: DiffusersHost, members: list[Member], all_steps: int, tell: Tel
                     break
     except DreamArtistError as error:
         failure = error
-    tell(made, all_steps - made)
+    if failure is not None or not any(member.is_unfinished for member in members):
+        tell(made, all_steps - made)
     return [_outcome(member, already, failure) for member in members]
 
 
