@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from . import __version__, cli_files
+from . import __version__, cli_files, cli_many
 from .engine.atomic import write_atomically
 from .engine.config import TrainConfig
 from .engine.embedding import negative_name
@@ -64,6 +64,7 @@ def dreamartist() -> None:
 
 for _command in (cli_files.inspect, cli_files.convert, cli_files.rename):
     dreamartist.add_command(_command)
+dreamartist.command()(config_options(model_options(cli_many.train_many)))
 
 
 @dreamartist.command()

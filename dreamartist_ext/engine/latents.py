@@ -125,8 +125,12 @@ class EncodedPictures:
 
     def host_for(self, host: DiffusionHost, indices: Sequence[int]) -> DiffusionHost:
         """The host as the objective sees it: one that is shown of these pictures what its model is to be shown."""
+        return shown(host, self.context(indices))
+
+    def context(self, indices: Sequence[int]) -> Tensor | None:
+        """(B, 5, h, w) of what an inpainting model is shown of these pictures; None for other models."""
         contexts = [context for i in indices if (context := self._contexts[i]) is not None]
-        return _Showing(host, torch.stack(contexts)) if contexts else host  # type: ignore[return-value]
+        return torch.stack(contexts) if contexts else None
 
     def _weight(self, host: DiffusionHost, pixels: Tensor, mask: Tensor | None, source: str) -> Tensor | None:
         if mask is None or not self.config.weighs:
@@ -159,6 +163,11 @@ class EncodedPictures:
         chosen = [(self._weights[i], self.sizes[i]) for i in indices]
         plain = [torch.ones(1, *size) if weight is None else weight for weight, size in chosen]
         return torch.stack(plain).to(self.device)
+
+
+def shown(host: DiffusionHost, context: Tensor | None) -> DiffusionHost:
+    """The host with its predictions made beside this context (B, 5, h, w), if there is one."""
+    return host if context is None else _Showing(host, context)  # type: ignore[return-value]
 
 
 class _Showing:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,9 +23,8 @@ from .latents import EncodedPictures
 from .learning_rate import RateSchedule, lr_at
 from .memory import memory_saved
 from .norm import SIDES, set_length, turn_only
-from .objective import noise_loss
+from .passes import Pass, losses
 from .prompts import fill, negative_captions
-from .reconstruction import Reconstruction
 from .snapshot import Check, Snapshot, check_same, put_back, tensors_of
 from .step_guard import StepGuard, copies, undo_unless
 from .stopping import is_over
@@ -182,50 +181,45 @@ class Training:
 
     def _backward(self, encoded: EncodedPictures) -> Tensor:
         """Add up the gradient of the mean loss over all samples of this step; the mean loss, detached."""
-        config, device = self.config, encoded.device
-        samples = config.batch_size * config.accumulation
-        draws = Draws(config.seed, self.step)
-        order = bucket_order(config.seed, encoded.sizes, self.step, samples)
-        latents, masks = encoded.latents(order, self.step), encoded.weights(order)
-        noise = draws.noise((samples, *latents.shape[1:])).to(latents)
-        first_timestep, count = config.timestep_range.of(self.host.schedule.timesteps)
-        timesteps = draws.timesteps(count, samples, config.timestep_exponent, first_timestep).to(device)
-        prompts, negative_prompts = self._prompts(draws, order)
-        total = torch.zeros((), device=device)
-        for first in range(0, samples, config.batch_size):
-            part = slice(first, first + config.batch_size)
-            loss = noise_loss(
-                encoded.host_for(self.host, order[part]),
-                latents[part],
-                noise[part],
-                timesteps[part],
-                self.host.encode_prompts(prompts[part]),
-                self.host.encode_prompts(negative_prompts[part]) if config.use_negative else None,
-                self.guidance.at(timesteps[part], self.host.schedule.timesteps),
-                None if masks is None else masks[part],
-                config.min_snr,
-                config.noisy_weight,
-                self._reconstruction(encoded, order[part], masks, part),
-            )
-            loss = loss.sum() / samples
+        total = torch.zeros((), device=encoded.device)
+        for part in self.passes(encoded, self.step):
+            loss = losses(self.host, self.config, part).sum() / self.samples
             if loss.requires_grad:
                 self.guard.scaled(loss).backward()
             total += loss.detach()
         return total
 
-    def _reconstruction(
-        self, encoded: EncodedPictures, pictures: Sequence[int], masks: Tensor | None, part: slice
-    ) -> Reconstruction | None:
-        """None, and no work, where the settings have none."""
-        config = self.config
-        if not config.reconstruction:
-            return None
-        mask = None if masks is None else masks[part]
-        return Reconstruction(config.reconstruction, config.reconstruction_loss, encoded.pixels(pictures), mask)
+    @property
+    def samples(self) -> int:
+        """Of one step."""
+        return self.config.batch_size * self.config.accumulation
 
-    def _prompts(self, draws: Draws, order: Sequence[int]) -> tuple[list[str], list[str]]:
+    def passes(self, encoded: EncodedPictures, step: int) -> Iterator[Pass]:
+        """What the step that leads on from `step` learns from; a function of the settings, pictures and step alone."""
+        config, device = self.config, encoded.device
+        draws = Draws(config.seed, step)
+        order = bucket_order(config.seed, encoded.sizes, step, self.samples)
+        latents, masks = encoded.latents(order, step), encoded.weights(order)
+        noise = draws.noise((self.samples, *latents.shape[1:])).to(latents)
+        first_timestep, count = config.timestep_range.of(self.host.schedule.timesteps)
+        timesteps = draws.timesteps(count, self.samples, config.timestep_exponent, first_timestep).to(device)
+        prompts, negative_prompts = self._prompts(draws, order, step)
+        for first in range(0, self.samples, config.batch_size):
+            part = slice(first, first + config.batch_size)
+            yield Pass(
+                latents[part],
+                noise[part],
+                timesteps[part],
+                prompts[part],
+                negative_prompts[part],
+                None if masks is None else masks[part],
+                encoded.context(order[part]),
+                encoded.pixels(order[part]) if config.reconstruction else None,
+            )
+
+    def _prompts(self, draws: Draws, order: Sequence[int], step: int) -> tuple[list[str], list[str]]:
         config = self.config
-        captions = config.caption_ways.vary([self.pictures[i].caption for i in order], config.seed, self.step)
+        captions = config.caption_ways.vary([self.pictures[i].caption for i in order], config.seed, step)
         plain = negative_captions(captions, config.name, config.filewords_positive_only)
 
         def draw(templates: tuple[str, ...], word: str, filewords: list[str]) -> list[str]:

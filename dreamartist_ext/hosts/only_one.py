@@ -12,12 +12,13 @@ from ..engine.run import RunFiles
 
 
 @contextmanager
-def only_one(files: RunFiles) -> Iterator[None]:
-    """Refuse a second training of the same name in the same folder; the system forgets the lock of a dead process."""
+def only_one(files: RunFiles, wait: float = 0) -> Iterator[None]:
+    """Refuse a second training of the same name in the same folder, after as many seconds; the system forgets the lock
+    of a dead process."""
     files.folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(files.folder / "lock")
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=wait)
     except Timeout:
         raise SettingError(f"the word {files.name} is being trained already, by another process.") from None
     try:

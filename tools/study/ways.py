@@ -24,9 +24,9 @@ class EmptyNegativeInHalf(Training):
     """In half of the samples the empty prompt stands in the negative's place, so that the positive has to be right
     beside it too: the guidance scale then meets a pair that it was made for from both ends."""
 
-    def _prompts(self, draws: Draws, order: Sequence[int]) -> tuple[list[str], list[str]]:
-        positive, negative = super()._prompts(draws, order)
-        generator = torch.Generator().manual_seed(seed_for(self.config.seed, "empty negatives", self.step))
+    def _prompts(self, draws: Draws, order: Sequence[int], step: int) -> tuple[list[str], list[str]]:
+        positive, negative = super()._prompts(draws, order, step)
+        generator = torch.Generator().manual_seed(seed_for(self.config.seed, "empty negatives", step))
         empty = torch.rand(len(negative), generator=generator) < 0.5
         return positive, ["" if is_empty else prompt for is_empty, prompt in zip(empty.tolist(), negative, strict=True)]
 

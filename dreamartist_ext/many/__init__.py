@@ -1,0 +1,1 @@
+"""A folder with one picture per concept: each becomes a pair, in this process or on many machines."""
