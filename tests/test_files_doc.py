@@ -21,3 +21,9 @@ def test_every_test_that_it_names_is_there():
 def test_every_mark_has_a_test():
     marks = set(re.findall(r"\[(\d+)\]", TEXT))
     assert marks == set(re.findall(r"^\| \[(\d+)\] \|", TEXT, re.MULTILINE))
+
+
+def test_every_test_that_the_plan_for_many_names_is_there():
+    named = re.findall(r"`(tests/[\w/]+\.py)`", (ROOT / "docs" / "scale.md").read_text(encoding="utf-8"))
+    assert named
+    assert all((ROOT / file).is_file() for file in named)

@@ -11,9 +11,10 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "dreamartist_ext"
 ENGINE_MAY_IMPORT = {"torch", "numpy", "PIL", "einops", "safetensors"} | set(sys.stdlib_module_names)
 FORBIDDEN = {
-    "engine": {"hosts", "webui", "evaluation", "cli", "demo", "__main__"},
-    "hosts": {"webui", "evaluation", "cli", "demo", "__main__"},
-    "evaluation": {"hosts", "webui", "cli", "demo", "__main__"},
+    "engine": {"hosts", "webui", "evaluation", "many", "cli", "demo", "__main__"},
+    "hosts": {"webui", "evaluation", "many", "cli", "demo", "__main__"},
+    "evaluation": {"hosts", "webui", "many", "cli", "demo", "__main__"},
+    "many": {"webui", "evaluation", "cli", "demo", "__main__"},
     "webui": {"cli", "demo", "__main__"},
 }
 

@@ -34,7 +34,7 @@ class SharedTraining(Training):
     """A training whose losses and gradients come out of passes that it shares."""
 
     def __init__(self, host: DiffusionHost, config: TrainConfig, pictures: Sequence[Shown]) -> None:
-        super().__init__(OwnWords(host), config, pictures)  # type: ignore[arg-type]
+        super().__init__(OwnWords(host), config, pictures)
         self.computed: tuple[Tensor, list[Tensor | None]] | None = None
 
     def vectors(self) -> list[Tensor]:
