@@ -7,7 +7,7 @@ about it: so `p` gets a class of its own, for as long as it lives. Copies of `p`
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Protocol
@@ -42,8 +42,7 @@ def watch(p: Any, batch: Completed | None) -> None:
     """Have every model that takes over this batch see prompts that it can read; None where nothing was put in."""
     if isinstance(p, _Watching) or (batch is not None and is_taken_over(p)):
         setattr(p, BATCH, batch)
-        kind: Hashable = type(p)
-        p.__class__ = _watching(kind)
+        p.__class__ = _watching(type(p))  # type: ignore[arg-type]
 
 
 class _Watching:
