@@ -166,8 +166,10 @@ class WebUIHost:
         inside a session they have 32."""
         from modules import devices
 
-        is_plain = self._in_session and self.device.type == "cpu" and devices.dtype == torch.float32
-        return nullcontext() if is_plain else devices.autocast()
+        context = devices.autocast()
+        is_needless = self._in_session and devices.dtype == torch.float32
+        is_on_cpu = isinstance(context, torch.autocast) and context.device == "cpu"
+        return nullcontext() if is_needless and is_on_cpu else context
 
     @torch.no_grad()
     def encode_images(self, pixels: Tensor) -> Tensor:

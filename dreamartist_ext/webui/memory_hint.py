@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +46,7 @@ class MemoryHints:
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, int, int, int], Kept] = {}
+        self._turn = threading.Lock()  # the page asks at every change, and must not find the model in its own use
 
     def look(self, workplace: Workplace, values: Mapping[str, Any]) -> str:
         """What to say of these settings; nothing while the model is in use, or where they are not valid.
@@ -55,7 +57,7 @@ class MemoryHints:
             config = TrainConfig.from_mapping({**workplace.defaults, **values})
         except SettingError:  # said when the training is asked for
             return ""
-        with workplace.glance() as host:
+        with self._turn, workplace.glance() as host:
             return "" if host is None else self.of(host, config).text()
 
     def of(self, host: TrainingHost, config: TrainConfig) -> MemoryHint:

@@ -42,7 +42,7 @@ def watch(p: Any, batch: Completed | None) -> None:
     """Have every model that takes over this batch see prompts that it can read; None where nothing was put in."""
     if isinstance(p, _Watching) or (batch is not None and is_taken_over(p)):
         setattr(p, BATCH, batch)
-        p.__class__ = _watching(type(p))
+        p.__class__ = _watching(type(p))  # type: ignore[arg-type]
 
 
 class _Watching:
