@@ -20,7 +20,7 @@ from .models import Bench
 from .results import Answer, Curve
 from .work import config, free_folder, training
 
-REPEATS = 5
+REPEATS = 3
 IN_MEMORY = 64 * 1024  # bytes of latents, so that most of many pictures lie on disk
 
 

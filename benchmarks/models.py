@@ -33,7 +33,7 @@ class Shape:
 
 SD15 = Shape((320, 640, 1280, 1280), 8, 2, (128, 256, 512, 512), 2, 768, 12)
 NARROW = Shape((64, 128, 256, 256), 8, 2, (32, 64, 128, 128), 2, 192, 4)  # SD 1's layers, a fifth as wide
-TINY = Shape((32, 32), 2, 1, (32, 32), 1, 32, 2)
+TINY = Shape((32, 32), 2, 1, (32, 32, 32, 32), 1, 32, 2)
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def _embedded(device: str, precision: str) -> DiffusersHost:
 SIZES = {
     "embedded": Size(_embedded, (128, 128), rounds=15, steps=3, growth=2000),
     "sd15": Size(shaped(SD15, "SD 1.5 shape, random weights", 512), (256, 512), rounds=1, steps=1, growth=4, warm=0),
-    "tiny": Size(shaped(TINY, "tiny", 16), (16, 16), rounds=2, steps=1, growth=4),
+    "tiny": Size(shaped(TINY, "tiny", 64), (64, 64), rounds=2, steps=1, growth=4),
 }
 
 
