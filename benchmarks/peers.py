@@ -70,8 +70,10 @@ def faster(taken: Taken, theirs: str, ours: str) -> Spread:
 
 
 def peak(taken: Taken, ours: str, theirs: str) -> Spread:
-    """Of the first round, in which ours is the very first training: it takes from the system what the others find freed,
-    so that the ratio is rather too large than too small."""
+    """Of the first round, in which ours is the very first training.
+
+    It takes from the system what the others find freed, so that the ratio is rather too large than too small.
+    """
     return spread_of([taken[ours][0]["peak"] / max(taken[theirs][0]["peak"], 1)])
 
 
