@@ -17,11 +17,11 @@ from dreamartist_ext.engine.embedding import EmbeddingPair
 from dreamartist_ext.engine.errors import DreamArtistError, SettingError
 from dreamartist_ext.engine.guidance import Guidance, combine
 from dreamartist_ext.engine.objective import noise_loss
+from dreamartist_ext.engine.pairing import Pairing
 from dreamartist_ext.engine.preview import draw
 from dreamartist_ext.engine.run import RunFiles, run_to_files
 from dreamartist_ext.engine.storage import load_pair, load_snapshot, save_pair, save_snapshot
 from dreamartist_ext.engine.trainer import Training
-from dreamartist_ext.webui.prompt_hook import pair_up
 
 from .fake_host import LATENT, FakeHost
 from .test_trainer import config, picture, vectors_after
@@ -255,5 +255,10 @@ def test_previews_after_the_first_come_from_stale_conditioning():
 
 
 def test_foo_matches_inside_foo_neg():
-    words = {"foo", "foo-neg", "foo2", "foo-neg-neg", "foobar-neg"}
-    assert pair_up(words) == {"foo": "foo-neg", "foo-neg": "foo-neg-neg"}
+    words = ("foo", "foo-neg", "foo2", "foo-neg-neg", "foobar-neg")
+    pairing = Pairing(dict.fromkeys(words))
+    found = {word: pairing.negative_of(word) for word in words}
+    assert {word: negative for word, negative in found.items() if negative} == {
+        "foo": "foo-neg",
+        "foo-neg": "foo-neg-neg",
+    }
