@@ -142,7 +142,7 @@ def test_hook_and_hand_make_the_same_picture(words, family):
     assert words.picture(f"a {name}", f"x, {name}-neg", steps=6, **OFF)[0] == hooked
     assert words.picture(f"a {name}", "x", steps=6, **OFF)[0] != hooked
     if "inpainting" in family:
-        return  # with this upscaler the WebUI itself fails: what it shows the model keeps the first pass's size
+        return  # an error with this upscaler: the mask that the WebUI gives the model keeps the first pass's size
     hires = {"enable_hr": True, "hr_scale": 2, "hr_upscaler": "Latent", "denoising_strength": 0.6}
     twice, _ = words.picture(f"a {name}", "x", **hires)
     assert words.picture(f"a {name}", f"x, {name}-neg", **hires, **OFF)[0] == twice
