@@ -77,8 +77,10 @@ ASSETS := dreamartist_ext/assets
 evaluate: $(VENV)/installed-dev
 	$(BIN)/dreamartist evaluate $(ASSETS)/pairs --reference $(ASSETS)/samples --seeds 3 --steps 15
 
-# Pairs against plain inversion on the twenty things that the embedded model never saw: hours; goes on where it stopped.
-STUDY ?= --arms pair plain
+# Pairs against plain inversion on ten things that the embedded model never saw, three seeds: some 85 minutes of one
+# core's computing; goes on where it stopped.
+STUDY ?= --arms pair plain --concepts report --seeds 0 1 2
+PROTOCOL := --guidances 3 6 --drawn 16 --drawing-steps 20
 $(WORK)/references: | $(VENV)/installed-dev
 	$(BIN)/pip install --quiet -e ".[embedded-model]"
 	mkdir -p $(WORK)/icons
@@ -86,7 +88,7 @@ $(WORK)/references: | $(VENV)/installed-dev
 	$(STAGE) references --icons $(ICONS)
 
 study: install-dev $(WORK)/references
-	$(BIN)/python -m tools.study run --references $(WORK)/references $(STUDY)
+	$(BIN)/python -m tools.study run --references $(WORK)/references $(PROTOCOL) $(STUDY)
 
 # Speed and memory against the floor and against others, into docs/performance.md; SIZE=sd15 for SD 1.5's shape.
 # Says what it leaves out where there is no WebUI, no peer's checkout, no GPU.

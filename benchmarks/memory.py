@@ -90,7 +90,8 @@ def _train(bench: Bench) -> None:
 
 
 def held() -> int:
-    """Bytes of all tensors that Python knows of; of those that share their memory one counts."""
+    """Bytes of all dense tensors that Python knows of; of those that share their memory one counts."""
     gc.collect()
     tensors = [thing for thing in gc.get_objects() if issubclass(type(thing), torch.Tensor)]
-    return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}.values())
+    dense = [t.untyped_storage() for t in tensors if t.layout == torch.strided]
+    return sum({storage.data_ptr(): storage.nbytes() for storage in dense}.values())
