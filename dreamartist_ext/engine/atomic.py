@@ -192,6 +192,14 @@ def _undo(change: _Change, before: Mapping[str, bytes | None]) -> None:
     change.forget()
 
 
+def make_folder(folder: Path) -> None:
+    """With all above it; raises FileError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"the folder {folder} could not be made: {error.strerror}.") from error
+
+
 def _stage(path: Path, temporary: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir():

@@ -372,6 +372,8 @@ class TrainConfig:
             raise SettingError("the settings of this training are damaged.") from error
         if not isinstance(values, dict):
             raise SettingError("the settings of this training are damaged.")
+        if values.get("views") == 1:  # what an earlier release took without a word, and without an effect
+            values |= {"mirror": False, "random_crop": 0.0}
         return cls.from_mapping(values)
 
     @classmethod

@@ -87,15 +87,17 @@ class _Announced:
     def read(cls, out: Path, journal: Path) -> _Announced | None:
         """None for anything that is not a whole journal about places in `out` and in the trainings beside it."""
         try:
-            if journal.stat().st_size > _MOST_JOURNAL_BYTES:
+            if not journal.is_file() or journal.stat().st_size > _MOST_JOURNAL_BYTES:
                 return None
             about = json.loads(journal.read_bytes())
+            if about["format"] != _FORMAT:
+                return None
             names = [(str(source), str(target)) for source, target in about["moves"]]
             gone = [str(name) for name in about["gone"]]
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
         root, rooms = journal.parent.parent, (out.resolve().name, journal.parent.name)
-        if not all(_is_in(rooms, name) for name in (*(each for pair in names for each in pair), *gone)):
+        if not all(_is_in(root, rooms, name) for name in (*(each for pair in names for each in pair), *gone)):
             return None
         return cls(journal, tuple((root / one, root / two) for one, two in names), tuple(root / each for each in gone))
 
@@ -148,23 +150,34 @@ def _absolute(out: Path, path: Path) -> Path:
     return out.resolve() / path.name if path.parent.resolve() == out.resolve() else path.absolute()
 
 
-def _is_in(rooms: Sequence[str], name: str) -> bool:
+def _is_in(root: Path, rooms: Sequence[str], name: str) -> bool:
+    """Whether a place lies in one of the folders `rooms` of `root`, also when the links on the way are followed."""
     parts = PurePosixPath(name).parts
-    is_plain = "\0" not in name and (os.sep == "/" or os.sep not in name)
-    return is_plain and len(parts) > 1 and parts[0] in rooms and ".." not in parts
+    try:
+        is_plain = b"\0" not in os.fsencode(name) and (os.sep == "/" or os.sep not in name)
+    except UnicodeEncodeError:
+        return False
+    if not (is_plain and len(parts) > 1 and parts[0] in rooms and ".." not in parts):
+        return False
+    home = (root / name).parent.resolve()
+    return any(home.is_relative_to((root / room).resolve()) for room in rooms)
 
 
 def _check_free(moves: Mapping[Path, Path]) -> None:
     leaving: set[Path] = set()
+    taken: set[Path] = set()
     for source, target in moves.items():
-        if target not in leaving and _is_other(source, target):
+        if target in taken or (target not in leaving and _is_other(source, target)):
             raise FileError(f"{source.name} could not be moved: {target} is in the way.")
         leaving.add(source)
+        taken.add(target)
 
 
 def _is_other(source: Path, target: Path) -> bool:
     """Whether something else is at the target; another spelling of the source's own name is not."""
-    return target.exists() and not (source.exists() and target.samefile(source))
+    if not os.path.lexists(target):  # a link into a drive that is not there is something too
+        return False
+    return not (source.exists() and target.exists() and target.samefile(source))
 
 
 def _move(source: Path, target: Path) -> None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from filelock import FileLock, Timeout
 
+from ..engine.atomic import make_folder
 from ..engine.errors import SettingError
 from ..engine.run import RunFiles
 
@@ -14,8 +15,8 @@ from ..engine.run import RunFiles
 @contextmanager
 def only_one(files: RunFiles, wait: float = 0) -> Iterator[None]:
     """Refuse a second training of the same name in the same folder, after as many seconds; the system forgets the lock
-    of a dead process."""
-    files.folder.mkdir(parents=True, exist_ok=True)
+    of a dead process. Raises SettingError, and FileError where the folder cannot be made."""
+    make_folder(files.folder)
     lock = FileLock(files.folder / "lock")
     try:
         lock.acquire(timeout=wait)

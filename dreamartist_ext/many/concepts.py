@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..engine.atomic import write_atomically
+from ..engine.atomic import make_folder, write_atomically
 from ..engine.config import TrainConfig
 from ..engine.errors import DreamArtistError, FileError, PictureError, SettingError
 from ..engine.picture_files import MASK_SUFFIX, shown_name
@@ -63,10 +63,15 @@ def concepts_in(folder: Path, settings: Mapping[str, Any]) -> tuple[list[Concept
     return [concepts[key] for key in sorted(concepts)], refused
 
 
+def _is_picture(path: Path) -> bool:
+    """By its name; what a Mac lays beside every file, `._cat.png`, is none."""
+    return path.suffix.lower() in ENDINGS and not path.name.startswith(".") and path.is_file()
+
+
 def _pictures_in(folder: Path) -> list[Path]:
     """Without the masks of others."""
     try:
-        files = sorted(path for path in folder.resolve().iterdir() if path.suffix.lower() in ENDINGS and path.is_file())
+        files = sorted(path for path in folder.resolve().iterdir() if _is_picture(path))
     except OSError as error:
         raise FileError(f"the folder {shown_name(folder)} could not be read: {error.strerror}.") from error
     stems = {path.stem for path in files}
@@ -91,7 +96,7 @@ def groups_of(concepts: Sequence[Concept], per_pass: int, out: Path) -> list[lis
     groups = [g for g in groups if g] + [rest[i : i + per_pass] for i in range(0, len(rest), per_pass)]
     elsewhere = [group for group in begun if not any(name in by_name for name in group)]
     names = [[concept.name for concept in group] for group in groups] + elsewhere
-    plan.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(plan.parent)
     write_atomically(plan, json.dumps({"per_pass": per_pass, "groups": names}).encode())
     return groups
 

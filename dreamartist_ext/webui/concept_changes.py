@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from ..engine.atomic import TEMPORARY_SUFFIX
 from ..engine.config import TrainConfig
-from ..engine.embedding import check_name, negative_name
+from ..engine.embedding import check_name, negative_name, positive_name
 from ..engine.errors import DreamArtistError, FileError, SettingError
 from ..engine.generations import one_before
 from ..engine.moves import move_together
@@ -67,15 +67,26 @@ def with_other_half(embeddings: Path, concept: Concept) -> Concept:
     cards = {file.stem: file.path for file in files if file.is_card}
     pairing = Pairing({**cards, **words_of(file.path for file in files if not file.is_card)})
     positive, negative = (half.stem if half else None for half in (concept.positive, concept.negative))
+    words = {file.stem.lower() for file in files}
     if positive is not None:
-        negative = pairing.negative_of(positive) or negative
+        found = pairing.negative_of(positive)
+        if found is not None and not _is_of_another(found, positive_name(found), positive, words):
+            negative = found
     elif negative is not None:
-        positive = pairing.positive_of(negative)
+        found = pairing.positive_of(negative)
+        if found is not None and not _is_of_another(found, negative_name(found), negative, words):
+            positive = found
     own = {each.lower() for each in (positive, negative) if each is not None}
-    found = tuple(file for file in files if file.stem.lower() in own)
+    own_files = tuple(file for file in files if file.stem.lower() in own)
     name = positive or concept.name
     is_trained = concept.is_trained or name in trainings(embeddings)
-    return Concept(name, _best(found, positive), _best(found, negative), found, is_trained)
+    return Concept(name, _best(own_files, positive), _best(own_files, negative), own_files, is_trained)
+
+
+def _is_of_another(half: str, partner: str, word: str, words: Collection[str]) -> bool:
+    """Whether a half that was found by what the files say is there, under its own name, beside another half: what is
+    renamed is then a copy, and the pair that it was copied from stays together."""
+    return partner.lower() != word.lower() and partner.lower() != half.lower() and partner.lower() in words
 
 
 def _best(files: Sequence[HalfFile], stem: str | None) -> HalfFile | None:

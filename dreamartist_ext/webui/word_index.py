@@ -36,6 +36,8 @@ class WordIndex:
     def seen(self, prompt: str) -> list[str]:
         """The names, among them all that the WebUI finds in this prompt, each once."""
         words = dict.fromkeys(self._whole(_squeezed(prompt)))
+        if "&" in prompt:  # `&copycat` is no sign of copyright to every tokenizer
+            words |= dict.fromkeys(self._whole(_squeezed(prompt.replace("&", " "))))
         if "[" in prompt:
             words |= dict.fromkeys(self._put_together(prompt))
         return [name for word in words for name in self._names[word]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 
 import pytest
@@ -281,6 +282,25 @@ def test_rename_leaves_a_half_of_another_training_where_it_is(here):
     run("rename", "mycat", "tom")
     assert files(here / "embeddings") == ["mycat-neg.pt", "tom-neg.pt", "tom.pt"]
     assert pair_id(load_pair(here / "embeddings", "tom")) == pair_id(pair())
+
+
+@pytest.mark.parametrize("copied", ["mycat", "mycat-neg"])
+def test_rename_of_a_copy_leaves_the_pair_that_it_was_copied_from_whole(here, copied):
+    save_pair(pair(), here / "embeddings")
+    copy = copied.replace("mycat", "spare")
+    shutil.copy(here / "embeddings" / f"{copied}.pt", here / "embeddings" / f"{copy}.pt")
+    run("rename", "spare", "tom")
+    assert files(here / "embeddings") == sorted(["mycat-neg.pt", "mycat.pt", f"{copy.replace('spare', 'tom')}.pt"])
+
+
+def test_rename_refuses_two_spellings_of_one_word(here):
+    save_pair(pair(), here / "embeddings")
+    shutil.copy(here / "embeddings" / "mycat.pt", here / "embeddings" / "MyCat.pt")
+    if len(files(here / "embeddings")) < 3:
+        pytest.skip("the file system knows no two spellings")
+    with pytest.raises(DreamArtistError, match="is in the way"):
+        run("rename", "mycat", "tom")
+    assert files(here / "embeddings") == ["MyCat.pt", "mycat-neg.pt", "mycat.pt"]
 
 
 def test_rename_gives_the_other_half_its_name_back(here):

@@ -132,6 +132,25 @@ def test_a_files_name_becomes_a_word(file, name):
     assert concept_name(Path(file)) == name
 
 
+def test_what_a_mac_lays_beside_a_picture_is_none(here):
+    (here / "pictures" / "._ant.png").write_bytes(b"not a picture")
+    found, refused = concepts_in(here / "pictures", {})
+    assert [concept.name for concept in found] == list(COLOURS)
+    assert not refused
+
+
+def test_a_place_where_nothing_can_be_written_is_a_sentence(here, model):
+    (here / "afile").write_text("x")
+    for per_pass in (1, 2):
+        error, said = refused(model, "--out", "afile/pairs", "--per-pass", per_pass)
+        assert isinstance(error, DreamArtistError), said
+    (here / "out-training").mkdir()
+    (here / "out-training" / "ant").write_text("x")
+    error, said = refused(model, "--out", "out", "--steps", 2)
+    assert "could not be made" in f"{said} {error}"
+    assert len(list((here / "out").glob("*-neg.pt"))) == 3
+
+
 def test_two_files_of_one_word_are_said(here):
     (here / "pictures" / "BEE.jpg").write_bytes(b"")
     concepts, refused = concepts_in(here / "pictures", {})

@@ -124,3 +124,8 @@ def test_names_that_are_refused_in_one_sentence(name):
         check_name(name)
     assert str(refused.value).count("\n") == 0
     assert len(str(refused.value)) < 200
+
+
+def test_a_stored_training_whose_mirror_did_nothing_goes_on_without_it():
+    stored = json.dumps({"name": "cat", "mirror": True, "random_crop": 0.2, "views": 1})
+    assert TrainConfig.from_json(stored) == TrainConfig(name="cat", views=1)

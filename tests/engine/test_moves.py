@@ -171,16 +171,43 @@ def test_a_place_that_was_taken_in_between_is_left_alone(prepared):
         {"moves": [], "gone": ["embeddings"]},
         {"moves": [["embeddings/\0", "embeddings/x"]], "gone": []},
         {"moves": [[1]], "gone": 3},
+        {"moves": [["embeddings/cat.pt", "embeddings/\ud800.pt"]], "gone": []},
+        {"moves": [], "gone": ["embeddings/\ud800.pt"]},
+        {"moves": [["embeddings/link/x", "embeddings/x.pt"]], "gone": []},
+        {"moves": [], "gone": ["embeddings/link/x"]},
+        {"moves": [["embeddings/cat.pt", "embeddings/tom.pt"]], "gone": [], "format": "another"},
     ],
 )
 def test_a_journal_about_other_places_is_ignored(prepared, journal):
     root = prepared("root")
     (root / "victim").mkdir()
     (root / "victim" / "x").write_bytes(b"victim")
-    content = journal if isinstance(journal, bytes) else json.dumps(journal).encode()
+    (root / "embeddings" / "link").symlink_to(root / "victim")
+    known = {"format": "dreamartist-moves-1"}
+    content = journal if isinstance(journal, bytes) else json.dumps(known | journal).encode()
     (root / "embeddings-training" / ".0123abcd.moves").write_bytes(content)
     finish_moves(root / "embeddings")
+    (root / "embeddings" / "link").unlink()
     assert contents(root) == {**FILES, "victim/x": b"victim"}
+
+
+def test_a_journal_that_is_no_file_holds_nobody_up(prepared):
+    root = prepared("root")
+    os.mkfifo(root / "embeddings-training" / ".0123abcd.moves")
+    finish_moves(root / "embeddings")
+    assert contents(root) == FILES
+
+
+def test_no_two_files_are_moved_to_one_place_and_no_link_is_overwritten(prepared):
+    root = prepared("root")
+    out = root / "embeddings"
+    with pytest.raises(FileError, match="is in the way"):
+        move_together(out, {out / "cat.pt": out / "tom.pt", out / "cat-neg.pt": out / "tom.pt"})
+    (out / "tom.pt").symlink_to(root / "a drive that is not there")
+    with pytest.raises(FileError, match="is in the way"):
+        move_together(out, {out / "cat.pt": out / "tom.pt"})
+    assert contents(root) == FILES
+    assert (out / "tom.pt").is_symlink()
 
 
 def test_a_link_to_the_folder_is_followed_and_nothing_stays_behind(prepared):

@@ -27,10 +27,12 @@ from .test_prompt_hook import VECTORS
         ("cat&#49;", "cat1"),
         ("ca\u200bt1", "cat1"),
         ("plain", "plain"),
+        ("me&copycat", "copycat"),
+        ("a,&notacat,", "notacat"),
     ],
 )
 def test_whatever_the_webui_may_take_for_a_word_is_seen(prompt, name):
-    assert name in WordIndex(VECTORS).seen(prompt)
+    assert name in WordIndex([*VECTORS, "copycat", "notacat"]).seen(prompt)
 
 
 @pytest.mark.parametrize("prompt", ["", "a cat, a dog", "(a cat:1.1)", "[a cow:a tree:0.5] on a hill"])
