@@ -28,7 +28,6 @@ from .concepts import Concept, Outcome
 
 # Told how many steps were made, and how many need not be made; says whether to stop.
 Tell = Callable[[int, int], bool]
-LOCK_SECONDS = 60  # a killed worker on another machine may live a little longer than the word that it is dead
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,7 @@ class Job:
     loading: tuple[Path | None, str, str, int]  # what `load_host` takes
     overwrite: bool = False  # whether a concept of other settings is begun again
     threads: int = 1  # other counts add up in another order
+    lock_seconds: float = 0  # to wait where another trains the same name
 
     def config(self, name: str) -> TrainConfig:
         return TrainConfig.from_mapping({**self.settings, "name": name})
@@ -84,7 +84,7 @@ def _opened(host: DiffusersHost, job: Job, concept: Concept, stack: ExitStack) -
     try:
         config, files = job.config(concept.name), RunFiles(job.out, concept.name)
         pictures = open_pictures([concept.picture], config, host.picture_size, host.size_unit)
-        stack.enter_context(only_one(files, LOCK_SECONDS))
+        stack.enter_context(only_one(files, job.lock_seconds))
         return open_member(SharedTraining(host, config, pictures), files, job.overwrite)
     except DreamArtistError as error:
         return Outcome(concept.name, "failed", str(error))

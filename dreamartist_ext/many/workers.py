@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..engine.errors import SettingError
@@ -13,6 +14,7 @@ from .concepts import Concept, Outcome
 from .group import Job, train_group
 
 TELL_EVERY = 1.0  # seconds
+LOCK_SECONDS = 60.0  # a killed worker on another machine may live a little longer than the word that it is dead
 NEEDS_RAY = 'this needs Ray: pip install "dreamartist[many]", or --workers 0 for one after the other in this process.'
 
 
@@ -67,6 +69,7 @@ def train_on_ray(
     import ray
 
     _connect(workers * job.threads, address)
+    job = replace(job, lock_seconds=LOCK_SECONDS)
     try:
         board = _board()
         task = ray.remote(num_cpus=job.threads, num_gpus=_gpus(job), max_retries=retries)(_train)
