@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -83,3 +83,19 @@ class DiffusionHost(Protocol):
 
     def bind(self, embeddings: Mapping[str, Vectors]) -> AbstractContextManager[None]:
         """Inside, these names in a prompt stand for these live tensors."""
+
+
+class BoundWords:
+    """The `bind` of a host that looks its words up by itself, in `_bound`."""
+
+    def __init__(self) -> None:
+        self._bound: dict[str, Vectors] = {}
+
+    @contextmanager
+    def bind(self, embeddings: Mapping[str, Vectors]) -> Iterator[None]:
+        before = self._bound
+        self._bound = {**before, **embeddings}
+        try:
+            yield
+        finally:
+            self._bound = before

@@ -21,12 +21,16 @@ def samples_in_a_pass(config: TrainConfig) -> int:
     return config.batch_size * (2 if config.use_negative else 1)
 
 
+def is_too_much(kept: int, free: int) -> bool:
+    """Whether so many bytes will not fit into what is free; where that is not known (0), they are taken to fit."""
+    return bool(free) and kept > SHARE * free
+
+
 def needs_less(host: DiffusionHost, config: TrainConfig, size: tuple[int, int]) -> bool:
     """Whether pictures of this size, in latents, would not fit otherwise; call it inside a session."""
-    free = SHARE * host.free_memory()
-    if not free or MOST_PER_PLACE * samples_in_a_pass(config) * size[0] * size[1] <= free:
-        return False
-    return kept_by(host, config, size).plain > free
+    free = host.free_memory()
+    most = MOST_PER_PLACE * samples_in_a_pass(config) * size[0] * size[1]
+    return is_too_much(most, free) and is_too_much(kept_by(host, config, size).plain, free)
 
 
 def is_less(host: DiffusionHost, config: TrainConfig, sizes: Sequence[tuple[int, int]]) -> bool:

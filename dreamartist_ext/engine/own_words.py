@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 
 from .embedding import EmbeddingPair, negative_name
-from .host import Cond, DiffusionHost, Vectors
+from .host import BoundWords, Cond, DiffusionHost
 from .passes import Pass
 
 MOST_SHAPES = 10_000  # remembered; captions can make ever new prompts
 
 
-class OwnWords:
+class OwnWords(BoundWords):
     """A host on which only what is bound here is found in a prompt; the model's state is kept by who shares it."""
 
     def __init__(self, host: DiffusionHost) -> None:
+        super().__init__()
         self._host = host
-        self._bound: dict[str, Vectors] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._host, name)
@@ -32,15 +32,6 @@ class OwnWords:
 
     def less_memory(self) -> AbstractContextManager[None]:
         return nullcontext()
-
-    @contextmanager
-    def bind(self, embeddings: Mapping[str, Vectors]) -> Iterator[None]:
-        before = self._bound
-        self._bound = {**before, **embeddings}
-        try:
-            yield
-        finally:
-            self._bound = before
 
     def encode_prompts(self, prompts: Sequence[str]) -> Cond:
         with self._host.bind(self._bound):

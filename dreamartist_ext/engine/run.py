@@ -110,15 +110,17 @@ class RunFiles:
         """Make a pair the one in the embeddings folder. A copy of an earlier concept of this name goes to the trash,
         unless it is a step on disk anyway; raises FileError, with the earlier one as it was."""
         earlier = files_of_word(self.out, self.name)
-        if earlier and not self.has_in_use(pair):
+        if earlier and not self._is_of_this_training(earlier, pair):
             keep_earlier(self.out, self.name, [path.name for path in earlier])
         return save_pair(pair, self.out, replacing=[path.name for path in earlier])
 
     def has_in_use(self, pair: EmbeddingPair) -> bool:
         """Whether what the embeddings folder has under this name is this pair, or a step on disk."""
         earlier = files_of_word(self.out, self.name)
-        of_this_training = {pair_id(pair), *map(self._pair_of_step, self.kept_steps())}
-        return bool(earlier) and _pair_in(earlier) in of_this_training
+        return bool(earlier) and self._is_of_this_training(earlier, pair)
+
+    def _is_of_this_training(self, files: Sequence[Path], pair: EmbeddingPair) -> bool:
+        return _pair_in(files) in {pair_id(pair), *map(self._pair_of_step, self.kept_steps())}
 
     def _pair_of_step(self, step: int) -> str | None:
         words = self.step_stem(step), negative_name(self.step_stem(step))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 
 from ..engine.errors import ModelError
 from ..engine.guidance import combine
-from ..engine.host import Cond, Kept, Vectors
+from ..engine.host import BoundWords, Cond, Kept, Vectors
 from ..engine.noise import NoiseSchedule, PredictionType
 from ..engine.preview import to_image
 from .activations import diffusers_inputs, free_memory, kept_for_backward
@@ -80,7 +80,7 @@ def schedule_of(parts: Components, device: torch.device) -> NoiseSchedule:
     return NoiseSchedule(abar, kind)
 
 
-class DiffusersHost:
+class DiffusersHost(BoundWords):
     """See `engine.host.DiffusionHost`. Order of a joined batch: [uncond, cond].
 
     `picture_size` is the side in pixels of the pictures that the model was trained on; `remark` is empty.
@@ -88,6 +88,7 @@ class DiffusersHost:
 
     def __init__(self, parts: Components, device: torch.device, precision: torch.dtype, clip_skip: int = 1) -> None:
         """precision: float32, or the type to autocast the network's arithmetic to. clip_skip: as `encoders_of`."""
+        super().__init__()
         check_channels(int(parts.unet.config.in_channels), parts.name)
         self.encoders = encoders_of(parts, clip_skip)
         self.clip_skip = clip_skip
@@ -102,7 +103,6 @@ class DiffusersHost:
         self.picture_size = int(parts.unet.config.sample_size) * self.latent_factor
         self.remark = ""
         self._context = InpaintingContext(self.encode_images, self.latent_factor)
-        self._bound: dict[str, Vectors] = {}
         self._identity = ""
 
     @property
@@ -228,15 +228,6 @@ class DiffusersHost:
         size = [height * self.latent_factor, width * self.latent_factor]
         sizes = torch.tensor([*size, 0, 0, *size], dtype=cond["vector"].dtype, device=self.device)
         return {"text_embeds": cond["vector"], "time_ids": sizes.repeat(len(cond["vector"]), 1)}
-
-    @contextmanager
-    def bind(self, embeddings: Mapping[str, Vectors]) -> Iterator[None]:
-        before = self._bound
-        self._bound = {**before, **embeddings}
-        try:
-            yield
-        finally:
-            self._bound = before
 
     def token_ids(self, text: str) -> list[int]:
         """Token ids without start and end, of the first text encoder."""

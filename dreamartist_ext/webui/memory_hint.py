@@ -10,7 +10,7 @@ from typing import Any
 from ..engine.config import TrainConfig
 from ..engine.errors import SettingError
 from ..engine.host import Kept
-from ..engine.memory import SHARE, samples_in_a_pass
+from ..engine.memory import is_too_much, samples_in_a_pass
 from .live_view import SHOWN_BYTES
 from .workplace import TrainingHost, Workplace
 
@@ -35,7 +35,7 @@ class MemoryHint:
             said += f' with "Less memory" ({_in_words(self.kept.plain)} without)'
         if not self.free:
             return said + "."
-        if mine <= SHARE * self.free:
+        if not is_too_much(mine, self.free):
             return f"{said} of the {_in_words(self.free)} that are free."
         advice = "a smaller size does" if self.less else 'a smaller size does, or "Less memory"'
         return f"{said}, and {_in_words(self.free)} are free: that will hardly fit; {advice}."
@@ -69,9 +69,7 @@ class MemoryHints:
         one, samples = self._known[key], samples_in_a_pass(config)
         kept = Kept(samples * one.plain, samples * one.less)
         free = host.free_memory()
-        is_on = config.less_memory == "on" or (
-            config.less_memory == "auto" and bool(free) and kept.plain > SHARE * free
-        )
+        is_on = config.less_memory == "on" or (config.less_memory == "auto" and is_too_much(kept.plain, free))
         return MemoryHint(width, height, kept, free, is_on)
 
 
