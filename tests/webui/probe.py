@@ -140,10 +140,10 @@ def both_branches(prompts, negatives):
     calls = []
     with call_queue.queue_lock:
         host = WebUIHost()
-        tables = [vocabulary(encoder) for encoder in text_encoders(host.model).values()]
-        hooks = [table.register_forward_pre_hook(lambda *_: calls.append(1)) for table in tables]
         words = {"zyx": host.initial_vectors("a cat", 2), "zyx-neg": host.initial_vectors("lion", 3)}
         vectors = [v.requires_grad_(True) for half in words.values() for v in half.values()]
+        tables = [vocabulary(encoder) for encoder in text_encoders(host.model).values()]
+        hooks = [table.register_forward_pre_hook(lambda *_: calls.append(1)) for table in tables]
         try:
             with host.session(), host.bind(words):
                 at_once, passes = found(conditioning(host, prompts, negatives)), len(calls) / len(tables)
