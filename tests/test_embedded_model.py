@@ -13,6 +13,7 @@ from dreamartist_ext.engine.config import TrainConfig
 from dreamartist_ext.engine.data import load_pictures, to_pixels
 from dreamartist_ext.engine.embedding import negative_name
 from dreamartist_ext.engine.objective import noise_loss
+from dreamartist_ext.engine.passes import conditioning
 from dreamartist_ext.engine.trainer import Training
 from dreamartist_ext.evaluation.backgrounds import BACKGROUNDS, nearest_background
 from dreamartist_ext.hosts.diffusers import DiffusersHost
@@ -85,10 +86,10 @@ def check_loss(host: DiffusersHost, training: Training) -> float:
     latents = host.encode_images(training.pictures[0].pixels[None]).expand(64, -1, -1, -1)
     noise, timesteps = torch.randn(64, 4, 16, 16, generator=generator), torch.arange(0, 1000, 1000 / 64).long()
     with host.bind(training.pair.named()):
-        cond, uncond = (host.encode_prompts([word] * 64) for word in ("a mything", negative_name("mything")))
+        cond = conditioning(host, ["a mything"] * 64, [negative_name("mything")] * 64)
         guidance = training.guidance.at(timesteps, host.schedule.timesteps)
         weight = training.config.noisy_weight
-        return float(noise_loss(host, latents, noise, timesteps, cond, uncond, guidance, noisy_weight=weight).mean())
+        return float(noise_loss(host, latents, noise, timesteps, cond, guidance, noisy_weight=weight).mean())
 
 
 @pytest.mark.slow

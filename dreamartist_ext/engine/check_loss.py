@@ -13,6 +13,7 @@ from torch import Tensor
 from .embedding import negative_name
 from .guidance import Guidance
 from .objective import noise_loss
+from .passes import conditioning
 from .prompts import fill, negative_captions
 from .snapshot import Check
 from .stopping import check_samples
@@ -56,6 +57,7 @@ class CheckLoss:
         timesteps = self._timesteps().to(encoded.device)
         pictures = spread_over(len(encoded), self.samples)
         generator = torch.Generator().manual_seed(SEED)
+        guidance = None if negatives is None else Guidance.parse(config.guidance)
         total = torch.zeros((), device=encoded.device)
         for part in parts_of_one_size([encoded.sizes[i] for i in pictures], PART):
             chosen = pictures[part]
@@ -66,9 +68,10 @@ class CheckLoss:
                 latents,
                 noise,
                 timesteps[part],
-                host.encode_prompts([prompts[i] for i in chosen]),
-                None if negatives is None else host.encode_prompts([negatives[i] for i in chosen]),
-                Guidance.parse(config.guidance).at(timesteps[part], host.schedule.timesteps),
+                conditioning(
+                    host, [prompts[i] for i in chosen], None if negatives is None else [negatives[i] for i in chosen]
+                ),
+                None if guidance is None else guidance.at(timesteps[part], host.schedule.timesteps),
                 encoded.weights(chosen),
                 config.min_snr,
                 config.noisy_weight,

@@ -16,16 +16,16 @@ def guided_prediction(
     noisy_latents: Tensor,
     timesteps: Tensor,
     cond: Cond,
-    uncond: Cond | None,
-    guidance_scale: Tensor | float,
+    guidance_scale: Tensor | float | None,
 ) -> Tensor:
-    """eps(neg) + g (eps(pos) - eps(neg)) in one forward pass; without `uncond`, eps(pos).
+    """eps(neg) + g (eps(pos) - eps(neg)) in one forward pass; without a scale, eps(pos).
 
     noisy_latents (B, C, h, w), timesteps (B,), guidance_scale a number or (B, 1, 1, 1) -> (B, C, h, w)
+    cond: [uncond, cond], a batch of 2 B; without a scale those of the B positives alone
     """
-    if uncond is None:
+    if guidance_scale is None:
         return host.predict(noisy_latents, timesteps, cond)
-    both = host.predict(noisy_latents.repeat(2, 1, 1, 1), timesteps.repeat(2), host.join(uncond, cond))
+    both = host.predict(noisy_latents.repeat(2, 1, 1, 1), timesteps.repeat(2), cond)
     uncond_pred, cond_pred = both.chunk(2)
     return combine(uncond_pred, cond_pred, guidance_scale)
 
@@ -36,8 +36,7 @@ def noise_loss(
     noise: Tensor,
     timesteps: Tensor,
     cond: Cond,
-    uncond: Cond | None,
-    guidance_scale: Tensor | float,
+    guidance_scale: Tensor | float | None,
     mask: Tensor | None = None,
     min_snr: float = 0.0,
     noisy_weight: float = 0.0,
@@ -45,11 +44,11 @@ def noise_loss(
 ) -> Tensor:
     """L = mean over latents of  w_mask * w_snr(t) * w_noisy(t) * (eps_hat - target)^2, per sample: (B,).
 
-    latents and noise (B, C, h, w), timesteps (B,), mask (B, 1, h, w) or None. Without `uncond` it is the loss of
-    textual inversion (arXiv 2208.01618, eq. 2). `reconstruction` adds its own term.
+    latents and noise (B, C, h, w), timesteps (B,), cond as in `guided_prediction`, mask (B, 1, h, w) or None. Without a
+    scale it is the loss of textual inversion (arXiv 2208.01618, eq. 2). `reconstruction` adds its own term.
     """
     noisy_latents = add_noise(host.schedule, latents, noise, timesteps)
-    model_pred = guided_prediction(host, noisy_latents, timesteps, cond, uncond, guidance_scale)
+    model_pred = guided_prediction(host, noisy_latents, timesteps, cond, guidance_scale)
     error = (model_pred - target_for(host.schedule, latents, noise, timesteps)).square()
     if mask is not None:
         error = error * mask

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .config import TrainConfig
 from .guidance import Guidance
-from .host import DiffusionHost
+from .host import Cond, DiffusionHost
 from .latents import shown
 from .objective import noise_loss
 from .reconstruction import Reconstruction
@@ -34,6 +34,11 @@ class Pass:
         return len(self.latents)
 
 
+def conditioning(host: DiffusionHost, prompts: Sequence[str], negative_prompts: Sequence[str] | None) -> Cond:
+    """One batch [uncond, cond] out of one pass of the text encoder, or the positives alone."""
+    return host.encode_prompts(prompts if negative_prompts is None else [*negative_prompts, *prompts])
+
+
 def losses(host: DiffusionHost, config: TrainConfig, samples: Pass) -> Tensor:
     """See `noise_loss`, per sample: (B,)."""
     reconstruction = None
@@ -45,9 +50,8 @@ def losses(host: DiffusionHost, config: TrainConfig, samples: Pass) -> Tensor:
         samples.latents,
         samples.noise,
         samples.timesteps,
-        host.encode_prompts(samples.prompts),
-        host.encode_prompts(samples.negative_prompts) if config.use_negative else None,
-        Guidance.parse(config.guidance).at(samples.timesteps, host.schedule.timesteps),
+        conditioning(host, samples.prompts, samples.negative_prompts if config.use_negative else None),
+        Guidance.parse(config.guidance).at(samples.timesteps, host.schedule.timesteps) if config.use_negative else None,
         samples.mask,
         config.min_snr,
         config.noisy_weight,

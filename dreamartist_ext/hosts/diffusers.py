@@ -24,11 +24,11 @@ from ..engine.noise import NoiseSchedule, PredictionType
 from ..engine.preview import to_image
 from .activations import diffusers_inputs, free_memory, kept_for_backward
 from .checkpointing import checkpointed
-from .conditioning import chosen, hidden_states, joined, zeroed
+from .conditioning import hidden_states, joined, zeroed
 from .families import ENCODER, ENCODER_G, ENCODER_L, INPAINTING_CHANNELS, check_channels
 from .frozen import frozen
 from .inpainting import InpaintingContext
-from .prompt_tokens import Chunk, Word, chunks_of, words_for
+from .prompt_tokens import Chunk, chunks_of, words_for
 from .text_encoding import PENULTIMATE, Layer, TextEncoder
 
 FP16_LOSS_SCALE = 2.0**12
@@ -242,9 +242,8 @@ class DiffusersHost(BoundWords):
 
     def encode_prompts(self, prompts: Sequence[str]) -> Cond:
         """Hidden states (B, 77 n, width), n the chunks of the longest prompt; SDXL: a dict with the pooled vector of
-        the first chunk too. Equal prompts are encoded once."""
-        unique = list(dict.fromkeys(prompts))
-        rows = [[chunks_of(e.token_ids(prompt), self._words(e)) for prompt in unique] for e in self.encoders]
+        the first chunk too."""
+        rows = [self._chunks(prompts, encoder) for encoder in self.encoders]
         longest = max(len(row) for of_encoder in rows for row in of_encoder)
         states, pooled = [], None
         for encoder, of_encoder in zip(self.encoders, rows, strict=True):
@@ -252,14 +251,16 @@ class DiffusersHost(BoundWords):
             hidden, vectors = encoder.encode(chunks, self._bound)
             states.append(rearrange(hidden, "(b n) t w -> b (n t) w", n=longest))
             pooled = pooled if vectors is None else vectors[::longest]
-        cond: Cond = torch.cat(states, dim=2)
+        cond = torch.cat(states, dim=2)
         if pooled is not None:
-            cond = {"crossattn": cond, "vector": pooled}
-        return chosen(cond, [unique.index(prompt) for prompt in prompts])
+            return {"crossattn": cond, "vector": pooled}
+        return cond
 
-    def _words(self, encoder: TextEncoder) -> list[Word]:
+    def _chunks(self, prompts: Sequence[str], encoder: TextEncoder) -> list[list[Chunk]]:
+        """Of each prompt."""
         counts = {name: len(next(iter(vectors.values()))) for name, vectors in self._bound.items()}
-        return words_for(counts, encoder.token_ids)
+        words = words_for(counts, encoder.token_ids)
+        return [chunks_of(encoder.token_ids(prompt), words) for prompt in prompts]
 
     def encode_negatives(self, prompts: Sequence[str]) -> Cond:
         """`encode_prompts` for the unconditional branch; an empty prompt is all zeros in SDXL, as in the WebUI."""

@@ -16,6 +16,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 
 from ..engine.errors import SettingError
 from ..engine.host import Vectors
+from .conditioning import chosen
 from .prompt_tokens import Chunk, padded
 
 PENULTIMATE = 2
@@ -57,7 +58,17 @@ class TextEncoder:
         return rows[[i * len(rows) // count for i in range(count)]].float().clone()
 
     def encode(self, chunks: Sequence[Chunk], bound: Mapping[str, Vectors]) -> tuple[Tensor, Tensor | None]:
-        """Hidden states (B, 77, width) of B chunks and, of a pooling encoder, their pooled vectors (B, projection)."""
+        """Hidden states (B, 77, width) of B chunks and, of a pooling encoder, their pooled vectors (B, projection).
+
+        Equal chunks are encoded once.
+        """
+        keys = [(tuple(chunk.ids), tuple(chunk.places)) for chunk in chunks]
+        different = dict(zip(keys, chunks, strict=True))
+        hidden, pooled = self._encode(list(different.values()), bound)
+        rows = [list(different).index(key) for key in keys]
+        return chosen(hidden, rows), None if pooled is None else chosen(pooled, rows)
+
+    def _encode(self, chunks: Sequence[Chunk], bound: Mapping[str, Vectors]) -> tuple[Tensor, Tensor | None]:
         start, end, pad = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id, self.tokenizer.pad_token_id
         ids = torch.tensor([padded(chunk, start, end, pad) for chunk in chunks], device=self.model.device)
 

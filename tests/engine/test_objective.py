@@ -34,6 +34,14 @@ def inputs(seed: int = 0, negative: bool = True):
     }
 
 
+def arguments(x: dict) -> dict:
+    """To `noise_loss`: both branches as one batch."""
+    rest = {name: value for name, value in x.items() if name != "uncond"}
+    if x["uncond"] is None:
+        return rest | {"guidance_scale": None}
+    return rest | {"cond": torch.cat([x["uncond"], x["cond"]])}
+
+
 def oracle(host: FakeHost, x: dict, min_snr: float) -> np.ndarray:
     """method.md section 2, written out one sample at a time."""
     weight, mix = host.weight.numpy(), host.mix.numpy()
@@ -71,7 +79,7 @@ def oracle(host: FakeHost, x: dict, min_snr: float) -> np.ndarray:
 def test_the_loss_is_the_formula(prediction_type, negative, min_snr, seed, masked):
     host, x = FakeHost(prediction_type), inputs(seed, negative)
     x["mask"] = x["mask"] if masked else None
-    loss = noise_loss(host, **x, min_snr=min_snr)
+    loss = noise_loss(host, **arguments(x), min_snr=min_snr)
     assert loss.shape == (BATCH,)
     np.testing.assert_allclose(loss.numpy(), oracle(host, x, min_snr), rtol=1e-9)
 
@@ -81,13 +89,13 @@ def test_a_predictor_that_returns_the_target_has_no_loss(prediction_type):
     host, x = FakeHost(prediction_type), inputs()
     truth = target_for(host.schedule, x["latents"], x["noise"], x["timesteps"])
     host.predict = lambda noisy, timesteps, cond: truth.repeat(len(noisy) // BATCH, 1, 1, 1)
-    assert noise_loss(host, **x).abs().max() < 1e-20
+    assert noise_loss(host, **arguments(x)).abs().max() < 1e-20
 
 
 def test_a_predictor_wrong_by_one_everywhere_loses_the_mean_of_the_mask():
     host, x = FakeHost(), inputs()
     host.predict = lambda noisy, timesteps, cond: x["noise"].repeat(2, 1, 1, 1) + 1
-    torch.testing.assert_close(noise_loss(host, **x), x["mask"].mean((1, 2, 3)))
+    torch.testing.assert_close(noise_loss(host, **arguments(x)), x["mask"].mean((1, 2, 3)))
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
@@ -95,7 +103,7 @@ def test_both_gradients_agree_with_finite_differences(prediction_type):
     host, x = FakeHost(prediction_type), inputs(3)
     for side in ("cond", "uncond"):
         x[side].requires_grad_(True)
-    noise_loss(host, **x, min_snr=5.0).mean().backward()
+    noise_loss(host, **arguments(x), min_snr=5.0).mean().backward()
     for side in ("cond", "uncond"):
         vectors, gradient = x[side], x[side].grad
         assert gradient.abs().max() > 1e-4
@@ -103,18 +111,17 @@ def test_both_gradients_agree_with_finite_differences(prediction_type):
             with torch.no_grad():
                 h = 1e-5
                 vectors[index] += h
-                above = noise_loss(host, **x, min_snr=5.0).mean()
+                above = noise_loss(host, **arguments(x), min_snr=5.0).mean()
                 vectors[index] -= 2 * h
-                below = noise_loss(host, **x, min_snr=5.0).mean()
+                below = noise_loss(host, **arguments(x), min_snr=5.0).mean()
                 vectors[index] += h
             assert float(gradient[index]) == pytest.approx(float(above - below) / (2 * h), rel=1e-4, abs=1e-8)
 
 
 def test_at_scale_one_the_negative_has_no_part():
     host, x = FakeHost(), inputs()
-    arguments = (host, x["latents"], x["timesteps"], x["cond"])
-    guided = guided_prediction(*arguments, x["uncond"], 1.0)
-    torch.testing.assert_close(guided, guided_prediction(*arguments, None, 1.0))
+    guided = guided_prediction(host, x["latents"], x["timesteps"], torch.cat([x["uncond"], x["cond"]]), 1.0)
+    torch.testing.assert_close(guided, guided_prediction(host, x["latents"], x["timesteps"], x["cond"], None))
 
 
 def test_scale_zero_is_the_negative_alone():
@@ -133,6 +140,6 @@ def test_both_branches_go_through_one_forward_pass_negative_first():
     calls = []
     true_predict = host.predict
     host.predict = lambda noisy, timesteps, cond: (calls.append(cond), true_predict(noisy, timesteps, cond))[1]
-    noise_loss(host, **x)
+    noise_loss(host, **arguments(x))
     assert len(calls) == 1
     torch.testing.assert_close(calls[0], torch.cat([x["uncond"], x["cond"]]))

@@ -14,7 +14,7 @@ from dreamartist_ext.engine.trainer import Training
 
 from ..models import tiny_host
 from .fake_host import LATENT, FakeHost
-from .test_objective import BATCH, inputs
+from .test_objective import BATCH, arguments, inputs
 from .test_trainer import config, picture, vectors_after
 
 
@@ -46,14 +46,15 @@ def term(kind: str = "L1", weight: float = 0.7, masked: bool = True) -> Reconstr
 def test_the_term_is_the_formula(prediction_type, kind, masked):
     host, x, added = Painter(prediction_type), inputs(2), term(kind, masked=masked)
     with torch.no_grad():
-        whole = noise_loss(host, **x, reconstruction=added) - noise_loss(host, **x)
+        whole = noise_loss(host, **arguments(x), reconstruction=added) - noise_loss(host, **arguments(x))
     for b in range(BATCH):
         t = int(x["timesteps"][b])
         abar = float(host.schedule.alphas_cumprod[t])
         noisy = abar**0.5 * x["latents"][b] + (1 - abar) ** 0.5 * x["noise"][b]
         scale = x["guidance_scale"][b : b + 1]
-        given = host, noisy[None], x["timesteps"][b : b + 1], x["cond"][b : b + 1], x["uncond"][b : b + 1], scale
-        clean = predict_x0(host.schedule, noisy[None], guided_prediction(*given), x["timesteps"][b : b + 1])
+        both = torch.stack([x["uncond"][b], x["cond"][b]])
+        prediction = guided_prediction(host, noisy[None], x["timesteps"][b : b + 1], both, scale)
+        clean = predict_x0(host.schedule, noisy[None], prediction, x["timesteps"][b : b + 1])
         total = 0.0
         decoded, weights = host.decode_latents(clean)[0].numpy(), np.ones((2, 2))
         if masked:
@@ -71,10 +72,10 @@ def test_its_gradient_agrees_with_finite_differences(kind):
     host, x, added = Painter(), inputs(3), term(kind, weight=2.0)
     for side in ("cond", "uncond"):
         x[side].requires_grad_(True)
-    noise_loss(host, **x, reconstruction=added).mean().backward()
+    noise_loss(host, **arguments(x), reconstruction=added).mean().backward()
     plain = inputs(3)
     plain["cond"].requires_grad_(True)
-    noise_loss(host, **plain).mean().backward()
+    noise_loss(host, **arguments(plain)).mean().backward()
     assert (x["cond"].grad - plain["cond"].grad).abs().max() > 1e-3
     for side in ("cond", "uncond"):
         vectors, gradient = x[side], x[side].grad
@@ -82,9 +83,9 @@ def test_its_gradient_agrees_with_finite_differences(kind):
             with torch.no_grad():
                 h = 1e-6
                 vectors[index] += h
-                above = noise_loss(host, **x, reconstruction=added).mean()
+                above = noise_loss(host, **arguments(x), reconstruction=added).mean()
                 vectors[index] -= 2 * h
-                below = noise_loss(host, **x, reconstruction=added).mean()
+                below = noise_loss(host, **arguments(x), reconstruction=added).mean()
                 vectors[index] += h
             assert float(gradient[index]) == pytest.approx(float(above - below) / (2 * h), rel=1e-3, abs=1e-6)
 

@@ -17,6 +17,7 @@ from dreamartist_ext.engine.embedding import EmbeddingPair
 from dreamartist_ext.engine.errors import ModelError
 from dreamartist_ext.engine.noise import PredictionType
 from dreamartist_ext.engine.objective import noise_loss
+from dreamartist_ext.engine.passes import conditioning
 from dreamartist_ext.engine.storage import load_pair, save_pair
 from dreamartist_ext.engine.trainer import Training
 from dreamartist_ext.hosts.families import FIRST_CONVOLUTION, check_tensors
@@ -90,8 +91,8 @@ def test_gradients_of_every_encoder_are_those_of_finite_differences(hosts, famil
     timesteps = torch.tensor([100, 900])
 
     def loss():
-        cond, uncond = model.encode_prompts(["a mycat"] * 2), model.encode_prompts(["mycat-neg"] * 2)
-        return noise_loss(model, latents, noise, timesteps, cond, uncond, 3.0).sum()
+        cond = conditioning(model, ["a mycat"] * 2, ["mycat-neg"] * 2)
+        return noise_loss(model, latents, noise, timesteps, cond, 3.0).sum()
 
     with model.session(), model.bind(pair.named()):
         halves = [v.requires_grad_(True) for half in (pair.positive, pair.negative) for v in half.values()]

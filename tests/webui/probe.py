@@ -123,6 +123,38 @@ def conditionings(prompts, size):
     return {"equal": equal, "shapes": shapes, "vectors": vectors, "expected": _expected_shape()}
 
 
+def both_branches(prompts, negatives):
+    """How far both branches encoded at once are from each encoded alone, in conditioning and gradients, as parts of
+    the largest number, and how often each encoder ran for them."""
+    from modules import call_queue
+
+    from dreamartist_ext.engine.passes import conditioning
+    from dreamartist_ext.hosts.a1111 import WebUIHost
+    from dreamartist_ext.hosts.a1111_families import text_encoders, vocabulary
+
+    def found(cond):
+        tensors = list(cond.values()) if isinstance(cond, dict) else [cond]
+        total = torch.stack([tensor.float().square().sum() for tensor in tensors]).sum()
+        return [*(tensor.detach() for tensor in tensors), *torch.autograd.grad(total, vectors)]
+
+    calls = []
+    with call_queue.queue_lock:
+        host = WebUIHost()
+        words = {"zyx": host.initial_vectors("a cat", 2), "zyx-neg": host.initial_vectors("lion", 3)}
+        vectors = [v.requires_grad_(True) for half in words.values() for v in half.values()]
+        tables = [vocabulary(encoder) for encoder in text_encoders(host.model).values()]
+        hooks = [table.register_forward_pre_hook(lambda *_: calls.append(1)) for table in tables]
+        try:
+            with host.session(), host.bind(words):
+                at_once, passes = found(conditioning(host, prompts, negatives)), len(calls) / len(tables)
+                alone = found(host.join(host.encode_prompts(negatives), host.encode_prompts(prompts)))
+        finally:
+            for hook in hooks:
+                hook.remove()
+    apart = [float((a - b).abs().max() / b.abs().max()) for a, b in zip(at_once, alone, strict=True)]
+    return {"apart": max(apart), "passes": passes, "tensors": len(apart)}
+
+
 def _expected_shape():
     from modules import sd_hijack
 

@@ -122,6 +122,26 @@ def test_conditioning_is_the_webuis_own_to_the_bit(families, family, skip):
         assert found["shapes"]["vector"] == [1, PROJECTION + 6 * 8]
 
 
+BRANCHES = {
+    "short": (["a zyx", "zyx", "a zyx"], ["zyx-neg", "a zyx-neg", "zyx-neg"], 1),
+    "a long positive": (["a cat, " * 40 + "zyx"], ["zyx-neg"], 2),
+    "a long negative": (["a zyx", "zyx"], ["a cat, " * 40 + "zyx-neg", "zyx-neg"], 2),
+}
+
+
+@pytest.mark.parametrize("family", HERE)
+def test_both_branches_encoded_at_once_are_those_encoded_alone(families, family):
+    """The encoder runs once for each chunk of the longest prompt, whatever the lengths of the others."""
+    load(families, family)
+    before = families.probe("state")
+    for name, (prompts, negatives, chunks) in BRANCHES.items():
+        found = families.probe("both_branches", prompts=prompts, negatives=negatives)
+        print(f"{family}, {name}: {found}")
+        assert found["passes"] == chunks
+        assert found["apart"] < 1e-4
+    assert left(before, families.probe("state")) == set()
+
+
 @pytest.mark.parametrize("family", HERE)
 @pytest.mark.parametrize("way", [{}, {"stop_after": 2}, {"fail_at": 3}], ids=["done", "stopped", "an error"])
 def test_a_picture_is_the_same_to_the_bit_before_and_after(families, family, way):
