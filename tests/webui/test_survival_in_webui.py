@@ -76,14 +76,18 @@ def test_interrupt_still_stops_after_a_reload(data):
         assert "is kept as it was at step" in job["message"]
 
 
-def test_start_takes_hardly_longer_and_reloads_leave_no_files(data):
+def test_start_takes_hardly_longer_and_reloads_leave_no_files_and_no_callbacks(data):
     with running(data, "--api") as webui:
         record = webui.get("/internal/profile-startup")
         ours = {key: seconds for key, seconds in record["records"].items() if key.endswith("/dreamartist.py")}
         print(f"of {record['total']:.1f} s start: {ours}")
         assert ours
         assert sum(ours.values()) < 0.1 * record["total"]
+        callbacks = webui.probe("callbacks")
+        events = ("app_started", "before_ui", "ui_settings", "ui_tabs")
+        assert callbacks == [f"dreamartist/dreamartist.py/{event}" for event in events]
         files = names_below(data)
         for _ in range(2):
             reload_ui(webui)
         assert names_below(data) == files
+        assert webui.probe("callbacks") == callbacks
