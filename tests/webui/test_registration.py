@@ -16,7 +16,7 @@ EVENTS = ("ui_tabs", "ui_settings", "before_ui", "app_started")
 
 
 class CallbacksOfV110:
-    """As in AUTOMATIC1111 v1.10.1 and its forks: one list for each event, and a search of the stack if no file is told."""
+    """As in AUTOMATIC1111 v1.10.1 and its forks: a list for each event; it searches the stack if no file is told."""
 
     def __init__(self):
         self.callback_map = {f"callbacks_{event}": [] for event in EVENTS}
