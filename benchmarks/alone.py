@@ -103,7 +103,7 @@ def main() -> None:
     else:
         plain = wanted.kind == "plain"
         cuts = run_ours(wanted.model, wanted.picture, wanted.side, wanted.steps, plain, wanted.memory)
-    print(json.dumps({"seconds": cuts.seconds, "peak": cuts.peak}))
+    print(json.dumps({"seconds": cuts.seconds, "peak": cuts.peak, "torch": torch.__version__}))
 
 
 if __name__ == "__main__":

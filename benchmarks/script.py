@@ -117,10 +117,11 @@ def figures(taken: Taken, peaks: dict[str, int]) -> list[Figure]:
 
 
 def summary(taken: Taken, peaks: dict[str, int]) -> dict[str, Any]:
-    return {
+    own = {
         kind: {
             "seconds a step": [round(statistics.median(run["seconds"]), 4) for run in runs],
             "peak MiB": round(peaks[kind] / 2**20, 1),
         }
         for kind, runs in taken.items()
     }
+    return own | {"torch": taken["script"][0]["torch"]}
