@@ -23,6 +23,7 @@ from .models import SIZES, Bench, about, bench_of
 from .page import write_page
 from .peers import peers
 from .results import Answer, keep, machine, read
+from .script import script
 from .start import start
 from .step import step
 
@@ -35,6 +36,7 @@ QUESTIONS: dict[str, Callable[[Bench], Answer]] = {
     "start": start,
     "hook": hook,
     "peers": peers,
+    "script": script,
 }
 RUNS = Path("benchmarks/runs")
 

@@ -59,17 +59,22 @@ def _peak_on_gpu(work: Work, device: torch.device) -> int:
 
 
 def _peak_on_cpu(work: Work) -> int:
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        work()
+    return highest_level(profiler)
+
+
+def highest_level(profiler: profile) -> int:
+    """Bytes above the level at which the profiler began."""
     level = highest = 0
-    for change in _changes(work):
+    for change in _changes(profiler):
         level += change
         highest = max(highest, level)
     return highest
 
 
-def _changes(work: Work) -> list[int]:
+def _changes(profiler: profile) -> list[int]:
     """Bytes taken and given back, in the order in which it happened."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        work()
     events = profiler.profiler.kineto_results.events()
     found = [(event.start_ns(), event.nbytes()) for event in events if event.name() == _ALLOCATION]
     return [size for _, size in sorted(found, key=lambda event: event[0])]

@@ -14,16 +14,15 @@ STEPS = 6  # of a training, the first two of which do not count
 ROUNDS = 2
 SIDE = 256
 MODEL = "SD 1's layers a fifth as wide, random weights, 256x256 pixels, in the WebUI"
-NO_SCRIPT = "diffusers' textual_inversion.py: it wants accelerate and torchvision, which the project does without"
 
 Taken = dict[str, list[dict[str, Any]]]
 
 
 def peers(bench: Bench) -> Answer:
     """Trainings of the same picture in turns; each its own few steps, by the clock of `webui_probe.py`."""
-    left_out = [NO_SCRIPT]
+    left_out: list[str] = []
     if bench.is_tiny or not has_webui():
-        return Answer("peers", left_out=[NO_WEBUI, *left_out])
+        return Answer("peers", left_out=[NO_WEBUI])
     trainings: dict[str, dict[str, Any]] = {"pair": {"plain": False}, "plain": {"plain": True}, "webui": {}}
     if has_original():
         trainings["original"] = {"checkout": str(ORIGINAL)}

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
+from benchmarks import script
 from benchmarks.__main__ import QUESTIONS
+from benchmarks.alone import run_script
 from benchmarks.clock import Seconds, Spread, ratio, spread_of, taking_turns
 from benchmarks.gpu import WAYS, compared
 from benchmarks.memory import peak
@@ -136,3 +140,42 @@ def test_a_page_without_a_place_is_refused(tmp_path):
     page.write_text("nothing")
     with pytest.raises(ValueError, match="tiny"):
         write_page([answer("step", 1.0)], "tiny", page)
+
+
+SCRIPT = """
+import sys
+import torch
+
+weight = torch.nn.Parameter(torch.zeros(2**18))
+torch.empty(2**22)
+optimizer = torch.optim.AdamW([weight])
+for _ in range(int(sys.argv[1])):
+    weight.grad = torch.ones_like(weight)
+    optimizer.step()
+"""
+
+
+@pytest.fixture
+def peer(tmp_path):
+    path = tmp_path / "peer.py"
+    path.write_text(SCRIPT)
+    return path
+
+
+def test_a_script_is_cut_at_its_steps_and_adamw_is_as_before(peer):
+    before = torch.optim.AdamW.__init__, torch.optim.AdamW.step, sys.argv
+    assert len(run_script(peer, ["6"]).seconds) == 4
+    assert (torch.optim.AdamW.__init__, torch.optim.AdamW.step, sys.argv) == before
+
+
+def test_a_scripts_peak_is_above_what_was_there_when_it_made_its_optimizer(peer):
+    mebi = 2**20  # of the gradient and of each of the two moments; what an update needs besides is less than four
+    assert 3 * mebi <= run_script(peer, ["2"], memory=True).peak < 8 * mebi
+
+
+def test_a_peer_that_is_not_there_is_said(monkeypatch, tmp_path):
+    monkeypatch.setattr(script, "SCRIPT", tmp_path / "none.py")
+    assert script.missing() == script.NO_SCRIPT
+    monkeypatch.setattr(script, "SCRIPT", Path(__file__))
+    monkeypatch.setattr(script, "NEEDED", ("no_such_package",))
+    assert script.missing() == script.NO_PACKAGES

@@ -378,6 +378,12 @@ def hook_seconds():
     return _hook_times
 
 
+def callbacks():
+    """The names under which the extension's callbacks are kept."""
+    kept = (callback for _, kept in script_callbacks.enumerate_callbacks() for callback in kept)
+    return sorted(callback.name for callback in kept if Path(callback.script).name == "dreamartist.py")
+
+
 def options(**values):
     for key, value in values.items():
         shared.opts.set(key, value)

@@ -1,0 +1,127 @@
+"""Against diffusers' textual_inversion.py, run from its own checkout: its steps and its memory beside ours."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dreamartist_ext.hosts.model_files import EMBEDDED_MODEL
+from tests.models import save_folder
+
+from .clock import spread_of
+from .models import NARROW, PICTURE, Bench, shaped
+from .results import Answer, Figure
+
+CHECKOUT = Path(os.environ.get("DREAMARTIST_DIFFUSERS", Path.home() / "peers" / "diffusers"))
+PYTHON = os.environ.get("DREAMARTIST_DIFFUSERS_PYTHON", sys.executable)
+SCRIPT = CHECKOUT / "examples" / "textual_inversion" / "textual_inversion.py"
+NEEDED = ("accelerate", "torchvision", "tensorboard")  # by the script, not by us
+NO_SCRIPT = "diffusers' textual_inversion.py: there is no checkout; DREAMARTIST_DIFFUSERS says where"
+NO_PACKAGES = f"diffusers' textual_inversion.py: it wants {', '.join(NEEDED)}; DREAMARTIST_DIFFUSERS_PYTHON says where"
+TINY = "diffusers' textual_inversion.py: with a tiny model there is nothing to compare"
+MODEL = "SD 1's layers a fifth as wide, random weights, 256x256 pixels, fp32"
+SIDE = 256
+STEPS = 6  # of a training, the first two of which do not count
+ROUNDS = 3
+KINDS = ("pair", "plain", "script")
+
+Taken = dict[str, list[dict[str, Any]]]
+
+
+def script(bench: Bench) -> Answer:
+    """Trainings of the same picture in turns, each in a process of its own, all with the same Python and torch."""
+    reason = TINY if bench.is_tiny else missing()
+    if reason:
+        return Answer("script", left_out=[reason])
+    folder = bench.work / "script"
+    write_files(folder)
+    taken: Taken = {kind: [] for kind in KINDS}
+    for number in range(ROUNDS):
+        for kind in KINDS if number % 2 else reversed(KINDS):
+            taken[kind].append(training(folder, kind))
+    peaks = {kind: training(folder, kind, memory=True)["peak"] for kind in KINDS}
+    return Answer("script", figures(taken, peaks), values=summary(taken, peaks))
+
+
+def missing() -> str:
+    """Why the script cannot be run, or nothing."""
+    if not SCRIPT.is_file():
+        return NO_SCRIPT
+    asked = [PYTHON, "-c", f"import diffusers, {', '.join(NEEDED)}"]
+    return NO_PACKAGES if subprocess.run(asked, capture_output=True, check=False).returncode else ""
+
+
+def write_files(folder: Path) -> None:
+    """The model in diffusers' layout, and a folder that holds nothing but the picture."""
+    model = save_folder(shaped(NARROW, "narrow", SIDE)("cpu", "fp32").parts, folder / "model")
+    shutil.copytree(EMBEDDED_MODEL / "tokenizer", model / "tokenizer", dirs_exist_ok=True)
+    (folder / "pictures").mkdir()
+    shutil.copy(PICTURE, folder / "pictures" / PICTURE.name)
+
+
+def training(folder: Path, kind: str, memory: bool = False) -> dict[str, Any]:
+    """Seconds of its steps, or its peak in bytes; raises RuntimeError with what a training that failed has said."""
+    command = [PYTHON, "-m", "benchmarks.alone", kind, *(["--memory"] if memory else [])]
+    command += script_arguments(folder) if kind == "script" else our_arguments(folder)
+    threads = str(torch.get_num_threads())
+    own = {"CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    root = Path(__file__).parents[1]
+    ended = subprocess.run(command, cwd=root, env=os.environ | own, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        raise RuntimeError(ended.stderr[-2000:])
+    result: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    return result
+
+
+def our_arguments(folder: Path) -> list[str]:
+    picture = folder / "pictures" / PICTURE.name
+    return f"--model {folder / 'model'} --picture {picture} --side {SIDE} --steps {STEPS}".split()
+
+
+def script_arguments(folder: Path) -> list[str]:
+    """Three vectors, as ours has, at batch 1; nothing is saved before the end."""
+    given = {
+        "script": SCRIPT,
+        "pretrained_model_name_or_path": folder / "model",
+        "train_data_dir": folder / "pictures",
+        "output_dir": folder / "out",
+        "placeholder_token": "<zyx>",
+        "initializer_token": "a",
+        "num_vectors": 3,
+        "resolution": SIDE,
+        "train_batch_size": 1,
+        "max_train_steps": STEPS,
+        "mixed_precision": "no",
+    }
+    return [word for name, value in given.items() for word in (f"--{name}", str(value))]
+
+
+def figures(taken: Taken, peaks: dict[str, int]) -> list[Figure]:
+    found = []
+    for kind, ours in (("pair", "a pair"), ("plain", "a word")):
+        rounds = zip(taken["script"], taken[kind], strict=True)
+        faster = [statistics.median(a["seconds"]) / statistics.median(b["seconds"]) for a, b in rounds]
+        what = "a step of diffusers' textual_inversion.py"
+        found.append(Figure(what, f"ours of {ours}", spread_of(faster), note=MODEL))
+        less = spread_of([peaks[kind] / max(peaks["script"], 1)])
+        found.append(Figure(f"our peak memory, {ours}", "that script's", less, aim=0.5))
+    return found
+
+
+def summary(taken: Taken, peaks: dict[str, int]) -> dict[str, Any]:
+    own = {
+        kind: {
+            "seconds a step": [round(statistics.median(run["seconds"]), 4) for run in runs],
+            "peak MiB": round(peaks[kind] / 2**20, 1),
+        }
+        for kind, runs in taken.items()
+    }
+    return own | {"torch": taken["script"][0]["torch"]}
