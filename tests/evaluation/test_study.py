@@ -11,6 +11,7 @@ from dreamartist_ext.hosts.model_files import training_defaults
 from tests.engine.fake_host import FakeHost
 from tests.engine.test_trainer import config, picture
 from tools.study.arms import ARMS, CONCEPTS, REPORT, TUNE, concepts_named
+from tools.study.composition import USES, unconditional
 from tools.study.run import thing_mask
 from tools.study.table import COLUMNS, FIGURES, compare, read_csv, summary, write_csv
 from tools.study.ways import WAYS
@@ -88,3 +89,21 @@ def test_the_table_says_who_is_ahead(tmp_path):
     assert "similarity against diversity: pair Pareto-better for 2 of 2 concepts, plain for 0" in said
     assert "similarity against colour control: pair Pareto-better for 0 of 2 concepts, plain for 0" in said
     assert "| pair | 10 | 3 | 2 |" in summary(kept)
+
+
+class Letters:
+    """A host whose conditioning of a prompt is its letters."""
+
+    def encode_prompts(self, prompts):
+        return torch.tensor([[[float(ord(letter))] for letter in prompt.ljust(16)] for prompt in prompts])
+
+
+def test_ways_of_using_several_negatives():
+    host = Letters()
+    empty, first, both, second = (host.encode_prompts([text]) for text in ("", "a-neg", "a-neg, b-neg", "b-neg"))
+    made = {label: unconditional(host, ["a", "b"], use) for label, use in USES.items()}
+    assert torch.equal(made["all, as the hook does"], both)
+    assert torch.equal(made["the first one's"], first)
+    assert torch.equal(made["none"], empty)
+    assert torch.equal(made["all, half way"], (empty + both) / 2)
+    assert torch.equal(made["mean of each"], (first + second) / 2)
