@@ -55,6 +55,8 @@ ARMS: dict[str, Arm] = {
     "plain-weight": Arm({"noisy_weight": 0.0, "timestep_exponent": 1.0}),
     "negative-rate-half": Arm({"negative_lr_ratio": 0.5}),
     "no-cosine": Arm({"cosine": False}),
+    "pair-50": Arm({"steps": 50}),
+    "pair-125": Arm({"steps": 125}),
     "steps-800": Arm({"steps": 800}, (200, 400)),
     "fix-norm-positive": Arm({"fix_norm": "positive"}),
     "fix-norm-both": Arm({"fix_norm": "both"}),
