@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ from tests.models import save_folder
 
 from .clock import spread_of
 from .models import NARROW, PICTURE, Bench, shaped
+from .peers import SIDE, STEPS, Taken, faster, median
 from .results import Answer, Figure
 
 CHECKOUT = Path(os.environ.get("DREAMARTIST_DIFFUSERS", Path.home() / "peers" / "diffusers"))
@@ -28,12 +28,8 @@ NO_SCRIPT = "diffusers' textual_inversion.py: there is no checkout; DREAMARTIST_
 NO_PACKAGES = f"diffusers' textual_inversion.py: it wants {', '.join(NEEDED)}; DREAMARTIST_DIFFUSERS_PYTHON says where"
 TINY = "diffusers' textual_inversion.py: with a tiny model there is nothing to compare"
 MODEL = "SD 1's layers a fifth as wide, random weights, 256x256 pixels, fp32"
-SIDE = 256
-STEPS = 6  # of a training, the first two of which do not count
 ROUNDS = 3
 KINDS = ("pair", "plain", "script")
-
-Taken = dict[str, list[dict[str, Any]]]
 
 
 def script(bench: Bench) -> Answer:
@@ -107,10 +103,8 @@ def script_arguments(folder: Path) -> list[str]:
 def figures(taken: Taken, peaks: dict[str, int]) -> list[Figure]:
     found = []
     for kind, ours in (("pair", "a pair"), ("plain", "a word")):
-        rounds = zip(taken["script"], taken[kind], strict=True)
-        faster = [statistics.median(a["seconds"]) / statistics.median(b["seconds"]) for a, b in rounds]
         what = "a step of diffusers' textual_inversion.py"
-        found.append(Figure(what, f"ours of {ours}", spread_of(faster), note=MODEL))
+        found.append(Figure(what, f"ours of {ours}", faster(taken, "script", kind), note=MODEL))
         less = spread_of([peaks[kind] / max(peaks["script"], 1)])
         found.append(Figure(f"our peak memory, {ours}", "that script's", less, aim=0.5))
     return found
@@ -119,7 +113,7 @@ def figures(taken: Taken, peaks: dict[str, int]) -> list[Figure]:
 def summary(taken: Taken, peaks: dict[str, int]) -> dict[str, Any]:
     own = {
         kind: {
-            "seconds a step": [round(statistics.median(run["seconds"]), 4) for run in runs],
+            "seconds a step": [round(median(run["seconds"]), 4) for run in runs],
             "peak MiB": round(peaks[kind] / 2**20, 1),
         }
         for kind, runs in taken.items()

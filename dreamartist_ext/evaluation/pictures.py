@@ -119,17 +119,22 @@ class Album:
             if kept is not None:
                 return kept
         pictures = self.draw(part)
-        write_atomically(path, _strip_bytes(pictures))
+        write_atomically(path, _png_bytes(side_by_side(pictures)))
         return pictures
 
 
-def _strip_bytes(pictures: Sequence[Image.Image]) -> bytes:
+def side_by_side(pictures: Sequence[Image.Image]) -> Image.Image:
+    """One strip of pictures of one size."""
     width, height = pictures[0].size
     strip = Image.new("RGB", (width * len(pictures), height))
     for index, picture in enumerate(pictures):
         strip.paste(picture, (index * width, 0))
+    return strip
+
+
+def _png_bytes(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    strip.save(buffer, "PNG")
+    picture.save(buffer, "PNG")
     return buffer.getvalue()
 
 

@@ -65,7 +65,8 @@ class TextEncoder:
         keys = [(tuple(chunk.ids), tuple(chunk.places)) for chunk in chunks]
         different = dict(zip(keys, chunks, strict=True))
         hidden, pooled = self._encode(list(different.values()), bound)
-        rows = [list(different).index(key) for key in keys]
+        order = list(different)
+        rows = [order.index(key) for key in keys]
         return chosen(hidden, rows), None if pooled is None else chosen(pooled, rows)
 
     def _encode(self, chunks: Sequence[Chunk], bound: Mapping[str, Vectors]) -> tuple[Tensor, Tensor | None]:

@@ -8,8 +8,6 @@ those most like any part of the picture.
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,16 +19,16 @@ from PIL import Image
 from torch import Tensor
 
 from dreamartist_ext.engine.embedding import EmbeddingPair, negative_name
-from dreamartist_ext.engine.storage import write_atomically
 from dreamartist_ext.evaluation import measures
 from dreamartist_ext.evaluation.eyes import Eyes
 from dreamartist_ext.evaluation.intervals import bootstrap
+from dreamartist_ext.evaluation.pictures import side_by_side
 from dreamartist_ext.hosts.diffusers import DiffusersHost
 from dreamartist_ext.hosts.model_files import load_host, quiet_libraries, training_defaults
 
 from .arms import ARMS, CONCEPTS, concepts_named
 from .run import Protocol, Study, pairs_of
-from .table import Row, shown
+from .table import Row, shown, write_csv
 
 PROMPTS = {2: ("a {} and a {}", "a {} beside a {}"), 3: ("a {}, a {} and a {}",)}
 
@@ -115,12 +113,8 @@ def _learned(study: Study, arm: str, concept: str, seed: int) -> EmbeddingPair:
 
 def _keep(pictures: Sequence[Image.Image], path: Path) -> None:
     """Side by side, to look at."""
-    width, height = pictures[0].size
-    strip = Image.new("RGB", (width * len(pictures), height))
-    for index, picture in enumerate(pictures):
-        strip.paste(picture, (index * width, 0))
     path.parent.mkdir(parents=True, exist_ok=True)
-    strip.save(path)
+    side_by_side(pictures).save(path)
 
 
 def summary(table: Sequence[Row]) -> str:
@@ -155,11 +149,7 @@ def main() -> None:
     for row in rows(study, concepts_named(arguments.concepts), arguments.seed, arguments.guidance):
         table.append(row)
         print(*row.values(), flush=True)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(table[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(table)
-    write_atomically(arguments.table or arguments.work / "composition.csv", text.getvalue().encode())
+    write_csv(table, arguments.table or arguments.work / "composition.csv", list(table[0]))
     print(summary(table))
 
 

@@ -35,7 +35,7 @@ from dreamartist_ext.evaluation.drawing_styles import (
     style_prompt,
 )
 from dreamartist_ext.evaluation.features import FeatureNet, Features
-from dreamartist_ext.evaluation.pictures import Album, Batch
+from dreamartist_ext.evaluation.pictures import Album, Batch, side_by_side
 from dreamartist_ext.hosts.diffusers import DiffusersHost
 
 from .arms import Arm
@@ -214,12 +214,8 @@ def _save_strip(study: Study, pictures: Sequence[Image.Image], path: Path) -> No
     protocol = study.protocol
     firsts = (0, protocol.seeds, protocol.seeds + len(protocol.colours))
     chosen = [p for first in firsts for p in pictures[first : first + SHOWN]]
-    width, height = chosen[0].size
-    strip = Image.new("RGB", (width * len(chosen), height), "white")
-    for index, picture in enumerate(chosen):
-        strip.paste(picture, (index * width, 0))
     path.parent.mkdir(parents=True, exist_ok=True)
-    strip.save(path)
+    side_by_side(chosen).save(path)
 
 
 def run(

@@ -15,12 +15,13 @@ COLUMNS = ("arm", "concept", "seed", "step", "guidance", *FIGURES, "norm_positiv
 Row = dict[str, Any]
 
 
-def write_csv(rows: Sequence[Row], path: Path) -> None:
-    """Rows in a fixed order, so that the same study writes the same bytes (but for the seconds)."""
+def write_csv(rows: Sequence[Row], path: Path, columns: Sequence[str] = COLUMNS) -> None:
+    """Rows in the order of their first five columns, so that the same study writes the same bytes (but for the
+    seconds)."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(sorted(rows, key=lambda row: [row[name] for name in COLUMNS[:5]]))
+    writer.writerows(sorted(rows, key=lambda row: [row[name] for name in columns[:5]]))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text.getvalue())
 
