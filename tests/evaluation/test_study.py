@@ -7,13 +7,16 @@ import torch
 
 from dreamartist_ext.engine.attention_mask import grey_to_weight
 from dreamartist_ext.engine.config import TrainConfig
+from dreamartist_ext.engine.many import Member, train_together
+from dreamartist_ext.engine.run import RunFiles
 from dreamartist_ext.hosts.model_files import training_defaults
 from tests.engine.fake_host import FakeHost
 from tests.engine.test_trainer import config, picture
 from tools.study.arms import ARMS, CONCEPTS, REPORT, TUNE, concepts_named
 from tools.study.composition import USES, unconditional
 from tools.study.run import thing_mask
-from tools.study.table import COLUMNS, FIGURES, compare, read_csv, summary, write_csv
+from tools.study.table import COLUMNS, FIGURES, changes, compare, read_csv, summary, write_csv
+from tools.study.together import groups_of, sharing
 from tools.study.ways import WAYS
 
 
@@ -107,3 +110,49 @@ def test_ways_of_using_several_negatives():
     assert torch.equal(made["none"], empty)
     assert torch.equal(made["all, half way"], (empty + both) / 2)
     assert torch.equal(made["mean of each"], (first + second) / 2)
+
+
+def test_changes_are_matched_and_count_who_is_pareto_better():
+    rows = [
+        row("pair", "owl", 0, similarity=0.4, diversity=0.5),
+        row("pair", "crown", 0, similarity=0.2, diversity=0.5),
+        row("plain", "owl", 0, similarity=0.35, diversity=0.4),
+        row("plain", "crown", 0, similarity=0.3, diversity=0.5),
+        row("other", "owl", 0, similarity=0.5, diversity=0.3),
+    ]
+    lines = changes(rows).splitlines()
+    pair, plain, other = ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:])
+    assert pair[:4] == ["pair", "2", "2", "0.000 (0.000 to 0.000)"]
+    assert pair[-2:] == ["1, 1", "1, 1"]
+    assert plain[3].startswith("0.025 ")  # -0.05 for the owl, 0.1 for the crown
+    assert other[:3] == ["other", "1", "1"]
+    assert other[3].startswith("0.100 ")
+    assert other[-2:] == ["0, 0", "1, 0"]
+
+
+def test_trainings_of_an_arm_are_cut_into_groups_and_arms_are_never_mixed():
+    groups = groups_of({"a": ARMS["pair"], "b": ARMS["plain"]}, ["owl", "crown"], [0, 1], most=3)
+    assert [(group.label, group.tasks) for group in groups] == [
+        ("a", (("owl", 0), ("crown", 0), ("owl", 1))),
+        ("a", (("crown", 1),)),
+        ("b", (("owl", 0), ("crown", 0), ("owl", 1))),
+        ("b", (("crown", 1),)),
+    ]
+
+
+def test_ways_of_training_share_passes_too(tmp_path):
+    host = FakeHost()
+    members = [
+        Member(
+            sharing(WAYS["negative only"])(host, config(name=f"thing{i}x"), [picture()]),
+            RunFiles(tmp_path, f"thing{i}x"),
+        )
+        for i in range(2)
+    ]
+    starts = [member.training.pair.detached() for member in members]
+    for _ in train_together(host, members):
+        pass
+    for member, start in zip(members, starts, strict=True):
+        end = member.training.pair.detached()
+        assert torch.equal(start.positive["clip"], end.positive["clip"])
+        assert (start.negative["clip"] - end.negative["clip"]).abs().min() > 0

@@ -1,4 +1,4 @@
-"""python -m tools.study run|summary|pictures ...; see `make study`. Killed and started again, `run` goes on."""
+"""python -m tools.study run|summary|changes|pictures ...; see `make study`. Killed and started again, `run` goes on."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from dreamartist_ext.hosts.model_files import load_host, quiet_libraries, traini
 from .arms import ARMS, Arm, concepts_named
 from .pictures import planes_svg, sheet, write_png
 from .run import Protocol, Study, run
-from .table import Row, compare, last_steps, read_csv, summary, write_csv
+from .table import Row, changes, compare, last_steps, read_csv, summary, write_csv
+from .together import Setup, groups_of, run_together
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Compare ways of learning from one picture on the embedded model.")
-    parser.add_argument("stage", choices=("run", "summary", "pictures"))
+    parser.add_argument("stage", choices=("run", "summary", "changes", "pictures"))
     parser.add_argument("--arms", nargs="+", default=["pair", "plain"], help=f"of: {', '.join(ARMS)}")
     parser.add_argument("--arms-file", type=Path, help='more arms: {"NAME": {"settings": {...}, "at": [100]}}')
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings below every arm's own")
@@ -37,6 +38,10 @@ def main() -> None:
     parser.add_argument("--table", type=Path, help="the CSV; WORK/table.csv if left out")
     parser.add_argument("--out", type=Path, default=Path("build/study"), help="where `pictures` go")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--together", type=int, default=0, help="trainings that share their passes, for a GPU")
+    parser.add_argument("--processes", type=int, default=1, help="that share the GPU, with --together")
+    parser.add_argument("--minutes", type=float, default=1e6, help="after which no more is begun, with --together")
     arguments = parser.parse_args()
     table = arguments.table or arguments.work / "table.csv"
     if arguments.stage == "run":
@@ -44,6 +49,9 @@ def main() -> None:
     rows = read_csv(table)
     if arguments.stage == "pictures":
         draw(arguments, rows)
+        return
+    if arguments.stage == "changes":
+        print(changes(rows))
         return
     print(summary(rows))
     names = list(dict.fromkeys(row["arm"] for row in rows))
@@ -66,13 +74,30 @@ def make_table(arguments: argparse.Namespace, table: Path) -> None:
     torch.set_num_threads(arguments.threads)
     quiet_libraries()
     protocol = Protocol(seeds=arguments.drawn, steps=arguments.drawing_steps)
-    study = Study(load_host(arguments.model), arguments.references, arguments.work, protocol)
     base = training_defaults(arguments.model) | dict(setting.split("=", 1) for setting in arguments.set)
     rows = []
     chosen = chosen_arms(arguments)
     for arm in chosen.values():
         TrainConfig.from_mapping({**base, **arm.settings})  # a typing error shows before the first hour
     concepts = concepts_named(arguments.concepts)
+    if arguments.together:
+        setup = Setup(
+            arguments.model,
+            arguments.device,
+            arguments.references,
+            arguments.work,
+            protocol,
+            base,
+            tuple(arguments.guidances),
+        )
+        groups = groups_of(chosen, concepts, arguments.seeds, arguments.together)
+        for number, more in enumerate(run_together(setup, groups, arguments.processes, 60 * arguments.minutes), 1):
+            rows += more
+            write_csv(rows, table)
+            print(f"[{number}/{len(groups)}] {more[0]['arm'] if more else ''} {len(more)} rows", flush=True)
+        return
+    host = load_host(arguments.model, arguments.device)
+    study = Study(host, arguments.references, arguments.work, protocol)
     for row in run(study, chosen, base, concepts, arguments.seeds, arguments.guidances):
         rows.append(row)
         write_csv(rows, table)

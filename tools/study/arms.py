@@ -35,6 +35,8 @@ _OTHERS = {
 }
 _ON_THE_WAY = (500, 1000, 2000)
 
+_WHITE = " on a white background"
+
 ARMS: dict[str, Arm] = {
     "pair": Arm(),
     "plain": Arm({"use_negative": False}),
@@ -43,21 +45,40 @@ ARMS: dict[str, Arm] = {
     "webui": Arm({**_OTHERS, "use_negative": False, "learning_rate": "0.005"}, _ON_THE_WAY),
     # One factor at a time
     "guidance-1": Arm({"guidance": "1"}),
+    "guidance-1.2": Arm({"guidance": "1.2"}),
     "guidance-2": Arm({"guidance": "2"}),
     "guidance-3": Arm({"guidance": "3"}),
+    "guidance-5": Arm({"guidance": "5"}),
     "guidance-1-to-3": Arm({"guidance": "1-3"}),
+    "guidance-3-to-1": Arm({"guidance": "3-1"}),
     "negative-1": Arm({"negative_vectors": 1}),
+    "negative-12": Arm({"negative_vectors": 12}),
     "vectors-2": Arm({"vectors": 2, "negative_vectors": 2}),
+    "vectors-3": Arm({"vectors": 3}),
     "vectors-12": Arm({"vectors": 12, "negative_vectors": 12}),
     "rate-0.003": Arm({"learning_rate": "0.003"}),
+    "rate-0.005": Arm({"learning_rate": "0.005"}),
     "rate-0.02": Arm({"learning_rate": "0.02"}),
     "min-snr-5": Arm({"min_snr": 5.0, "noisy_weight": 0.0}),
     "plain-weight": Arm({"noisy_weight": 0.0, "timestep_exponent": 1.0}),
+    "noisy-weight-1": Arm({"noisy_weight": 1.0}),
+    "negative-rate-quarter": Arm({"negative_lr_ratio": 0.25}),
     "negative-rate-half": Arm({"negative_lr_ratio": 0.5}),
+    "negative-rate-double": Arm({"negative_lr_ratio": 2.0}),
     "no-cosine": Arm({"cosine": False}),
     "pair-50": Arm({"steps": 50}),
     "pair-125": Arm({"steps": 125}),
+    "steps-200": Arm({"steps": 200}),
     "steps-800": Arm({"steps": 800}, (200, 400)),
+    "batch-1": Arm({"batch_size": 1}),
+    "batch-8": Arm({"batch_size": 8}),
+    "weight-decay": Arm({"weight_decay": 0.1}),
+    "random-crop": Arm({"random_crop": 0.2}),
+    "mirror": Arm({"mirror": True}),
+    "latents-drawn-each-time": Arm({"latent_sampling": "each"}),
+    "names-the-background": Arm(
+        {"template": f"a [name]{_WHITE}|an emoji of a [name]{_WHITE}|a drawing of a [name]{_WHITE}"}
+    ),
     "fix-norm-positive": Arm({"fix_norm": "positive"}),
     "fix-norm-both": Arm({"fix_norm": "both"}),
     "starts-from-a-word": Arm({"initialization_text": "toy"}),
@@ -67,6 +88,15 @@ ARMS: dict[str, Arm] = {
     # What no setting says
     "negative-only": Arm(way="negative only"),
     "empty-negative-half": Arm(way="empty negative in half"),
+    # The same for plain inversion
+    "plain-200": Arm({"use_negative": False, "steps": 200}),
+    "plain-800": Arm({"use_negative": False, "steps": 800}),
+    "plain-rate-0.003": Arm({"use_negative": False, "learning_rate": "0.003"}),
+    "plain-rate-0.005": Arm({"use_negative": False, "learning_rate": "0.005"}),
+    "plain-rate-0.02": Arm({"use_negative": False, "learning_rate": "0.02"}),
+    "plain-vectors-3": Arm({"use_negative": False, "vectors": 3}),
+    "plain-vectors-12": Arm({"use_negative": False, "vectors": 12}),
+    "plain-fix-norm": Arm({"use_negative": False, "fix_norm": "positive"}),
 }
 
 

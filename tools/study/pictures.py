@@ -10,9 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 from dreamartist_ext.evaluation.charts import SIZE, Mark, plane_svg
 from dreamartist_ext.evaluation.intervals import bootstrap
 
-from .table import Row, by_concept, last_steps
+from .table import PLANES, Row, by_concept, last_steps
 
-PLANES = (("similarity", "diversity"), ("similarity", "colour_control"))
 COLOURS = ("#1668b8", "#c2410c", "#15803d")
 STYLE = (
     "text { font: 12px sans-serif; fill: #222 } .frame rect { fill: none; stroke: #999 } .grid { stroke: #ddd } "

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from dreamartist_ext.engine.attention_mask import MID_GREY
 from dreamartist_ext.engine.config import TrainConfig
-from dreamartist_ext.engine.data import load_pictures, to_pixels
+from dreamartist_ext.engine.data import Shown, TrainingPicture, load_pictures, open_pictures, to_pixels
 from dreamartist_ext.engine.embedding import EmbeddingPair, negative_name
 from dreamartist_ext.engine.run import RunFiles, run_to_files
 from dreamartist_ext.engine.storage import find_embedding, load_pair, write_atomically
@@ -35,7 +35,7 @@ from dreamartist_ext.evaluation.drawing_styles import (
     style_prompt,
 )
 from dreamartist_ext.evaluation.features import FeatureNet, Features
-from dreamartist_ext.evaluation.pictures import Album, Batch, side_by_side
+from dreamartist_ext.evaluation.pictures import BATCH, Album, Batch, side_by_side
 from dreamartist_ext.hosts.diffusers import DiffusersHost
 
 from .arms import Arm
@@ -76,9 +76,11 @@ class Protocol:
 class Study:
     """One model, the folder of references and the work folder."""
 
-    def __init__(self, host: DiffusersHost, references: Path, work: Path, protocol: Protocol) -> None:
+    def __init__(
+        self, host: DiffusersHost, references: Path, work: Path, protocol: Protocol, drawn_at_once: int = BATCH
+    ) -> None:
         self.host, self.references, self.work, self.protocol = host, references, work, protocol
-        self.album = Album(work / "pictures", host.identity(), self._draw)
+        self.album = Album(work / "pictures", host.identity(), self._draw, drawn_at_once)
         self.network = FeatureNet()
         self._judge: StyleJudge | None = None
 
@@ -119,8 +121,8 @@ def pairs_of(
     study: Study, arm: Arm, base: dict[str, Any], concept: str, seed: int, say: Callable[[str], None]
 ) -> Iterator[tuple[EmbeddingPair, float]]:
     """The pairs of one training at the steps to be measured, with its seconds per step; trained if not on disk."""
-    every = math.gcd(*arm.at) if arm.at else 0
-    config = TrainConfig.from_mapping({**base, **arm.settings, "name": WORD, "seed": seed, "save_every": every})
+    settings = {**base, **arm.settings, "save_every": saving_interval(arm)}
+    config = TrainConfig.from_mapping({**settings, "name": WORD, "seed": seed})
     about = f"{config.to_json()} {study.host.identity()} {study.reference(concept).sum().item()!r}"
     if arm.way or arm.masked:
         about += f" {arm.way} {arm.masked}"
@@ -142,11 +144,7 @@ def _train(
     study: Study, arm: Arm, config: TrainConfig, concept: str, files: RunFiles, say: Callable[[str], None]
 ) -> float:
     """Seconds per step, without what came before a resume."""
-    size = study.host.picture_size
-    pictures = load_pictures([study.references / f"{concept}.png"], size, size)
-    if arm.masked:
-        pictures = [replace(picture, mask=thing_mask(picture.pixels)) for picture in pictures]
-    training = WAYS[arm.way](study.host, config, pictures)
+    training = WAYS[arm.way](study.host, config, pictures_of(study, arm, config, concept))
     if files.snapshot.exists():
         training.restore(files.last_snapshot())
     times = [0.0]
@@ -156,6 +154,24 @@ def _train(
             if report.step % 50 == 0:
                 say(f"step {report.step} of {report.steps}")
     return sum(times) / max(len(times) - 1, 1)
+
+
+def saving_interval(arm: Arm) -> int:
+    """`save_every` with which the steps of `at` are kept."""
+    return math.gcd(*arm.at) if arm.at else 0
+
+
+def pictures_of(study: Study, arm: Arm, config: TrainConfig, concept: str) -> Sequence[Shown]:
+    """The reference as the training sees it."""
+    host = study.host
+    views = open_pictures([study.references / f"{concept}.png"], config, host.picture_size, host.size_unit)
+    return [masked(view) for view in views] if arm.masked else views
+
+
+def masked(picture: Shown) -> TrainingPicture:
+    """The same with `thing_mask`."""
+    pixels, _ = picture.read()
+    return TrainingPicture(pixels, thing_mask(pixels), picture.caption, picture.source)
 
 
 def thing_mask(pixels: Tensor) -> Tensor:

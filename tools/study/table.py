@@ -12,6 +12,7 @@ from dreamartist_ext.evaluation.intervals import Interval, at_least, bootstrap, 
 
 FIGURES = ("similarity", "similarity_on_colours", "diversity", "colour_control", "style_control", "style_distance")
 COLUMNS = ("arm", "concept", "seed", "step", "guidance", *FIGURES, "norm_positive", "norm_negative", "seconds_per_step")
+PLANES = (("similarity", "diversity"), ("similarity", "colour_control"))
 Row = dict[str, Any]
 
 
@@ -78,9 +79,43 @@ def compare(rows: Sequence[Row], ours: str = "pair", theirs: str = "plain") -> s
         cells = [f"{n.replace('_', ' ')} {shown(_difference(ours_rows, theirs_rows, guidance, n))}" for n in FIGURES]
         lines.append(f"- guidance {guidance:g}: " + "; ".join(cells))
     concepts = sorted({row["concept"] for row in ours_rows} & {row["concept"] for row in theirs_rows})
-    for first, second in (("similarity", "colour_control"), ("similarity", "diversity")):
+    for first, second in reversed(PLANES):
         lines.append(_pareto_line(ours_rows, theirs_rows, concepts, first, second, (ours, theirs)))
     return "\n".join(lines)
+
+
+def changes(rows: Sequence[Row], base: str = "pair", rival: str = "plain") -> str:
+    """A Markdown table: of each arm at its last step the change of every figure against `base`, matched by concept,
+    seed and guidance, with its bootstrap interval over concepts and seeds; and for how many concepts the arm is
+    Pareto-better than `rival` on each of PLANES, and `rival` than the arm."""
+    counted = [f"Pareto-better by {second.replace('_', ' ')}, {rival}" for _, second in PLANES]
+    names = ["arm", "concepts", "trainings", *(name.replace("_", " ") for name in FIGURES), *counted]
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    for arm in dict.fromkeys(row["arm"] for row in rows):
+        mine = last_steps(rows, arm)
+        concepts = sorted({row["concept"] for row in mine})
+        trainings = len({(row["concept"], row["seed"]) for row in mine})
+        cells = [shown(bootstrap(by_concept(_changed(mine, last_steps(rows, base), name), name))) for name in FIGURES]
+        cells += [_counts(mine, last_steps(rows, rival), concepts, *axes) for axes in PLANES]
+        lines.append(f"| {arm} | {len(concepts)} | {trainings} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _changed(ours: Sequence[Row], theirs: Sequence[Row], name: str) -> list[Row]:
+    """Differences of a figure, one for each concept and seed: the mean over the guidance scales."""
+    other = {(row["concept"], row["seed"], row["guidance"]): row[name] for row in theirs}
+    found: dict[tuple, list[float]] = {}
+    for row in ours:
+        key = row["concept"], row["seed"], row["guidance"]
+        if key in other:
+            found.setdefault(key[:2], []).append(row[name] - other[key])
+    return [{"concept": concept, name: sum(v) / len(v)} for (concept, _), v in found.items()]
+
+
+def _counts(ours: Sequence[Row], theirs: Sequence[Row], concepts: Sequence[str], first: str, second: str) -> str:
+    planes = [[plane(rows, concept, first, second) for rows in (ours, theirs)] for concept in concepts]
+    there = [(a, b) for a, b in planes if a and b]
+    return f"{sum(is_pareto_better(a, b) for a, b in there)}, {sum(is_pareto_better(b, a) for a, b in there)}"
 
 
 def _difference(ours: Sequence[Row], theirs: Sequence[Row], guidance: float, name: str) -> Interval:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 
@@ -14,10 +13,10 @@ from dreamartist_ext.engine.trainer import Training
 class NegativeOnly(Training):
     """The positive stays the word that it starts from; only the negative learns."""
 
-    def __init__(self, *about: Any) -> None:
-        super().__init__(*about)
+    def _shape_gradients(self) -> None:
+        super()._shape_gradients()
         for vectors in self.pair.positive.values():
-            vectors.register_hook(torch.zeros_like)
+            vectors.grad = torch.zeros_like(vectors)
 
 
 class EmptyNegativeInHalf(Training):

@@ -1,0 +1,164 @@
+"""The study on a GPU: the trainings of an arm share their passes, and several processes share the GPU."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import closing
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dreamartist_ext.engine.config import TrainConfig
+from dreamartist_ext.engine.embedding import EmbeddingPair
+from dreamartist_ext.engine.errors import DreamArtistError
+from dreamartist_ext.engine.many import Member, SharedTraining, train_together
+from dreamartist_ext.engine.run import RunFiles
+from dreamartist_ext.engine.storage import load_pair
+from dreamartist_ext.engine.trainer import Training
+from dreamartist_ext.hosts.model_files import load_host, quiet_libraries
+from dreamartist_ext.many.group import open_member
+
+from .arms import Arm
+from .run import Protocol, Study, pictures_of, row_of, saving_interval
+from .table import Row
+from .ways import WAYS
+
+DRAWN_AT_ONCE = 40
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What every process needs to make rows."""
+
+    model: Path | None
+    device: str
+    references: Path
+    work: Path
+    protocol: Protocol
+    base: Mapping[str, Any]  # settings below every arm's own
+    guidances: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Trainings of one arm that share their passes: (concept, seed) each."""
+
+    label: str
+    arm: Arm
+    tasks: tuple[tuple[str, int], ...]
+
+
+def groups_of(arms: Mapping[str, Arm], concepts: Sequence[str], seeds: Sequence[int], most: int) -> list[Group]:
+    """All trainings, an arm after the other, at most `most` in a group."""
+    tasks = [(concept, seed) for seed in seeds for concept in concepts]
+    return [
+        Group(label, arm, tuple(tasks[first : first + most]))
+        for label, arm in arms.items()
+        for first in range(0, len(tasks), most)
+    ]
+
+
+def run_together(setup: Setup, groups: Sequence[Group], processes: int, seconds: float) -> Iterator[list[Row]]:
+    """Rows of one group after the other, as they are done. After `seconds` no group is begun any more, and what was
+    left out is said; a group that fails is said and leaves the others alone."""
+    study_of(setup).style_judge()  # kept in the work folder for all processes
+    until = time.monotonic() + seconds
+    waiting = list(groups)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        running: dict[Future, Group] = {}
+        while waiting or running:
+            while waiting and len(running) < processes and time.monotonic() < until:
+                group = waiting.pop(0)
+                running[pool.submit(rows_of, setup, group)] = group
+            if not running:
+                break
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                yield _rows_or_word(future, running.pop(future))
+    for group in waiting:
+        print(f"left out, no time: {group.label} of {len(group.tasks)} trainings")
+
+
+def _rows_or_word(future: Future, group: Group) -> list[Row]:
+    try:
+        rows, words = future.result()
+    except Exception as error:  # whatever went wrong with one arm is that arm's end only
+        rows, words = [], [f"{type(error).__name__}: {error}"]
+    for word in words:
+        print(f"{group.label}: {word}")
+    return rows
+
+
+def study_of(setup: Setup) -> Study:
+    return _study(setup.model, setup.device, setup.references, setup.work, setup.protocol)
+
+
+@lru_cache(maxsize=1)
+def _study(model: Path | None, device: str, references: Path, work: Path, protocol: Protocol) -> Study:
+    """Made once in each process."""
+    quiet_libraries()
+    torch.set_num_threads(1)
+    return Study(load_host(model, device), references, work, protocol, DRAWN_AT_ONCE)
+
+
+def rows_of(setup: Setup, group: Group) -> tuple[list[Row], list[str]]:
+    """The rows of a group, and a sentence about each training that came to no end."""
+    study, rows, words = study_of(setup), [], []
+    for (concept, seed), found in zip(group.tasks, pairs_together(study, group, setup.base), strict=True):
+        if isinstance(found, DreamArtistError):
+            words.append(f"{concept} {seed}: {found}")
+            continue
+        for pair, seconds in found:
+            made = (row_of(study, group.label, concept, pair, seed, guidance) for guidance in setup.guidances)
+            rows += [{**row, "seconds_per_step": round(seconds, 4)} for row in made]
+    return rows, words
+
+
+def pairs_together(
+    study: Study, group: Group, base: Mapping[str, Any]
+) -> Iterator[list[tuple[EmbeddingPair, float]] | DreamArtistError]:
+    """Of each training the pairs at the steps to be measured, with its share of the seconds per step; or why it ended
+    early. What is in the work folder is not trained again."""
+    members = _members(study, group, base)
+    began, steps = time.monotonic(), 0
+    with closing(train_together(study.host, members)) as reports:
+        steps = sum(reports)
+    seconds = (time.monotonic() - began) / max(steps, 1)
+    for member in members:
+        yield member.error or [(pair, seconds) for pair in _pairs(member, group.arm)]
+
+
+def _members(study: Study, group: Group, base: Mapping[str, Any]) -> list[Member]:
+    settings = {**base, **group.arm.settings, "save_every": saving_interval(group.arm)}
+    about = f"{sorted(settings.items())} {group.tasks} {group.arm.way} {group.arm.masked} {study.host.identity()}"
+    folder = study.work / "together" / f"{group.label}-{hashlib.sha256(about.encode()).hexdigest()[:12]}"
+    kind = sharing(WAYS[group.arm.way])
+    members = []
+    for number, (concept, seed) in enumerate(group.tasks):
+        # No word may hold another.
+        config = TrainConfig.from_mapping({**settings, "name": f"thing{number:03d}x", "seed": seed})
+        training = kind(study.host, config, pictures_of(study, group.arm, config, concept))
+        members.append(open_member(training, RunFiles(folder / "embeddings", config.name), overwrite=False))
+    return members
+
+
+def sharing(way: Callable[..., Training]) -> Callable[..., SharedTraining]:
+    """A way of training, with its passes shared."""
+    if way is Training:
+        return SharedTraining
+    return type(f"Shared{way.__name__}", (way, SharedTraining), {})
+
+
+def _pairs(member: Member, arm: Arm) -> list[EmbeddingPair]:
+    files, name = member.files, member.training.config.name
+    pairs = [load_pair(files.folder, files.step_stem(step)) for step in arm.at if step < member.training.config.steps]
+    for pair in pairs:
+        pair.name = name
+    return [*pairs, load_pair(files.out, name)]
