@@ -14,6 +14,9 @@ import torch
 
 from dreamartist_ext.hosts.model_files import quiet_libraries
 
+from .busy import busy
+from .card import card
+from .compiling import compiling
 from .curves import curves
 from .gpu import gpu
 from .growth import growth
@@ -22,8 +25,9 @@ from .memory import memory
 from .models import SIZES, Bench, about, bench_of
 from .page import write_page
 from .peers import peers
-from .results import Answer, keep, machine, read
+from .results import Answer, guarded, keep, machine, read
 from .script import script
+from .sharing import sharing
 from .start import start
 from .step import step
 
@@ -32,7 +36,11 @@ QUESTIONS: dict[str, Callable[[Bench], Answer]] = {
     "memory": memory,
     "growth": growth,
     "curves": curves,
+    "sharing": sharing,
     "gpu": gpu,
+    "card": card,
+    "busy": busy,
+    "compiling": compiling,
     "start": start,
     "hook": hook,
     "peers": peers,
@@ -68,11 +76,19 @@ def run(size: str, questions: Sequence[str], device: str, precision: str, out: P
         for question in questions:
             began = time.monotonic()
             print(f"{question} ...", flush=True)
-            answer = QUESTIONS[question](bench)
+            answer = asked(question, bench)
             answer.run, answer.machine, answer.seconds = name, where, round(time.monotonic() - began, 1)
             keep(answer, file)
             print_answer(answer)
     return in_order(read(file))
+
+
+def asked(question: str, bench: Bench) -> Answer:
+    """Its answer; one that failed says why, so that those after it are asked all the same."""
+    answer = Answer(question)
+    with guarded(answer, "all of it"):
+        return QUESTIONS[question](bench)
+    return answer
 
 
 def in_order(answers: Sequence[Answer]) -> list[Answer]:

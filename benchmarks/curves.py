@@ -15,9 +15,9 @@ from dreamartist_ext.engine.latents import EncodedPictures
 from dreamartist_ext.engine.storage import save_pair
 from dreamartist_ext.webui.concept_index import FactsCache, concepts_in
 
-from .clock import seconds_of, spread_of
+from .clock import seconds_of, spread_of, wait
 from .models import Bench
-from .results import Answer, Curve
+from .results import Answer, Curve, guarded
 from .work import config, free_folder, training
 
 REPEATS = 3
@@ -26,21 +26,25 @@ IN_MEMORY = 64 * 1024  # bytes of latents, so that most of many pictures lie on 
 
 def curves(bench: Bench) -> Answer:
     """One curve for each way in which work can grow."""
-    few = bench.is_tiny
+    few, on_gpu = bench.is_tiny, bench.device.type == "cuda"
     step = partial(curve_of_steps, bench)
     sides = [64, 128] if few else [bench.side * share // 2 for share in (1, 2, 3, 4)]
-    return Answer(
-        "curves",
-        curves=[
-            step("vectors", [1, 75] if few else [1, 10, 25, 50, 75], "one chunk whatever they are", vectors_of),
-            step("batch size", [1, 2] if few else [1, 2, 4, 8], "proportional", lambda n: {"batch_size": n}),
-            step(
-                "side in pixels", sides, "its square; attention its fourth power", lambda n: {"width": n, "height": n}
-            ),
-            *pictures(bench, [1, 4] if few else [1, 10, 100, 1000]),
-            embeddings(bench, [1, 4] if few else [1, 100, 500, 1000, 2000]),
-        ],
-    )
+    counts = [1, 4] if few else [1, 10, 100] if on_gpu else [1, 10, 100, 1000]
+    answer = Answer("curves")
+    with guarded(answer, "vectors"):
+        values = [1, 75] if few else [1, 10, 25, 50, 75]
+        answer.curves.append(step("vectors", values, "one chunk whatever they are", vectors_of))
+    with guarded(answer, "batch size"):
+        values = [1, 2] if few else [1, 2, 4, 8]
+        answer.curves.append(step("batch size", values, "proportional", lambda n: {"batch_size": n}))
+    with guarded(answer, "side"):
+        reason = "its square; attention its fourth power"
+        answer.curves.append(step("side in pixels", sides, reason, lambda n: {"width": n, "height": n}))
+    with guarded(answer, "pictures"):
+        answer.curves += pictures(bench, counts)
+    if not on_gpu:
+        answer.curves.append(embeddings(bench, [1, 4] if few else [1, 100, 500, 1000, 2000]))
+    return answer
 
 
 def vectors_of(count: int) -> dict[str, int]:
@@ -55,6 +59,7 @@ def curve_of_steps(
     for value in values:
         own = settings(value)
         with training(bench, bench.pictures(side=own.get("width", 0)), **own) as (_, step):
+            step()
             points.append((float(value), seconds(bench, step)))
     return Curve(f"a step, by {what}", what, "s", points, reason)
 
@@ -65,6 +70,12 @@ def seconds(bench: Bench, work: Callable[[], object], repeats: int = REPEATS) ->
     return spread_of([getattr(seconds_of(work, bench.device), kind) for _ in range(repeats)]).median
 
 
+def now(bench: Bench) -> float:
+    """Seconds: of computing on a CPU, and on the wall on a GPU, once it has nothing more to do."""
+    wait(bench.device)
+    return time.perf_counter() if bench.device.type == "cuda" else time.process_time()
+
+
 def pictures(bench: Bench, counts: Iterable[int]) -> list[Curve]:
     """A step among many pictures whose latents lie on disk, and making those latents."""
     steps, encoding = [], []
@@ -72,9 +83,9 @@ def pictures(bench: Bench, counts: Iterable[int]) -> list[Curve]:
     for count in counts:
         shown = bench.pictures(count)
         with bench.host.session():
-            began = time.process_time()
+            began = now(bench)
             encoded = EncodedPictures(bench.host, settings, shown, free_folder(bench, "latents"), IN_MEMORY)
-            encoding.append((float(count), (time.process_time() - began) / count))
+            encoding.append((float(count), (now(bench) - began) / count))
         with training(bench, shown[:1]) as (under_way, step):
             under_way._encoded = encoded
             step()

@@ -1,66 +1,172 @@
-"""What pays on a GPU: half precision, fused attention, channels_last, torch.compile; and does SD 1.5 fit into 6 GB?"""
+"""What pays on a GPU: half precision, fused attention, channels_last, weights that lie in half precision."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from typing import Any
 
 import torch
 from diffusers.models.attention_processor import AttnProcessor
+from torch import Tensor, nn
 
-from .clock import ratio, spread_of, taking_turns
-from .memory import peak_of_step
+from dreamartist_ext.hosts.precision import computes_in, halved
+
+from .clock import Seconds, Work, ratio, seconds_of, spread_of, taking_turns
 from .models import Bench
-from .results import Answer, Figure
-from .work import repeated, training
+from .results import Answer, Figure, guarded
+from .step import FLOOR
+from .work import floor, repeated, training
 
 NO_GPU = "there is no GPU here"
-PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
-SIX_GB = 6e9
+PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+ROUNDS = 4
 Way = Callable[[Bench], AbstractContextManager[None]]
 
 
 def gpu(bench: Bench) -> Answer:
-    """A step each way against the step as it is, and the memory of one with "less memory" on, weights included."""
+    """A step each way against the step as it is, and what a step costs beyond its floor in fp16."""
     if bench.device.type != "cuda":
         return Answer("gpu", left_out=[NO_GPU])
-    answer = Answer("gpu", compared(bench, WAYS))
-    if bench.name == "sd15":
-        with in_precision(bench, torch.float16):
-            parts = bench.host._modules()
-            weights = sum(p.nbytes for module in parts for p in module.parameters())
-            used = float(weights + peak_of_step(bench, less=True))
-        answer.figures.append(
-            Figure("weights and a step, fp16, less memory", "", spread_of([used]), "bytes", aim=SIX_GB)
-        )
+    answer = Answer("gpu")
+    compared(bench, WAYS, answer)
+    with guarded(answer, "floors in fp16"):
+        answer.figures += floors(bench, "fp16")
     return answer
 
 
-def compared(bench: Bench, ways: dict[str, Way]) -> list[Figure]:
-    """Each way in turns with the step as it is; above 1 it costs more."""
-    with bench.host.session(), training(bench) as (_, step):
-        works = {"as it is": repeated(step, bench)}
-        for name, way in ways.items():
-            works[name] = within(repeated(step, bench), way, bench)
-        taken = taking_turns(works, bench.size.rounds, bench.device)
-    return [Figure(f"a step, {name}", "as it is", ratio(taken, name, "as it is", bench.device)) for name in ways]
+def compared(bench: Bench, ways: Mapping[str, Way], answer: Answer, rounds: int = ROUNDS) -> None:
+    """Each way after the step as it is, both by their own rounds; above 1 it costs more. Milliseconds beside it."""
+    milliseconds = answer.values.setdefault("ms", {})
+    for name, way in ways.items():
+        with guarded(answer, name), bench.host.session(), training(bench) as (_, step):
+            work = repeated(step, bench)
+            before = several(work, bench, rounds)
+            with way(bench):
+                inside = several(work, bench, rounds)
+            taken = {name: inside, "as it is": before}
+            answer.figures.append(Figure(f"a step, {name}", "as it is", ratio(taken, name, "as it is", bench.device)))
+            milliseconds[name] = milliseconds_of(inside, bench)
+            milliseconds.setdefault("as it is", []).append(milliseconds_of(before, bench))
 
 
-def within(work: Callable[[], object], way: Way, bench: Bench) -> Callable[[], None]:
-    def inside() -> None:
-        with way(bench):
-            work()
+def several(work: Work, bench: Bench, rounds: int) -> list[Seconds]:
+    """Rounds of one work, after those that do not count."""
+    for _ in range(max(bench.size.warm, 1)):
+        work()
+    return [seconds_of(work, bench.device) for _ in range(rounds)]
 
-    return inside
+
+def milliseconds_of(rounds: list[Seconds], bench: Bench) -> float:
+    """Of one step, on the wall."""
+    return 1000 * spread_of([seconds.wall / bench.size.steps for seconds in rounds]).median
+
+
+def floors(bench: Bench, precision: str) -> list[Figure]:
+    """Steps against their floors in another precision."""
+    with (
+        in_precision(bench, PRECISIONS[precision]),
+        bench.host.session(),
+        training(bench) as (_, pair),
+        training(bench, use_negative=False) as (_, plain),
+    ):
+        works = {
+            "floor 2": floor(bench, 2),
+            "pair": repeated(pair, bench),
+            "floor 1": floor(bench, 1),
+            "plain": repeated(plain, bench),
+        }
+        taken = taking_turns(works, ROUNDS, bench.device, max(bench.size.warm, 1))
+    pair_to_floor, plain_to_floor = (
+        ratio(taken, what, base, bench.device) for what, base in (("pair", "floor 2"), ("plain", "floor 1"))
+    )
+    return [
+        Figure(f"a step of the pair, {precision}", f"{FLOOR}, batch 2", pair_to_floor, aim=1.10),
+        Figure(f"a step of plain inversion, {precision}", f"{FLOOR}, batch 1", plain_to_floor, aim=1.05),
+    ]
 
 
 @contextmanager
 def in_precision(bench: Bench, precision: torch.dtype) -> Iterator[None]:
-    before, bench.host.precision = bench.host.precision, precision
+    """The host as if it had been made with this precision, but that weights are no more exact than they were."""
+    host = bench.host
+    before = host.precision
+    _set_precision(host, precision)
     try:
         yield
     finally:
-        bench.host.precision = before
+        _set_precision(host, before)
+
+
+def _set_precision(host: Any, precision: torch.dtype) -> None:
+    host.precision = precision
+    host._is_halved = computes_in(host.device, precision)
+    if host.device.type == "cuda":
+        for module in _halves(host):
+            halved(module, precision)
+
+
+def _halves(host: Any) -> list[nn.Module]:
+    """What lies in half precision on a GPU."""
+    return [host.parts.unet, *(encoder.model for encoder in host.encoders)]
+
+
+@contextmanager
+def with_tf32(bench: Bench) -> Iterator[None]:
+    """fp32 with 10 bits in products of matrices as well, not in convolutions only, which is torch's default."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = True
+    try:
+        with in_precision(bench, torch.float32):
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+
+
+@contextmanager
+def cast_in_every_pass(bench: Bench) -> Iterator[None]:
+    """Weights that lie in fp32, of which autocast makes half ones each time."""
+    host = bench.host
+    for module in _halves(host):
+        halved(module, torch.float32)
+    try:
+        yield
+    finally:
+        _set_precision(host, host.precision)
+
+
+@contextmanager
+def text_in_fp32(bench: Bench) -> Iterator[None]:
+    """The text encoder without half precision, as it is on a CPU."""
+    host = bench.host
+    for encoder in host.encoders:
+        encoder.model.float()
+    host._is_halved = False
+    try:
+        yield
+    finally:
+        _set_precision(host, host.precision)
+
+
+@contextmanager
+def without_autocast(bench: Bench) -> Iterator[None]:
+    """Norms and everything else in half precision too. For random weights only, whose norms half precision holds."""
+    host, kind = bench.host, bench.host.precision
+    unet = host.parts.unet
+
+    def predict(noisy_latents: Tensor, timesteps: Tensor, cond: Tensor, _context: Tensor | None = None) -> Tensor:
+        latents = noisy_latents.to(kind).contiguous(memory_format=torch.channels_last)
+        return unet(latents, timesteps, cond.to(kind)).sample.float()
+
+    unet.to(kind)
+    host.predict = predict
+    try:
+        yield
+    finally:
+        del host.predict
+        unet.float()
+        _set_precision(host, kind)
 
 
 @contextmanager
@@ -79,28 +185,22 @@ def plain_attention(bench: Bench) -> Iterator[None]:
 def channels_first(bench: Bench) -> Iterator[None]:
     unet = bench.host.parts.unet
     unet.to(memory_format=torch.contiguous_format)
+    hook = unet.conv_in.register_forward_pre_hook(lambda _module, inputs: (inputs[0].contiguous(),))
     try:
         yield
     finally:
+        hook.remove()
         unet.to(memory_format=torch.channels_last)
 
 
-@contextmanager
-def compiled(bench: Bench) -> Iterator[None]:
-    """The compiled U-Net is kept for the next round: the first one, which compiles, does not count."""
-    unet = bench.host.parts.unet
-    own = vars(unet).setdefault("_benchmark_forward", torch.compile(type(unet).forward))
-    unet.forward = own.__get__(unet)
-    try:
-        yield
-    finally:
-        del unet.forward
-
-
 WAYS: dict[str, Way] = {
-    "bf16": lambda bench: in_precision(bench, PRECISIONS["bf16"]),
-    "fp16": lambda bench: in_precision(bench, PRECISIONS["fp16"]),
+    "bf16": partial(in_precision, precision=PRECISIONS["bf16"]),
+    "fp16": partial(in_precision, precision=PRECISIONS["fp16"]),
+    "fp32": partial(in_precision, precision=PRECISIONS["fp32"]),
+    "fp32 with TF32": with_tf32,
+    "weights cast in every pass": cast_in_every_pass,
+    "text encoder in fp32": text_in_fp32,
+    "norms in half precision too": without_autocast,
     "without fused attention": plain_attention,
     "without channels_last": channels_first,
-    "with torch.compile": compiled,
 }

@@ -53,12 +53,12 @@ def shaped(shape: Shape, name: str, side: int) -> Callable[[str, str], Diffusers
 
     def load(device: str, precision: str) -> DiffusersHost:
         tokenizer = CLIPTokenizer.from_pretrained(EMBEDDED_MODEL, subfolder="tokenizer", local_files_only=True)
-        with torch.random.fork_rng():
+        where = choose_device(device)
+        with torch.random.fork_rng(), where:  # a GPU draws the weights in no time
             torch.manual_seed(0)
             unet, vae = _unet(shape, side), _vae(shape)
             text_encoder = CLIPTextModel(_text_config(shape, tokenizer))
         scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False)
-        where = choose_device(device)
         parts = Components(unet, vae, text_encoder, tokenizer, scheduler, name)
         return DiffusersHost(parts, where, choose_precision(precision, where))
 
@@ -107,6 +107,9 @@ def _embedded(device: str, precision: str) -> DiffusersHost:
 SIZES = {
     "embedded": Size(_embedded, (128, 128), rounds=15, steps=3, growth=2000),
     "sd15": Size(shaped(SD15, "SD 1.5 shape, random weights", 512), (256, 512), rounds=3, steps=1, growth=4, warm=0),
+    "sd15-gpu": Size(
+        shaped(SD15, "SD 1.5 shape, random weights", 512), (256, 512), rounds=8, steps=3, growth=200, warm=2
+    ),
     "tiny": Size(shaped(TINY, "tiny", 64), (64, 64), rounds=2, steps=1, growth=4),
 }
 

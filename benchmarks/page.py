@@ -10,7 +10,7 @@ from dreamartist_ext.engine.storage import write_atomically
 from .plot import draw
 from .results import Answer, Figure
 
-UNITS = {"x": "", "bytes": " B", "MiB": " MiB", "s": " s"}
+UNITS = {"x": "", "": "", "bytes": " B", "MiB": " MiB", "s": " s"}
 
 
 def write_page(answers: Sequence[Answer], size: str, page: Path) -> None:

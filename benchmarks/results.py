@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import platform
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,7 +25,8 @@ PACKAGES = ("torch", "diffusers", "transformers", "numpy", "Pillow")
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the table. `unit` is "x" for a ratio; `aim` is the most it may be, or the least where `at_least`."""
+    """One line of the table. `unit` is "x" for a ratio, "" for a number; `aim` is the most it may be, or the least
+    where `at_least`."""
 
     what: str
     against: str
@@ -62,6 +67,42 @@ class Answer:
     run: str = ""  # the size and when it began
     seconds: float = 0.0
     machine: dict[str, Any] = field(default_factory=dict)
+
+
+@contextmanager
+def guarded(answer: Answer, what: str, seconds: int = 0) -> Iterator[None]:
+    """What fails inside, or takes longer than so many seconds (0: as long as it likes), becomes a sentence of the
+    answer, and whatever comes after goes on."""
+    try:
+        with _at_most(seconds):
+            yield
+    except Exception as error:
+        first = (str(error).strip().splitlines() or [""])[0][:300]
+        answer.left_out.append(f"{what}: {type(error).__name__}: {first}")
+    else:
+        return
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+@contextmanager
+def _at_most(seconds: int) -> Iterator[None]:
+    """Raises TimeoutError inside when the time is up."""
+
+    def stop(_signal: int, _frame: object) -> None:
+        raise TimeoutError(f"more than {seconds} seconds")
+
+    if not seconds:
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def machine(device: torch.device, precision: torch.dtype) -> dict[str, Any]:

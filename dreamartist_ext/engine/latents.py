@@ -17,6 +17,7 @@ from .data import Fingerprint, Shown
 from .draws import seed_for
 from .errors import FileError
 from .host import Cond, DiffusionHost
+from .transfer import to_device
 
 MOST_IN_MEMORY = 256 * 2**20  # bytes
 
@@ -65,7 +66,7 @@ class Shelf:
             self._map = np.memmap(self._file, dtype=np.uint8, mode="r")
         count = int(np.prod(shape)) * kind.itemsize
         values = np.array(self._map[offset : offset + count]).view(kind).reshape(shape)
-        return torch.from_numpy(values).to(self.device)
+        return to_device(torch.from_numpy(values), self.device)
 
 
 class EncodedPictures:
@@ -150,11 +151,12 @@ class EncodedPictures:
         mean, deviation = kept.chunk(2, dim=1)
         if step is None:
             return mean
-        return mean + deviation * _noise(mean.shape, seed_for(self.config.seed, "posterior at", step)).to(mean)
+        noise = to_device(_noise(mean.shape, seed_for(self.config.seed, "posterior at", step)), mean.device)
+        return mean + deviation * noise.to(mean)
 
     def pixels(self, indices: Sequence[int]) -> Tensor:
         """(B, 3, H, W) in [-1, 1] of pictures of one size; only where the settings have a reconstruction term."""
-        return torch.stack([self._pixels.get(i) for i in indices]).to(self.device)
+        return to_device(torch.stack([self._pixels.get(i) for i in indices]), self.device)
 
     def weights(self, indices: Sequence[int]) -> Tensor | None:
         """(B, 1, h, w), weight 1 where a picture has no mask; None where no picture at all has one."""
@@ -162,7 +164,7 @@ class EncodedPictures:
             return None
         chosen = [(self._weights[i], self.sizes[i]) for i in indices]
         plain = [torch.ones(1, *size) if weight is None else weight for weight, size in chosen]
-        return torch.stack(plain).to(self.device)
+        return to_device(torch.stack(plain), self.device)
 
 
 def shown(host: DiffusionHost, context: Tensor | None) -> DiffusionHost:

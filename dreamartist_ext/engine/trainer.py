@@ -28,6 +28,7 @@ from .prompts import fill, negative_captions
 from .snapshot import Check, Snapshot, check_same, put_back, tensors_of
 from .step_guard import StepGuard, copies, undo_unless
 from .stopping import is_over
+from .transfer import to_device
 
 NEGATIVE_JITTER = 1e-3  # the negative starts as the positive's initial vectors plus this much noise
 
@@ -200,9 +201,10 @@ class Training:
         draws = Draws(config.seed, step)
         order = bucket_order(config.seed, encoded.sizes, step, self.samples)
         latents, masks = encoded.latents(order, step), encoded.weights(order)
-        noise = draws.noise((self.samples, *latents.shape[1:])).to(latents)
+        noise = to_device(draws.noise((self.samples, *latents.shape[1:])), device).to(latents)
         first_timestep, count = config.timestep_range.of(self.host.schedule.timesteps)
-        timesteps = draws.timesteps(count, self.samples, config.timestep_exponent, first_timestep).to(device)
+        timesteps = draws.timesteps(count, self.samples, config.timestep_exponent, first_timestep)
+        timesteps = to_device(timesteps, device)
         prompts, negative_prompts = self._prompts(draws, order, step)
         for first in range(0, self.samples, config.batch_size):
             part = slice(first, first + config.batch_size)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..engine.host import Cond
+from ..engine.transfer import to_device
 
 CHUNK_TOKENS = 77
 
@@ -30,7 +31,8 @@ def chosen(cond: Cond, rows: Sequence[int]) -> Cond:
     """The conditionings of these rows of the batch, in this order."""
     if list(rows) == list(range(len(hidden_states(cond)))):
         return cond
-    return mapped(cond, lambda tensor: tensor[list(rows)])
+    places = to_device(torch.tensor(rows), hidden_states(cond).device)
+    return mapped(cond, lambda tensor: tensor[places])
 
 
 def zeroed(cond: Cond, rows: Sequence[bool]) -> Cond:
@@ -39,7 +41,7 @@ def zeroed(cond: Cond, rows: Sequence[bool]) -> Cond:
         return cond
 
     def without(tensor: Tensor) -> Tensor:
-        kept = torch.tensor([not row for row in rows], device=tensor.device)
+        kept = to_device(torch.tensor([not row for row in rows]), tensor.device)
         return torch.where(kept.reshape(-1, *[1] * (tensor.dim() - 1)), tensor, torch.zeros_like(tensor))
 
     return mapped(cond, without)

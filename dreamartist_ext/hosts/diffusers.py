@@ -22,12 +22,14 @@ from ..engine.guidance import combine
 from ..engine.host import BoundWords, Cond, Kept, Vectors
 from ..engine.noise import NoiseSchedule, PredictionType
 from ..engine.preview import to_image
+from ..engine.transfer import to_device
 from .activations import diffusers_inputs, free_memory, kept_for_backward
 from .checkpointing import checkpointed
 from .conditioning import hidden_states, joined, zeroed
 from .families import ENCODER, ENCODER_G, ENCODER_L, INPAINTING_CHANNELS, check_channels
 from .frozen import frozen
 from .inpainting import InpaintingContext
+from .precision import computes_in, halved
 from .prompt_tokens import Chunk, chunks_of, words_for
 from .text_encoding import PENULTIMATE, Layer, TextEncoder
 
@@ -87,7 +89,9 @@ class DiffusersHost(BoundWords):
     """
 
     def __init__(self, parts: Components, device: torch.device, precision: torch.dtype, clip_skip: int = 1) -> None:
-        """precision: float32, or the type to autocast the network's arithmetic to. clip_skip: as `encoders_of`."""
+        """precision: float32, or the type to autocast the network's arithmetic to; on a GPU the U-Net's and the text
+        encoder's weights lie in it. The VAE computes in float32 always: in fp16 some overflow. clip_skip: as
+        `encoders_of`."""
         super().__init__()
         check_channels(int(parts.unet.config.in_channels), parts.name)
         self.encoders = encoders_of(parts, clip_skip)
@@ -104,6 +108,11 @@ class DiffusersHost(BoundWords):
         self.remark = ""
         self._context = InpaintingContext(self.encode_images, self.latent_factor)
         self._identity = ""
+        self._is_halved = computes_in(device, precision)
+        if self._is_halved:
+            self.identity()  # of the weights as they are in the file
+            for module in (parts.unet, *(encoder.model for encoder in self.encoders)):
+                halved(module, precision)
 
     @property
     def name(self) -> str:
@@ -226,7 +235,7 @@ class DiffusersHost(BoundWords):
         if not isinstance(cond, dict):
             return None
         size = [height * self.latent_factor, width * self.latent_factor]
-        sizes = torch.tensor([*size, 0, 0, *size], dtype=cond["vector"].dtype, device=self.device)
+        sizes = to_device(torch.tensor([*size, 0, 0, *size], dtype=cond["vector"].dtype), self.device)
         return {"text_embeds": cond["vector"], "time_ids": sizes.repeat(len(cond["vector"]), 1)}
 
     def token_ids(self, text: str) -> list[int]:
@@ -248,9 +257,10 @@ class DiffusersHost(BoundWords):
         states, pooled = [], None
         for encoder, of_encoder in zip(self.encoders, rows, strict=True):
             chunks = [chunk for row in of_encoder for chunk in row + [Chunk()] * (longest - len(row))]
-            hidden, vectors = encoder.encode(chunks, self._bound)
-            states.append(rearrange(hidden, "(b n) t w -> b (n t) w", n=longest))
-            pooled = pooled if vectors is None else vectors[::longest]
+            with self._autocast() if self._is_halved else nullcontext():
+                hidden, vectors = encoder.encode(chunks, self._bound)
+            states.append(rearrange(hidden.float(), "(b n) t w -> b (n t) w", n=longest))
+            pooled = pooled if vectors is None else vectors[::longest].float()
         cond = torch.cat(states, dim=2)
         if pooled is not None:
             return {"crossattn": cond, "vector": pooled}

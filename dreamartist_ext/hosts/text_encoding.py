@@ -16,6 +16,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 
 from ..engine.errors import SettingError
 from ..engine.host import Vectors
+from ..engine.transfer import to_device
 from .conditioning import chosen
 from .prompt_tokens import Chunk, padded
 
@@ -71,7 +72,8 @@ class TextEncoder:
 
     def _encode(self, chunks: Sequence[Chunk], bound: Mapping[str, Vectors]) -> tuple[Tensor, Tensor | None]:
         start, end, pad = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id, self.tokenizer.pad_token_id
-        ids = torch.tensor([padded(chunk, start, end, pad) for chunk in chunks], device=self.model.device)
+        rows_of_ids = torch.tensor([padded(chunk, start, end, pad) for chunk in chunks])
+        ids = to_device(rows_of_ids, self.model.device)
 
         def put_vectors(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
             rows = zip(output, chunks, strict=True)

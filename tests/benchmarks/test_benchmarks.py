@@ -15,12 +15,13 @@ from PIL import Image
 from benchmarks import script
 from benchmarks.__main__ import QUESTIONS
 from benchmarks.alone import run_script
+from benchmarks.busy import kernels_of, merged
 from benchmarks.clock import Seconds, Spread, ratio, spread_of, taking_turns
 from benchmarks.gpu import WAYS, compared
 from benchmarks.memory import peak
 from benchmarks.models import bench_of
 from benchmarks.page import write_page
-from benchmarks.results import Answer, Curve, Figure, keep, read
+from benchmarks.results import Answer, Curve, Figure, guarded, keep, read
 
 CPU = torch.device("cpu")
 
@@ -53,12 +54,37 @@ def test_nothing_is_left_of_a_training(answer_to):
 def test_ways_to_compute_are_compared_and_undone(bench):
     unet = bench.host.parts.unet
     processors = {name: type(way) for name, way in unet.attn_processors.items()}
-    ways = {name: WAYS[name] for name in ("bf16", "without fused attention", "without channels_last")}
-    assert [figure.what for figure in compared(bench, ways)] == [f"a step, {name}" for name in ways]
+    left_out = {"fp32 with TF32", "weights cast in every pass"}  # the others are undone on a CPU too
+    ways = {name: way for name, way in WAYS.items() if name not in left_out}
+    answer = Answer("gpu")
+    compared(bench, ways, answer, rounds=1)
+    assert answer.left_out == []
+    assert [figure.what for figure in answer.figures] == [f"a step, {name}" for name in ways]
     assert {name: type(way) for name, way in unet.attn_processors.items()} == processors
     assert bench.host.precision is torch.float32
     assert unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
-    assert "forward" not in vars(unet)
+    assert "forward" not in vars(unet) and "predict" not in vars(bench.host)
+    assert {parameter.dtype for part in bench.host._modules() for parameter in part.parameters()} == {torch.float32}
+
+
+def test_what_fails_or_takes_too_long_is_a_sentence_and_the_rest_goes_on():
+    answer = Answer("gpu")
+    with guarded(answer, "first"):
+        raise ValueError("no such thing\nand more")
+    with guarded(answer, "second", seconds=1):
+        while True:
+            pass
+    with guarded(answer, "third", seconds=1):
+        answer.values["third"] = 1
+    assert answer.left_out == ["first: ValueError: no such thing", "second: TimeoutError: more than 1 seconds"]
+    assert answer.values == {"third": 1}
+
+
+def test_what_the_device_does_at_once_counts_once():
+    assert merged([(5, 6), (0, 2), (1, 3), (3, 4)]) == [(0, 4), (5, 6)]
+    kernels = kernels_of(lambda: torch.ones(8) + torch.ones(8), CPU)
+    assert "aten::add" in {name for name, _, _ in kernels}
+    assert all(end >= start for _, start, end in kernels)
 
 
 def test_works_take_turns_and_the_first_rounds_do_not_count():

@@ -1,0 +1,163 @@
+"""Does SD 1.5 at 512 pixels fit into a card of 6 GB? All that lies on the card, CUDA's own part included."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from dreamartist_ext.engine.memory import kept_by
+from dreamartist_ext.hosts.checkpointing import checkpointed
+
+from .clock import spread_of, wait
+from .gpu import NO_GPU, in_precision
+from .memory import MEBI
+from .models import Bench
+from .results import Answer, Figure, guarded
+from .work import config, training
+
+SIX_GB = 6e9  # bytes, of which CUDA takes its own part first
+STEPS = 3
+
+
+@dataclass(frozen=True)
+class Case:
+    """A step of the pair: with less memory or without, and what else it has."""
+
+    what: str
+    less: bool
+    decoder_twice: bool = False  # the decoder's blocks computed twice as well
+    settings: tuple[tuple[str, Any], ...] = ()
+
+
+CASES = [
+    Case("a step of the pair with less memory", True),
+    Case("a step of the pair", False),
+    Case("with reconstruction and less memory", True, settings=(("reconstruction", 1.0),)),
+    Case("with reconstruction, less memory, decoder's blocks twice", True, True, (("reconstruction", 1.0),)),
+    Case("with reconstruction", False, settings=(("reconstruction", 1.0),)),
+]
+
+
+def card(bench: Bench) -> Answer:
+    """Peaks in fp16 of each case, then each in no more than 6 GB; and what a training leaves on the card."""
+    if bench.device.type != "cuda":
+        return Answer("card", left_out=[NO_GPU])
+    answer = Answer("card")
+    with in_precision(bench, torch.float16):
+        answer.values["MiB without a step"] = _mebi(_now(bench.device))
+        for case in CASES:
+            with guarded(answer, case.what):
+                answer.figures.append(peak_of(bench, case, answer))
+        for case in CASES:
+            with guarded(answer, f"{case.what} in 6 GB"), at_most(SIX_GB, bench.device):
+                _steps(bench, case)
+                taken = _taken(bench.device)
+                answer.figures.append(_figure(f"{case.what}, on a card of 6 GB: taken at the end", taken))
+    with guarded(answer, "left after a training"):
+        answer.figures.append(left(bench))
+    with guarded(answer, "what a pass keeps"):
+        answer.values["MiB kept by a pass"] = kept(bench)
+    return answer
+
+
+def peak_of(bench: Bench, case: Case, answer: Answer) -> Figure:
+    _fresh(bench.device)
+    _steps(bench, case)
+    statistics = {
+        "allocated": torch.cuda.max_memory_allocated(bench.device),
+        "reserved": torch.cuda.max_memory_reserved(bench.device),
+        "taken from the card": _taken(bench.device),
+    }
+    answer.values.setdefault("peaks in MiB", {})[case.what] = _mebi(statistics)
+    note = "fp16, weights included, by torch's allocator"
+    return _figure(f"{case.what}: peak", statistics["allocated"], note)
+
+
+def _figure(what: str, value: float, note: str = "") -> Figure:
+    return Figure(what, "", spread_of([value / MEBI]), "MiB", aim=SIX_GB / MEBI, note=note)
+
+
+def _steps(bench: Bench, case: Case) -> None:
+    with ExitStack() as stack:
+        if case.decoder_twice:
+            stack.enter_context(checkpointed(bench.host.parts.vae.decoder))
+        settings = {"less_memory": "on" if case.less else "off", **dict(case.settings)}
+        _, step = stack.enter_context(training(bench, **settings))
+        for _ in range(STEPS):
+            step()
+        wait(bench.device)
+
+
+@contextmanager
+def at_most(size: float, device: torch.device) -> Iterator[None]:
+    """Inside, torch's allocator takes no more than so many bytes with CUDA's own part; it raises where that is too
+    little."""
+    _fresh(device)
+    own = _taken(device) - torch.cuda.memory_reserved(device)
+    whole = torch.cuda.mem_get_info(device)[1]
+    torch.cuda.set_per_process_memory_fraction((size - own) / whole, device)
+    try:
+        yield
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, device)
+
+
+def _fresh(device: torch.device) -> None:
+    gc.collect()
+    wait(device)
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(device)
+
+
+def _taken(device: torch.device) -> int:
+    """By everyone on this card, as nvidia-smi shows it."""
+    free, whole = torch.cuda.mem_get_info(device)
+    return whole - free
+
+
+def _now(device: torch.device) -> dict[str, int]:
+    _fresh(device)
+    return {
+        "allocated": torch.cuda.memory_allocated(device),
+        "reserved": torch.cuda.memory_reserved(device),
+        "taken from the card": _taken(device),
+    }
+
+
+def _mebi(sizes: dict[str, int]) -> dict[str, float]:
+    return {name: round(size / MEBI, 1) for name, size in sizes.items()}
+
+
+def left(bench: Bench) -> Figure:
+    """By the allocator, which counts what Python does not know of too."""
+    levels = []
+    for _ in range(3):
+        with training(bench) as (_, step):
+            step()
+        levels.append(_now(bench.device)["allocated"])
+    return Figure(
+        "allocated on the card after training", "before", spread_of([float(levels[-1] - levels[-2])]), "bytes", aim=0.0
+    )
+
+
+def kept(bench: Bench) -> dict[str, float]:
+    """What "auto" takes a pass of the pair to keep, and the peak of such a pass above what was there before."""
+    size = bench.latent_side, bench.latent_side
+    with bench.host.session():
+        estimate = kept_by(bench.host, config(), size)
+    found = {"estimated": estimate.plain, "estimated with less memory": estimate.less}
+    for setting in ("off", "on"):
+        with training(bench, less_memory=setting) as (_, step):
+            step()
+            _fresh(bench.device)
+            before = torch.cuda.memory_allocated(bench.device)
+            step()
+            wait(bench.device)
+            peak = torch.cuda.max_memory_allocated(bench.device) - before
+        found[f"measured, less memory {setting}"] = peak
+    return _mebi(found)
