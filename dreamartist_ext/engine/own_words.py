@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -71,6 +72,7 @@ def reads_as(samples: Pass, own: str, other: str) -> bool:
     return any(_holds(prompt, own, other) for prompt in dict.fromkeys([*samples.prompts, *samples.negative_prompts]))
 
 
+@lru_cache(maxsize=2**16)  # the same prompts come again and again, for each two of the trainings
 def _holds(prompt: str, own: str, other: str) -> bool:
     text, other = "".join(prompt.lower().split()), other.lower()
     if other not in text:

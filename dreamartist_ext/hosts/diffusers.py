@@ -34,6 +34,7 @@ from .prompt_tokens import Chunk, chunks_of, words_for
 from .text_encoding import PENULTIMATE, Layer, TextEncoder
 
 FP16_LOSS_SCALE = 2.0**12
+MOST_KNOWN = 10_000  # prompts, whose token ids are remembered
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,7 @@ class DiffusersHost(BoundWords):
         self.remark = ""
         self._context = InpaintingContext(self.encode_images, self.latent_factor)
         self._identity = ""
+        self._known_ids: dict[tuple[str, str], list[int]] = {}
         self._is_halved = computes_in(device, precision)
         if self._is_halved:
             self.identity()  # of the weights as they are in the file
@@ -269,8 +271,18 @@ class DiffusersHost(BoundWords):
     def _chunks(self, prompts: Sequence[str], encoder: TextEncoder) -> list[list[Chunk]]:
         """Of each prompt."""
         counts = {name: len(next(iter(vectors.values()))) for name, vectors in self._bound.items()}
-        words = words_for(counts, encoder.token_ids)
-        return [chunks_of(encoder.token_ids(prompt), words) for prompt in prompts]
+        ids = partial(self._ids, encoder)
+        words = words_for(counts, ids)
+        return [chunks_of(ids(prompt), words) for prompt in prompts]
+
+    def _ids(self, encoder: TextEncoder, text: str) -> list[int]:
+        """As `TextEncoder.token_ids`; a training asks for the same few prompts all the time."""
+        key = encoder.key, text
+        if key not in self._known_ids:
+            if len(self._known_ids) >= MOST_KNOWN:
+                self._known_ids.clear()
+            self._known_ids[key] = encoder.token_ids(text)
+        return self._known_ids[key]
 
     def encode_negatives(self, prompts: Sequence[str]) -> Cond:
         """`encode_prompts` for the unconditional branch; an empty prompt is all zeros in SDXL, as in the WebUI."""

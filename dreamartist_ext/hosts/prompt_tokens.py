@@ -5,7 +5,7 @@ Of the WebUI's prompt language there is nothing here: brackets, weights, BREAK a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 CHUNK = 75  # tokens between the start and the end token
@@ -28,13 +28,33 @@ class Word:
     count: int
 
 
-def words_for(counts: Mapping[str, int], tokenize: Callable[[str], list[int]]) -> list[Word]:
-    """Longest first, so that `foo-neg` is never taken for `foo`."""
-    words = [Word(name, tuple(tokenize(name)), count) for name, count in counts.items()]
-    return sorted((word for word in words if word.ids), key=lambda word: len(word.ids), reverse=True)
+@dataclass(frozen=True)
+class Words:
+    """What is looked for in a prompt: by token ids, and how many ids the words have, longest first."""
+
+    by_ids: Mapping[tuple[int, ...], Word]
+    lengths: tuple[int, ...]
+
+    @classmethod
+    def of(cls, words: Iterable[Word]) -> Words:
+        """Of words with the same ids the first is found."""
+        by_ids: dict[tuple[int, ...], Word] = {}
+        for word in words:
+            if word.ids:
+                by_ids.setdefault(word.ids, word)
+        return cls(by_ids, tuple(sorted({len(ids) for ids in by_ids}, reverse=True)))
+
+    def at(self, ids: Sequence[int], position: int) -> Word | None:
+        """The longest word that begins here, so that `foo-neg` is never taken for `foo`."""
+        found = (self.by_ids.get(tuple(ids[position : position + length])) for length in self.lengths)
+        return next((word for word in found if word is not None), None)
 
 
-def chunks_of(ids: Sequence[int], words: Sequence[Word]) -> list[Chunk]:
+def words_for(counts: Mapping[str, int], tokenize: Callable[[str], list[int]]) -> Words:
+    return Words.of(Word(name, tuple(tokenize(name)), count) for name, count in counts.items())
+
+
+def chunks_of(ids: Sequence[int], words: Words) -> list[Chunk]:
     """Split a prompt's ids into chunks; an embedding is never cut in two. At least one chunk comes back."""
     chunks = [Chunk()]
     for item in _items(ids, words):
@@ -50,10 +70,10 @@ def chunks_of(ids: Sequence[int], words: Sequence[Word]) -> list[Chunk]:
     return chunks
 
 
-def _items(ids: Sequence[int], words: Sequence[Word]) -> Iterator[int | Word]:
+def _items(ids: Sequence[int], words: Words) -> Iterator[int | Word]:
     position = 0
     while position < len(ids):
-        found = next((w for w in words if tuple(ids[position : position + len(w.ids)]) == w.ids), None)
+        found = words.at(ids, position)
         yield ids[position] if found is None else found
         position += 1 if found is None else len(found.ids)
 

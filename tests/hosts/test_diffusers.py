@@ -16,7 +16,7 @@ from dreamartist_ext.engine.trainer import Training
 from dreamartist_ext.hosts.diffusers import ENCODER, DiffusersHost
 from dreamartist_ext.hosts.generation import with_learned_words
 from dreamartist_ext.hosts.model_files import load_host
-from dreamartist_ext.hosts.prompt_tokens import Chunk, Word, chunks_of, padded
+from dreamartist_ext.hosts.prompt_tokens import Chunk, Word, Words, chunks_of, padded
 
 from ..models import TEXT_WIDTH, save_folder, tiny_components, tiny_host
 
@@ -111,10 +111,10 @@ def test_unequal_lengths_are_filled_with_empty_chunks(host):
 
 def test_chunks_never_cut_an_embedding():
     word = Word("w", (7, 8), 10)
-    first, second = chunks_of([1] * 70 + [7, 8, 2], [word])
+    first, second = chunks_of([1] * 70 + [7, 8, 2], Words.of([word]))
     assert (len(first.ids), first.places) == (70, [])
     assert (second.ids, second.places) == ([0] * 10 + [2], [(0, "w")])
-    assert chunks_of([], [word]) == [Chunk()]
+    assert chunks_of([], Words.of([word])) == [Chunk()]
     assert padded(Chunk([5]), 1, 2, 3) == [1, 5, 2] + [3] * 74
 
 
@@ -249,3 +249,10 @@ def test_mean_norms_are_those_of_the_vocabulary(tmp_path):
     host = tiny_host(tmp_path)
     table = host.parts.text_encoder.get_input_embeddings().weight.detach()
     assert host.mean_norms() == {"clip": pytest.approx(float((table**2).sum(1).sqrt().mean()), rel=1e-5)}
+
+
+def test_the_longest_word_is_found_and_of_equal_ones_the_first():
+    words = Words.of([Word("a", (1,), 1), Word("ab", (1, 2), 2), Word("again", (1, 2), 3), Word("nothing", (), 1)])
+    (chunk,) = chunks_of([1, 2, 1, 3, 1], words)
+    assert chunk.places == [(0, "ab"), (2, "a"), (4, "a")]
+    assert chunk.ids == [0, 0, 0, 3, 0]
