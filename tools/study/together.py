@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
 from dreamartist_ext.engine.config import TrainConfig
 from dreamartist_ext.engine.embedding import EmbeddingPair
@@ -22,15 +24,16 @@ from dreamartist_ext.engine.many import Member, SharedTraining, train_together
 from dreamartist_ext.engine.run import RunFiles
 from dreamartist_ext.engine.storage import load_pair
 from dreamartist_ext.engine.trainer import Training
+from dreamartist_ext.evaluation.pictures import Batch
 from dreamartist_ext.hosts.model_files import load_host, quiet_libraries
 from dreamartist_ext.many.group import open_member
 
 from .arms import Arm
-from .run import Protocol, Study, pictures_of, row_of, saving_interval
+from .run import Protocol, Study, batch_of, figures_of, norms, pictures_of, rounded, save_strip, saving_interval
 from .table import Row
 from .ways import WAYS
 
-DRAWN_AT_ONCE = 40
+DRAWN_TOGETHER = 20  # pairs
 
 
 @dataclass(frozen=True)
@@ -105,20 +108,55 @@ def _study(model: Path | None, device: str, references: Path, work: Path, protoc
     """Made once in each process."""
     quiet_libraries()
     torch.set_num_threads(1)
-    return Study(load_host(model, device), references, work, protocol, DRAWN_AT_ONCE)
+    return Study(load_host(model, device), references, work, protocol)
 
 
 def rows_of(setup: Setup, group: Group) -> tuple[list[Row], list[str]]:
     """The rows of a group, and a sentence about each training that came to no end."""
-    study, rows, words = study_of(setup), [], []
+    study = study_of(setup)
+    trained, words = [], []
     for (concept, seed), found in zip(group.tasks, pairs_together(study, group, setup.base), strict=True):
         if isinstance(found, DreamArtistError):
             words.append(f"{concept} {seed}: {found}")
-            continue
-        for pair, seconds in found:
-            made = (row_of(study, group.label, concept, pair, seed, guidance) for guidance in setup.guidances)
-            rows += [{**row, "seconds_per_step": round(seconds, 4)} for row in made]
+        else:
+            trained += [(concept, seed, pair, seconds) for pair, seconds in found]
+    rows = []
+    for guidance in setup.guidances:
+        drawn = drawn_together(study, [pair for _, _, pair, _ in trained], guidance)
+        for (concept, seed, pair, seconds), pictures in zip(trained, drawn, strict=True):
+            row = {"arm": group.label, "concept": concept, "seed": seed, "step": pair.step, "guidance": guidance}
+            rows.append(row | rounded(figures_of(study, concept, pictures) | norms(pair)))
+            rows[-1]["seconds_per_step"] = round(seconds, 4)
+            name = f"{group.label}--{concept}--{seed}--{pair.step}--{guidance:g}"
+            save_strip(study, pictures, study.work / "strips" / f"{name}.png")
     return rows, words
+
+
+def drawn_together(study: Study, pairs: Sequence[EmbeddingPair], guidance: float) -> Iterator[list[Image.Image]]:
+    """The pictures of each pair. Pairs of one training, which have one name, are never drawn in one batch."""
+    waiting = list(pairs)
+    while waiting:
+        first: dict[str, EmbeddingPair] = {}
+        for pair in waiting:
+            if pair.name in first or len(first) == DRAWN_TOGETHER:
+                break
+            first[pair.name] = pair
+        batches = [batch_of(study.protocol, pair, guidance) for pair in first.values()]
+        pictures = iter(study.draw(together(batches)))
+        for batch in batches:
+            yield [next(pictures) for _ in batch.seeds]
+        del waiting[: len(first)]
+
+
+def together(batches: Sequence[Batch]) -> Batch:
+    """Batches that differ in their prompts, seeds and embeddings as one."""
+    return replace(
+        batches[0],
+        prompts=tuple(chain.from_iterable(batch.prompts for batch in batches)),
+        negative_prompts=tuple(chain.from_iterable(batch.negative_prompts for batch in batches)),
+        seeds=tuple(chain.from_iterable(batch.seeds for batch in batches)),
+        embeddings={word: vectors for batch in batches for word, vectors in batch.embeddings.items()},
+    )
 
 
 def pairs_together(
