@@ -101,21 +101,23 @@ class DiffusersHost(BoundWords):
         self.parts = parts
         self.device = device
         self.precision = precision
+        self._identity = ""
+        self._is_halved = computes_in(device, precision)
         for module in self._modules():
-            module.float().to(device)
+            module.float()
+        if self._is_halved:
+            self.identity()  # of the weights as they are in the file
+            for module in (parts.unet, *(encoder.model for encoder in self.encoders)):
+                halved(module, precision)
+        for module in self._modules():
+            module.to(device)
         for convolutional in (parts.unet, parts.vae):
             convolutional.to(memory_format=torch.channels_last)
         self.schedule = schedule_of(parts, device)
         self.picture_size = int(parts.unet.config.sample_size) * self.latent_factor
         self.remark = ""
         self._context = InpaintingContext(self.encode_images, self.latent_factor)
-        self._identity = ""
         self.is_compiled = False
-        self._is_halved = computes_in(device, precision)
-        if self._is_halved:
-            self.identity()  # of the weights as they are in the file
-            for module in (parts.unet, *(encoder.model for encoder in self.encoders)):
-                halved(module, precision)
 
     @property
     def name(self) -> str:

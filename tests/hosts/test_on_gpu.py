@@ -83,7 +83,7 @@ def test_twenty_steps_are_those_of_the_cpu():
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_learns(precision):
-    made = training(precision=precision, steps=100, batch_size=4)
+    made = training(precision=precision, steps=100, batch_size=4, less_memory="auto")
     before, _, after = loss_now(made), [None for _ in made.run()], loss_now(made)
     print(f"{precision}: {before:.4f} -> {after:.4f}")
     assert made.is_sound() and int(made.guard.dropped) == 0
