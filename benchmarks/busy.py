@@ -86,7 +86,8 @@ def kernels_of(work: Work, device: torch.device) -> list[tuple[str, float, float
         work()
         wait(device)
     kind = DeviceType.CUDA if is_gpu else DeviceType.CPU
-    events = [event for event in profiler.events() or [] if event.device_type == kind]
+    found = [event for event in profiler.events() or [] if event.device_type == kind]
+    events = [event for event in found if not getattr(event, "is_user_annotation", False)]  # spans of many kernels
     return [(event.name, event.time_range.start, event.time_range.end) for event in events]
 
 

@@ -56,7 +56,7 @@ def card(bench: Bench) -> Answer:
         for case in CASES:
             with guarded(answer, f"{case.what} in 6 GB"), at_most(SIX_GB, bench.device):
                 _steps(bench, case)
-                taken = _taken(bench.device)
+                taken = _taken()
                 answer.figures.append(_figure(f"{case.what}, on a card of 6 GB: taken at the end", taken))
     with guarded(answer, "left after a training"):
         answer.figures.append(left(bench))
@@ -71,7 +71,7 @@ def peak_of(bench: Bench, case: Case, answer: Answer) -> Figure:
     statistics = {
         "allocated": torch.cuda.max_memory_allocated(bench.device),
         "reserved": torch.cuda.max_memory_reserved(bench.device),
-        "taken from the card": _taken(bench.device),
+        "taken from the card": _taken(),
     }
     answer.values.setdefault("peaks in MiB", {})[case.what] = _mebi(statistics)
     note = "fp16, weights included, by torch's allocator"
@@ -98,13 +98,13 @@ def at_most(size: float, device: torch.device) -> Iterator[None]:
     """Inside, torch's allocator takes no more than so many bytes with CUDA's own part; it raises where that is too
     little."""
     _fresh(device)
-    own = _taken(device) - torch.cuda.memory_reserved(device)
-    whole = torch.cuda.mem_get_info(device)[1]
-    torch.cuda.set_per_process_memory_fraction((size - own) / whole, device)
+    own = _taken() - torch.cuda.memory_reserved(device)
+    whole = torch.cuda.mem_get_info()[1]
+    torch.cuda.set_per_process_memory_fraction((size - own) / whole)
     try:
         yield
     finally:
-        torch.cuda.set_per_process_memory_fraction(1.0, device)
+        torch.cuda.set_per_process_memory_fraction(1.0)
 
 
 def _fresh(device: torch.device) -> None:
@@ -114,9 +114,9 @@ def _fresh(device: torch.device) -> None:
     torch.cuda.reset_peak_memory_stats(device)
 
 
-def _taken(device: torch.device) -> int:
+def _taken() -> int:
     """By everyone on this card, as nvidia-smi shows it."""
-    free, whole = torch.cuda.mem_get_info(device)
+    free, whole = torch.cuda.mem_get_info()
     return whole - free
 
 
@@ -125,7 +125,7 @@ def _now(device: torch.device) -> dict[str, int]:
     return {
         "allocated": torch.cuda.memory_allocated(device),
         "reserved": torch.cuda.memory_reserved(device),
-        "taken from the card": _taken(device),
+        "taken from the card": _taken(),
     }
 
 

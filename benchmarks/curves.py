@@ -86,8 +86,7 @@ def pictures(bench: Bench, counts: Iterable[int]) -> list[Curve]:
             began = now(bench)
             encoded = EncodedPictures(bench.host, settings, shown, free_folder(bench, "latents"), IN_MEMORY)
             encoding.append((float(count), (now(bench) - began) / count))
-        with training(bench, shown[:1]) as (under_way, step):
-            under_way._encoded = encoded
+        with training(bench, shown, encoded) as (_, step):
             step()
             steps.append((float(count), seconds(bench, step)))
     return [

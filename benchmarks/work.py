@@ -14,6 +14,7 @@ import torch
 from dreamartist_ext.engine.config import TrainConfig
 from dreamartist_ext.engine.data import TrainingPicture
 from dreamartist_ext.engine.embedding import negative_name
+from dreamartist_ext.engine.latents import EncodedPictures
 from dreamartist_ext.engine.trainer import Training
 
 from .clock import Work
@@ -31,10 +32,17 @@ def config(**settings: Any) -> TrainConfig:
 
 @contextmanager
 def training(
-    bench: Bench, pictures: Sequence[TrainingPicture] | None = None, **settings: Any
+    bench: Bench,
+    pictures: Sequence[TrainingPicture] | None = None,
+    encoded: EncodedPictures | None = None,
+    **settings: Any,
 ) -> Iterator[tuple[Training, Work]]:
-    """A training whose first step is made, and what makes its next one. End them in the reverse order."""
+    """A training whose first step is made, and what makes its next one. End them in the reverse order.
+
+    encoded: the pictures' latents, where they are there already.
+    """
     under_way = Training(bench.host, config(**settings), pictures or bench.pictures())
+    under_way._encoded = encoded
     with closing(under_way.run()) as steps:
         next(steps)
         yield under_way, lambda: next(steps)

@@ -87,6 +87,8 @@ def kept_for_backward(
         return torch.empty(1, *shape, dtype=kind, device="meta")
 
     hollow = nn.Module.to(_without_memory(unet), kind)  # not diffusers' own, which has more to say
+    if hasattr(vars(hollow).get("forward"), "is_compiled"):  # that of the U-Net itself
+        del hollow.forward
     weights = [tensor.untyped_storage() for tensor in (*hollow.parameters(), *hollow.buffers())]
     count = _Count(seen={storage._cdata: storage for storage in weights})
     for block in hollow.modules():
@@ -139,7 +141,8 @@ def _fused_attention() -> Iterator[None]:
 def free_memory(device: torch.device) -> int:
     """Bytes that a training could still take on this device; 0 where that is not known."""
     if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
+        # older versions of torch take no device without a number here, and the WebUI's has none
+        free, _ = torch.cuda.mem_get_info(torch.cuda.current_device() if device.index is None else device.index)
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     if device.type == "mps":
         return max(0, _most_on_mps() - torch.mps.current_allocated_memory())

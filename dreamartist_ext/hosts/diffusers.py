@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from ..engine.preview import to_image
 from ..engine.transfer import to_device
 from .activations import diffusers_inputs, free_memory, kept_for_backward
 from .checkpointing import checkpointed
+from .compiled import compiled
 from .conditioning import hidden_states, joined, zeroed
 from .families import ENCODER, ENCODER_G, ENCODER_L, INPAINTING_CHANNELS, check_channels
 from .frozen import frozen
@@ -86,7 +87,8 @@ def schedule_of(parts: Components, device: torch.device) -> NoiseSchedule:
 class DiffusersHost(BoundWords):
     """See `engine.host.DiffusionHost`. Order of a joined batch: [uncond, cond].
 
-    `picture_size` is the side in pixels of the pictures that the model was trained on; `remark` is empty.
+    `picture_size` is the side in pixels of the pictures that the model was trained on; `remark` is empty. With
+    `is_compiled` sessions compile the U-Net.
     """
 
     def __init__(self, parts: Components, device: torch.device, precision: torch.dtype, clip_skip: int = 1) -> None:
@@ -100,21 +102,24 @@ class DiffusersHost(BoundWords):
         self.parts = parts
         self.device = device
         self.precision = precision
+        self._identity = ""
+        self._is_halved = computes_in(device, precision)
         for module in self._modules():
-            module.float().to(device)
+            module.float()
+        if self._is_halved:
+            self.identity()  # of the weights as they are in the file
+            for module in (parts.unet, *(encoder.model for encoder in self.encoders)):
+                halved(module, precision)
+        for module in self._modules():
+            module.to(device)
         for convolutional in (parts.unet, parts.vae):
             convolutional.to(memory_format=torch.channels_last)
         self.schedule = schedule_of(parts, device)
         self.picture_size = int(parts.unet.config.sample_size) * self.latent_factor
         self.remark = ""
         self._context = InpaintingContext(self.encode_images, self.latent_factor)
-        self._identity = ""
         self._known_ids: dict[tuple[str, str], list[int]] = {}
-        self._is_halved = computes_in(device, precision)
-        if self._is_halved:
-            self.identity()  # of the weights as they are in the file
-            for module in (parts.unet, *(encoder.model for encoder in self.encoders)):
-                halved(module, precision)
+        self.is_compiled = False
 
     @property
     def name(self) -> str:
@@ -173,9 +178,11 @@ class DiffusersHost(BoundWords):
         """The sides of pictures must be multiples of this, so that the U-Net can halve its latents."""
         return self.latent_factor * 2 ** (len(self.parts.unet.config.block_out_channels) - 1)
 
-    def session(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def session(self) -> Iterator[None]:
         """Frozen parameters and evaluation mode inside; every flag as before afterwards."""
-        return frozen(self._modules())
+        with frozen(self._modules()), compiled(self.parts.unet) if self.is_compiled else nullcontext():
+            yield
 
     def less_memory(self) -> AbstractContextManager[None]:
         """Inside, the U-Net's blocks are computed a second time in the backward pass instead of being kept."""

@@ -98,6 +98,18 @@ def test_on_a_mac_what_is_free_is_what_metal_or_the_machine_leaves(monkeypatch, 
     assert free_memory(torch.device("mps")) == 0
 
 
+def test_a_gpu_without_a_number_is_the_current_one(monkeypatch):
+    """As the WebUI names it; older versions of torch want a number where they say what is free."""
+    asked = []
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (asked.append(device) or 1_000, 9_000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 500)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 200)
+    assert free_memory(torch.device("cuda")) == 1_300
+    assert free_memory(torch.device("cuda:1")) == 1_300
+    assert asked == [3, 1]
+
+
 def test_free_memory_is_known_or_nothing():
     assert free_memory(torch.device("cpu")) >= 0
     assert free_memory(torch.device("meta")) == 0

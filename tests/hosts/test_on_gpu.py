@@ -77,13 +77,13 @@ def test_twenty_steps_are_those_of_the_cpu():
     (ours, on_gpu), (theirs, on_cpu) = trained(), trained("cpu")
     apart = distance(ours, theirs)
     print(f"apart {apart:.2g}, losses {max(abs(a / b - 1) for a, b in zip(on_gpu, on_cpu, strict=True)):.2g}")
-    assert on_gpu == pytest.approx(on_cpu, rel=2e-3)
+    assert on_gpu == pytest.approx(on_cpu, rel=2e-3, abs=1e-5)
     assert apart < 0.02
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_learns(precision):
-    made = training(precision=precision, steps=100, batch_size=4)
+    made = training(precision=precision, steps=100, batch_size=4, less_memory="auto")
     before, _, after = loss_now(made), [None for _ in made.run()], loss_now(made)
     print(f"{precision}: {before:.4f} -> {after:.4f}")
     assert made.is_sound() and int(made.guard.dropped) == 0
@@ -103,7 +103,7 @@ def test_half_precision_follows_the_full_one():
     _, exact = trained(steps=10)
     for precision in ("bf16", "fp16"):
         _, half = trained(precision=precision, steps=10)
-        assert half == pytest.approx(exact, rel=0.05)
+        assert half == pytest.approx(exact, rel=0.05, abs=1e-3)
 
 
 def test_less_memory_changes_nothing_but_the_peak():
@@ -115,7 +115,7 @@ def test_less_memory_changes_nothing_but_the_peak():
         found.append(trained(steps=5, less_memory=setting, batch_size=4))
         peaks.append(torch.cuda.max_memory_allocated())
     (plain, losses_plain), (less, losses_less) = found
-    assert losses_less == pytest.approx(losses_plain, rel=1e-4)
+    assert losses_less == pytest.approx(losses_plain, rel=1e-3, abs=1e-5)
     assert distance(less, plain) < 0.01
     assert peaks[1] < peaks[0]
 

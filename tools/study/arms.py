@@ -35,6 +35,37 @@ _OTHERS = {
 }
 _ON_THE_WAY = (500, 1000, 2000)
 
+_FACTORS: dict[str, dict[str, Any]] = {
+    "fixed": {"fix_norm": "positive"},
+    "half": {"negative_lr_ratio": 0.5},
+    "quarter": {"negative_lr_ratio": 0.25},
+    "g2": {"guidance": "2"},
+    "g3": {"guidance": "3"},
+    "g5": {"guidance": "5"},
+    "g1to3": {"guidance": "1-3"},
+    "twice": {"steps": 800},
+}
+_COMBINED = (
+    "fixed+g2+quarter",
+    "g3+quarter",
+    "fixed+g3+quarter",
+    "g1to3+quarter",
+    "g2+quarter",
+    "fixed+g2",
+    "fixed+g1to3+quarter",
+    "fixed+g3",
+    "fixed+quarter",
+    "g3+quarter+twice",
+    "g5+quarter",
+    "g2+half",
+)
+
+
+def _together(name: str) -> dict[str, Any]:
+    """The settings of all factors in the name."""
+    return {setting: value for factor in name.split("+") for setting, value in _FACTORS[factor].items()}
+
+
 _WHITE = " on a white background"
 
 ARMS: dict[str, Arm] = {
@@ -43,6 +74,10 @@ ARMS: dict[str, Arm] = {
     # DreamArtist's defaults, and the WebUI's tab
     "original": Arm({**_OTHERS, "negative_vectors": 6, "learning_rate": "0.003", "guidance": "3"}, _ON_THE_WAY),
     "webui": Arm({**_OTHERS, "use_negative": False, "learning_rate": "0.005"}, _ON_THE_WAY),
+    "original-2000": Arm(
+        {**_OTHERS, "negative_vectors": 6, "learning_rate": "0.003", "guidance": "3", "steps": 2000}, (250, 500, 1000)
+    ),
+    "webui-2000": Arm({**_OTHERS, "use_negative": False, "learning_rate": "0.005", "steps": 2000}, (250, 500, 1000)),
     # One factor at a time
     "guidance-1": Arm({"guidance": "1"}),
     "guidance-1.2": Arm({"guidance": "1.2"}),
@@ -67,6 +102,7 @@ ARMS: dict[str, Arm] = {
     "negative-rate-double": Arm({"negative_lr_ratio": 2.0}),
     "no-cosine": Arm({"cosine": False}),
     "pair-50": Arm({"steps": 50}),
+    "pair-62": Arm({"steps": 62}),
     "pair-125": Arm({"steps": 125}),
     "steps-200": Arm({"steps": 200}),
     "steps-800": Arm({"steps": 800}, (200, 400)),
@@ -85,6 +121,8 @@ ARMS: dict[str, Arm] = {
     "reconstruction": Arm({"reconstruction": 0.1}),
     "masked": Arm(masked=True),
     "ema": Arm({"ema": 0.98, "save_ema": True}),
+    # The few that matter, together
+    **{name: Arm(_together(name)) for name in _COMBINED},
     # What no setting says
     "negative-only": Arm(way="negative only"),
     "empty-negative-half": Arm(way="empty negative in half"),
