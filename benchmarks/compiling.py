@@ -18,7 +18,7 @@ from .models import Bench
 from .results import Answer, Figure, guarded
 from .work import repeated, training
 
-MOST_SECONDS = {"recorded as a CUDA graph": 20, "compiled, default": 100, "compiled, reduce-overhead": 60}
+MOST_SECONDS = {"recorded as a CUDA graph": 20, "compiled, default": 75, "compiled, reduce-overhead": 45}
 
 
 def compiling(bench: Bench) -> Answer:
