@@ -7,6 +7,7 @@ import torch
 
 from dreamartist_ext.engine.attention_mask import grey_to_weight
 from dreamartist_ext.engine.config import TrainConfig
+from dreamartist_ext.engine.embedding import EmbeddingPair
 from dreamartist_ext.engine.many import Member, train_together
 from dreamartist_ext.engine.run import RunFiles
 from dreamartist_ext.hosts.model_files import training_defaults
@@ -14,9 +15,9 @@ from tests.engine.fake_host import FakeHost
 from tests.engine.test_trainer import config, picture
 from tools.study.arms import ARMS, CONCEPTS, REPORT, TUNE, concepts_named
 from tools.study.composition import USES, unconditional
-from tools.study.run import thing_mask
+from tools.study.run import Protocol, thing_mask
 from tools.study.table import COLUMNS, FIGURES, changes, compare, read_csv, summary, write_csv
-from tools.study.together import groups_of, sharing
+from tools.study.together import drawn_together, groups_of, sharing
 from tools.study.ways import WAYS
 
 
@@ -156,3 +157,24 @@ def test_ways_of_training_share_passes_too(tmp_path):
         end = member.training.pair.detached()
         assert torch.equal(start.positive["clip"], end.positive["clip"])
         assert (start.negative["clip"] - end.negative["clip"]).abs().min() > 0
+
+
+def test_pairs_are_drawn_together_but_never_two_of_one_name():
+    def pair(name, step):
+        return EmbeddingPair(name=name, positive={"clip": torch.zeros(1, 4)}, negative=None, step=step)
+
+    class Drawing:
+        protocol = Protocol(seeds=1, steps=2)
+
+        def __init__(self):
+            self.batches = []
+
+        def draw(self, batch):
+            self.batches.append(sorted(batch.embeddings))
+            return list(batch.prompts)
+
+    study = Drawing()
+    drawn = list(drawn_together(study, [pair("ax", 1), pair("bx", 1), pair("ax", 2), pair("bx", 2)], 3.0))
+    assert study.batches == [["ax", "bx"], ["ax", "bx"]]
+    assert [pictures[0] for pictures in drawn] == ["a ax", "a bx", "a ax", "a bx"]
+    assert len({len(pictures) for pictures in drawn}) == 1

@@ -120,6 +120,7 @@ def rows_of(setup: Setup, group: Group) -> tuple[list[Row], list[str]]:
             words.append(f"{concept} {seed}: {found}")
         else:
             trained += [(concept, seed, pair, seconds) for pair, seconds in found]
+    trained.sort(key=lambda one: one[2].step)  # different words come beside each other
     rows = []
     for guidance in setup.guidances:
         drawn = drawn_together(study, [pair for _, _, pair, _ in trained], guidance)
