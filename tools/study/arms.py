@@ -58,6 +58,7 @@ _COMBINED = (
     "g3+quarter+twice",
     "g5+quarter",
     "g2+half",
+    "fixed+g2+half",
 )
 
 
