@@ -43,6 +43,7 @@ _FACTORS: dict[str, dict[str, Any]] = {
     "g3": {"guidance": "3"},
     "g5": {"guidance": "5"},
     "g1to3": {"guidance": "1-3"},
+    "v12": {"vectors": 12},
     "twice": {"steps": 800},
 }
 _COMBINED = (
@@ -59,6 +60,7 @@ _COMBINED = (
     "g5+quarter",
     "g2+half",
     "fixed+g2+half",
+    "fixed+v12+g2+quarter",
 )
 
 

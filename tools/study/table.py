@@ -91,8 +91,9 @@ def changes(rows: Sequence[Row], base: str = "pair", rival: str = "plain") -> st
     counted = [f"Pareto-better by {second.replace('_', ' ')}, {rival}" for _, second in PLANES]
     names = ["arm", "concepts", "trainings", *(name.replace("_", " ") for name in FIGURES), *counted]
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    trained = {(row["concept"], row["seed"]) for row in last_steps(rows, base)}
     for arm in dict.fromkeys(row["arm"] for row in rows):
-        mine = last_steps(rows, arm)
+        mine = [row for row in last_steps(rows, arm) if (row["concept"], row["seed"]) in trained]
         concepts = sorted({row["concept"] for row in mine})
         trainings = len({(row["concept"], row["seed"]) for row in mine})
         cells = [shown(bootstrap(by_concept(_changed(mine, last_steps(rows, base), name), name))) for name in FIGURES]
