@@ -10,9 +10,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from dreamartist_ext.hosts.compiled import compiled
-
 from .clock import ratio
+from .compiled import compiled
 from .gpu import NO_GPU, ROUNDS, Way, milliseconds_of, several
 from .models import Bench
 from .results import Answer, Figure, guarded

@@ -83,7 +83,6 @@ dreamartist.command()(config_options(model_options(cli_many.train_many)))
 @click.option("--save-config", type=_PATH, help="Write the settings of this training, but for its name, as JSON.")
 @click.option("--resume", is_flag=True, help="Go on where this training stopped, with the same settings.")
 @click.option("--overwrite", is_flag=True, help="Replace a concept of this name.")
-@click.option("--compile", "is_compiled", is_flag=True, help="Compile the U-Net first: minutes, for a long training.")
 @model_options
 def train(
     pictures: tuple[Path, ...],
@@ -93,7 +92,6 @@ def train(
     save_config: Path | None,
     resume: bool,
     overwrite: bool,
-    is_compiled: bool,
     model: Path | None,
     device: str,
     precision: str,
@@ -126,7 +124,6 @@ def train(
     check_pictures(pictures, config)
     quiet_libraries()
     host = load_host(model, device, precision, clip_skip)
-    host.is_compiled = is_compiled
     training = Training(host, config, open_pictures(pictures, config, host.picture_size, host.size_unit))
     if snapshot:
         training.restore(snapshot)

@@ -87,8 +87,6 @@ def kept_for_backward(
         return torch.empty(1, *shape, dtype=kind, device="meta")
 
     hollow = nn.Module.to(_without_memory(unet), kind)  # not diffusers' own, which has more to say
-    if hasattr(vars(hollow).get("forward"), "is_compiled"):  # that of the U-Net itself
-        del hollow.forward
     weights = [tensor.untyped_storage() for tensor in (*hollow.parameters(), *hollow.buffers())]
     count = _Count(seen={storage._cdata: storage for storage in weights})
     for block in hollow.modules():

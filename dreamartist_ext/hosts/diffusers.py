@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -25,7 +25,6 @@ from ..engine.preview import to_image
 from ..engine.transfer import to_device
 from .activations import diffusers_inputs, free_memory, kept_for_backward
 from .checkpointing import checkpointed
-from .compiled import compiled
 from .conditioning import hidden_states, joined, zeroed
 from .families import ENCODER, ENCODER_G, ENCODER_L, INPAINTING_CHANNELS, check_channels
 from .frozen import frozen
@@ -87,8 +86,7 @@ def schedule_of(parts: Components, device: torch.device) -> NoiseSchedule:
 class DiffusersHost(BoundWords):
     """See `engine.host.DiffusionHost`. Order of a joined batch: [uncond, cond].
 
-    `picture_size` is the side in pixels of the pictures that the model was trained on; `remark` is empty. With
-    `is_compiled` sessions compile the U-Net.
+    `picture_size` is the side in pixels of the pictures that the model was trained on; `remark` is empty.
     """
 
     def __init__(self, parts: Components, device: torch.device, precision: torch.dtype, clip_skip: int = 1) -> None:
@@ -119,7 +117,6 @@ class DiffusersHost(BoundWords):
         self.remark = ""
         self._context = InpaintingContext(self.encode_images, self.latent_factor)
         self._known_ids: dict[tuple[str, str], list[int]] = {}
-        self.is_compiled = False
 
     @property
     def name(self) -> str:
@@ -178,11 +175,9 @@ class DiffusersHost(BoundWords):
         """The sides of pictures must be multiples of this, so that the U-Net can halve its latents."""
         return self.latent_factor * 2 ** (len(self.parts.unet.config.block_out_channels) - 1)
 
-    @contextmanager
-    def session(self) -> Iterator[None]:
+    def session(self) -> AbstractContextManager[None]:
         """Frozen parameters and evaluation mode inside; every flag as before afterwards."""
-        with frozen(self._modules()), compiled(self.parts.unet) if self.is_compiled else nullcontext():
-            yield
+        return frozen(self._modules())
 
     def less_memory(self) -> AbstractContextManager[None]:
         """Inside, the U-Net's blocks are computed a second time in the backward pass instead of being kept."""

@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 from click.testing import CliRunner
 from filelock import FileLock
 from PIL import Image, ImageDraw
@@ -79,15 +78,6 @@ def test_templates_and_captions_come_from_files(here, model):
     (here / "photo.png").rename(here / "1.png")
     with pytest.raises(DreamArtistError, match=r'"1\.png" has no caption for'):
         run("train", "1.png", "--name", "mydog", "--template", "mine.txt", "--model", model)
-
-
-def test_the_u_net_is_compiled_when_asked_for(here, model, monkeypatch):
-    compiled = []
-    monkeypatch.setattr(torch, "compile", lambda forward, **_: compiled.append(forward) or forward)
-    train(model, "--steps", 1)
-    assert compiled == []
-    train(model, "--steps", 1, "--overwrite", "--compile")
-    assert len(compiled) == 1
 
 
 def test_without_a_negative_there_is_one_file(here, model):

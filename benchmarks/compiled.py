@@ -12,19 +12,15 @@ from torch import nn
 
 @contextmanager
 def compiled(unet: nn.Module, mode: str = "default") -> Iterator[None]:
-    """Inside, passes with a gradient are compiled, anew for every new shape; those without one stay as they are, since
-    pictures are drawn in other sizes and batches. mode: torch.compile's."""
+    """Inside, passes with a gradient are torch.compile's of this mode; those without stay as they are, since pictures
+    are drawn in other sizes and batches. Every new shape is compiled anew."""
     own = vars(unet).get("forward")
-    if hasattr(own, "is_compiled"):  # a session inside of another
-        yield
-        return
     plain = unet.forward
     fast = torch.compile(plain, mode=mode, dynamic=False)
 
     def forward(*arguments: Any, **named: Any) -> Any:
         return (fast if torch.is_grad_enabled() else plain)(*arguments, **named)
 
-    forward.is_compiled = True  # type: ignore[attr-defined]
     try:
         unet.forward = forward
         yield
