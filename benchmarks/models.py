@@ -56,7 +56,7 @@ def shaped(shape: Shape, name: str, side: int) -> Callable[[str, str], Diffusers
         where = choose_device(device)
         with torch.random.fork_rng(), where:  # a GPU draws the weights in no time
             torch.manual_seed(0)
-            unet, vae = _unet(shape, side), _vae(shape)
+            unet, vae = unet_of(shape, side), _vae(shape)
             text_encoder = CLIPTextModel(_text_config(shape, tokenizer))
         scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False)
         parts = Components(unet, vae, text_encoder, tokenizer, scheduler, name)
@@ -65,7 +65,7 @@ def shaped(shape: Shape, name: str, side: int) -> Callable[[str, str], Diffusers
     return load
 
 
-def _unet(shape: Shape, side: int) -> UNet2DConditionModel:
+def unet_of(shape: Shape, side: int) -> UNet2DConditionModel:
     last = len(shape.levels) - 1
     return UNet2DConditionModel(
         sample_size=side // 2 ** (len(shape.vae) - 1),

@@ -151,8 +151,10 @@ class WebUIHost:
         unet = self.model.model.diffusion_model
         states = sum(vectors.shape[1] for vectors in self.initial_vectors("*", 1).values())
         inputs = partial(ldm_inputs, unet, states, height, width)
+        context = self._autocast()
+        is_cast_by_cuda = isinstance(context, torch.autocast) and context.device == "cuda"
         with own_forwards(unet), differentiable_attention():
-            return kept_for_backward(unet, devices.dtype_unet, batch, inputs)
+            return kept_for_backward(unet, devices.dtype_unet, batch, inputs, is_cast_by_cuda)
 
     def free_memory(self) -> int:
         return free_memory(self.device)

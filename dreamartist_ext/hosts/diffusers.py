@@ -185,7 +185,8 @@ class DiffusersHost(BoundWords):
 
     def kept_for_backward(self, batch: int, height: int, width: int) -> Kept:
         unet = self.parts.unet
-        return kept_for_backward(unet, self.precision, batch, partial(diffusers_inputs, unet.config, height, width))
+        inputs = partial(diffusers_inputs, unet.config, height, width)
+        return kept_for_backward(unet, self.precision, batch, inputs, is_cast_by_cuda=self._is_halved)
 
     def free_memory(self) -> int:
         return free_memory(self.device)

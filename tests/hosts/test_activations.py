@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import os
 from contextlib import nullcontext
+from functools import partial
 
 import pytest
 import torch
+from torch import nn
 
-from dreamartist_ext.hosts.activations import free_memory
+from benchmarks.models import SD15, unet_of
+from dreamartist_ext.hosts.activations import CastByCuda, diffusers_inputs, free_memory, kept_for_backward
+from dreamartist_ext.hosts.precision import halved
 
 from ..family_models import host
+
+MEBI = 2**20
 
 
 @pytest.fixture(scope="module", params=["sd1", "sd2", "sdxl", "sd1-inpainting"])
@@ -43,6 +49,64 @@ def test_the_bytes_are_those_that_autograd_holds(model):
     real = really_kept(model, 2, 16)
     print(f"{model.name}: computed {computed}, held {real}")
     assert computed == pytest.approx(real, rel=0.1)
+
+
+class Normed(nn.Module):
+    """A norm, an activation and a convolution, of 8 channels of 16x16."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.conv = nn.GroupNorm(2, 8), nn.Conv2d(8, 8, 3, padding=1)
+
+    def forward(self, sample):
+        return self.conv(nn.functional.silu(self.norm(sample)))
+
+
+def kept_by_a_norm(is_cast_by_cuda: bool) -> int:
+    module = Normed()
+    halved(module, torch.bfloat16)
+
+    def inputs(empty):
+        return {"sample": empty(8, 16, 16).requires_grad_()}
+
+    return kept_for_backward(module, torch.bfloat16, 1, inputs, is_cast_by_cuda).plain
+
+
+def test_under_cudas_autocast_a_norm_keeps_four_bytes_a_number():
+    """The norm its input, the activation its own, and the convolution its own; the norm the two moments of each group
+    as well."""
+    numbers = 8 * 16 * 16
+    assert kept_by_a_norm(is_cast_by_cuda=False) == pytest.approx((2 + 2 + 2) * numbers, abs=32)
+    assert kept_by_a_norm(is_cast_by_cuda=True) == pytest.approx((4 + 4 + 2) * numbers, abs=32)
+
+
+def test_casts_are_those_of_autocast():
+    half, full = torch.ones(1, 4, 4, dtype=torch.bfloat16), torch.ones(1, 4, 4)
+    functional = nn.functional
+    with CastByCuda(torch.bfloat16):
+        assert functional.linear(full, half[0]).dtype is torch.bfloat16
+        assert (full @ half).dtype is torch.bfloat16
+        assert functional.conv1d(full, torch.ones(4, 4, 1)).dtype is torch.bfloat16
+        assert functional.layer_norm(half, [4]).dtype is torch.float32
+        assert functional.group_norm(half, 2).dtype is torch.float32
+        assert half.softmax(dim=-1).dtype is torch.float32
+        assert functional.interpolate(half, scale_factor=2.0).dtype is torch.float32
+        assert functional.silu(half).dtype is torch.bfloat16
+        assert (half + full).dtype is torch.float32
+    assert (half @ half).dtype is torch.bfloat16
+
+
+def test_what_is_computed_for_a_gpu_is_near_what_one_was_measured_to_hold():
+    """A pair of SD 1.5's shape, 512x512, bf16, on an H100 (`benchmarks/runs/sd15-gpu.json`).
+
+    Without less memory nothing of it comes from the measurement.
+    """
+    with torch.device("meta"):
+        unet = unet_of(SD15, 512)
+    halved(unet, torch.bfloat16)
+    kept = kept_for_backward(unet, torch.bfloat16, 2, partial(diffusers_inputs, unet.config, 64, 64), True)
+    assert kept.plain / MEBI == pytest.approx(2009.9, rel=0.1)
+    assert kept.less / MEBI == pytest.approx(548.0, rel=0.1)
 
 
 def test_less_is_less_and_both_grow_with_the_batch(model):

@@ -120,6 +120,28 @@ def test_less_memory_changes_nothing_but_the_peak():
     assert peaks[1] < peaks[0]
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_the_bytes_that_a_pass_keeps_are_those_that_were_computed(precision):
+    host, found = host_on(DEVICE, precision), {}
+
+    def hold(tensor):
+        found[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
+        return tensor
+
+    with host.session():
+        computed = host.kept_for_backward(4, 16, 16).plain
+        with torch.no_grad():
+            states = host.encode_prompts(["a cat"] * 4)
+        noisy, timesteps = torch.randn(4, 4, 16, 16, device=DEVICE), torch.zeros(4, dtype=torch.long, device=DEVICE)
+        with torch.autograd.graph.saved_tensors_hooks(hold, lambda tensor: tensor):
+            prediction = host.predict(noisy, timesteps, states.requires_grad_())
+    weights = {p.untyped_storage().data_ptr() for p in host.parts.unet.parameters()}
+    held = sum(storage.nbytes() for pointer, storage in found.items() if pointer not in weights)
+    print(f"{precision}: computed {computed}, held {held}")
+    assert prediction.requires_grad
+    assert computed == pytest.approx(held, rel=0.15)
+
+
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_the_model_and_the_memory_are_as_before(precision):
     trained(precision=precision, steps=3)  # what libraries keep for themselves is there from now on
