@@ -7,8 +7,11 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -25,7 +28,7 @@ from .memory import memory
 from .models import SIZES, Bench, about, bench_of
 from .page import write_page
 from .peers import peers
-from .results import Answer, guarded, keep, machine, read
+from .results import Answer, guarded, keep, machine, read, told_of_parts
 from .script import script
 from .sharing import sharing
 from .start import start
@@ -47,6 +50,7 @@ QUESTIONS: dict[str, Callable[[Bench], Answer]] = {
     "script": script,
 }
 RUNS = Path("benchmarks/runs")
+CUT_OFF = "the rest of it: the run was cut off"
 
 
 def main() -> None:
@@ -71,28 +75,42 @@ def main() -> None:
 
 
 def run(size: str, questions: Sequence[str], device: str, precision: str, out: Path) -> list[Answer]:
-    """Ask one question after the other; each answer is kept at once. Returns all that are kept for this size."""
+    """Ask one question after the other; each answer is kept at once, and each part of one as soon as it is there.
+    Returns all that are kept for this size."""
     file = out / f"{size}.json"
     name = f"{size}-{datetime.now(timezone.utc):%Y%m%d-%H%M%S}"
     with tempfile.TemporaryDirectory() as folder:
         bench = bench_of(size, device, precision, Path(folder))
         where = machine(bench.device, bench.host.precision) | about(bench)
         for question in questions:
-            began = time.monotonic()
             print(f"{question} ...", flush=True)
-            answer = asked(question, bench)
-            answer.run, answer.machine, answer.seconds = name, where, round(time.monotonic() - began, 1)
-            keep(answer, file)
-            print_answer(answer)
+            store = partial(stored, file, name, where, time.monotonic())
+            print_answer(store(asked(question, bench, partial(store, is_part=True))))
     return in_order(read(file))
 
 
-def asked(question: str, bench: Bench) -> Answer:
-    """Its answer; one that failed says why, so that those after it are asked all the same."""
-    answer = Answer(question)
-    with guarded(answer, "all of it"):
+def stored(file: Path, run: str, where: dict[str, Any], began: float, answer: Answer, is_part: bool = False) -> Answer:
+    """The answer with its run, kept in the file; what lies there of a part says that the rest is missing."""
+    left_out = answer.left_out + [CUT_OFF] * is_part
+    seconds = round(time.monotonic() - began, 1)
+    whole = replace(answer, left_out=left_out, run=run, machine=where, seconds=seconds)
+    keep(whole, file)
+    return whole
+
+
+def asked(question: str, bench: Bench, tell: Callable[[Answer], object]) -> Answer:
+    """Its answer; one that failed has the parts that were finished and says why the rest is missing, so that those
+    after it are asked all the same. `tell` gets it after each part."""
+    parts = [Answer(question)]
+
+    def part(answer: Answer) -> None:
+        parts.append(answer)
+        tell(answer)
+
+    failed = Answer(question)
+    with guarded(failed, "all of it"), told_of_parts(part):
         return QUESTIONS[question](bench)
-    return answer
+    return replace(parts[-1], left_out=parts[-1].left_out + failed.left_out)
 
 
 def in_order(answers: Sequence[Answer]) -> list[Answer]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 import torch
 
 Work = Callable[[], object]
+FEWEST_ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,17 @@ def wait(device: torch.device) -> None:
 
 
 def taking_turns(
-    works: Mapping[str, Work], rounds: int, device: torch.device, warm: int = 1
+    works: Mapping[str, Work], rounds: int, device: torch.device, warm: int = 1, most_seconds: float = math.inf
 ) -> dict[str, list[Seconds]]:
-    """Every work once per round, `warm` rounds before that uncounted; every other round the other way round."""
+    """Every work once per round, `warm` rounds before that uncounted; every other round the other way round.
+
+    After most_seconds no round begins, but FEWEST_ROUNDS are made whatever they take.
+    """
     taken: dict[str, list[Seconds]] = {name: [] for name in works}
+    began = time.monotonic()
     for number in range(-warm, rounds):
+        if number >= FEWEST_ROUNDS and time.monotonic() - began > most_seconds:
+            break
         names = list(works) if number % 2 else list(reversed(works))
         for name in names:
             seconds = seconds_of(works[name], device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
 
 from dreamartist_ext.engine.storage import write_atomically
 
@@ -11,6 +12,7 @@ from .plot import draw
 from .results import Answer, Figure
 
 UNITS = {"x": "", "": "", "bytes": " B", "MiB": " MiB", "s": " s"}
+MOST_SAID = 160  # characters of a reason; all of it is in the run's file
 
 
 def write_page(answers: Sequence[Answer], size: str, page: Path) -> None:
@@ -35,13 +37,14 @@ def table(answers: Sequence[Answer], picture: str) -> str:
     for answer in answers:
         lines += [row(figure) for figure in answer.figures]
     lines += ["", f"![The same, and the curves]({picture})", ""]
-    lines += [f"- Not measured ({answer.question}): {reason}" for answer in answers for reason in answer.left_out]
+    left_out = [(answer.question, shorten(reason, MOST_SAID)) for answer in answers for reason in answer.left_out]
+    lines += [f"- Not measured ({question}): {reason}" for question, reason in left_out]
     return "\n".join([*lines, *(f"- {where}" for where in runs(answers)), ""])
 
 
 def row(figure: Figure) -> str:
     spread, unit = figure.spread, UNITS[figure.unit]
-    aim = "" if figure.aim is None else f"{'at least' if figure.at_least else 'at most'} {figure.aim:g}{unit}"
+    aim = "" if figure.aim is None else f"{'at least' if figure.at_least else 'at most'} {number(figure.aim)}{unit}"
     met = {None: "", True: "met", False: "**missed**"}[figure.is_met]
     rounds = f"{number(spread.low)} to {number(spread.high)} ({spread.rounds})" if spread.rounds > 1 else ""
     what = figure.what + (f" ({figure.note})" if figure.note else "")
@@ -65,8 +68,9 @@ def sentence(run: str, answers: Sequence[Answer]) -> str:
     where = answers[0].machine
     versions = ", ".join(f"{name} {version}" for name, version in where["versions"].items())
     took = sum(answer.seconds for answer in answers) / 60
+    threads = f"{where['threads']} thread{'s' * (where['threads'] > 1)}"
     return (
         f"Run `{run}` ({', '.join(answer.question for answer in answers)}): {where['model']}, {where['side']} pixels, "
-        f"{where['precision']}, {where['device']} ({where['processor']}, {where['cores']} cores, {where['threads']} "
-        f"thread), load {where['load']} when it began; Python {where['python']}, {versions}; {took:.1f} minutes."
+        f"{where['precision']}, {where['device']} ({where['processor']}, {where['cores']} cores, "
+        f"{threads}), load {where['load']} when it began; Python {where['python']}, {versions}; {took:.1f} minutes."
     )

@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -69,21 +69,34 @@ class Answer:
     machine: dict[str, Any] = field(default_factory=dict)
 
 
+_told: list[Callable[[Answer], None]] = []  # who is told of parts, the innermost last
+
+
+@contextmanager
+def told_of_parts(tell: Callable[[Answer], None]) -> Iterator[None]:
+    """Inside, `tell` gets the answer so far after each of its guarded parts: what is cut off later is not lost."""
+    _told.append(tell)
+    try:
+        yield
+    finally:
+        _told.pop()
+
+
 @contextmanager
 def guarded(answer: Answer, what: str, seconds: int = 0) -> Iterator[None]:
     """What fails inside, or takes longer than so many seconds (0: as long as it likes), becomes a sentence of the
-    answer, and whatever comes after goes on."""
+    answer, and whatever comes after goes on. Either way the part is finished, see `told_of_parts`."""
     try:
         with _at_most(seconds):
             yield
     except Exception as error:
         first = (str(error).strip().splitlines() or [""])[0][:300]
         answer.left_out.append(f"{what}: {type(error).__name__}: {first}")
-    else:
-        return
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    for tell in _told[-1:]:
+        tell(answer)
 
 
 @contextmanager

@@ -32,18 +32,18 @@ def sharing(bench: Bench) -> Answer:
 def one_side(bench: Bench, side: int, counts: list[int], answer: Answer) -> None:
     with training(bench, bench.pictures(side=side)) as (_, step):
         alone = rounds_of(step, bench)
-    points = []
+    answer.values[f"alone, {side} pixels"] = spread_of(alone).median
+    reason = "falls, until the device is busy"
+    curve = Curve(f"a concept's step, {side} px", "concepts in a pass", "s each", [], reason)
     for count in counts:
         with guarded(answer, f"{count} concepts in a pass, {side} pixels"):
             with together(bench, side, count) as step:
                 each = [seconds / count for seconds in rounds_of(step, bench)]
-            points.append((float(count), spread_of(each).median))
+            curve.points.append((float(count), spread_of(each).median))
+            if curve not in answer.curves:
+                answer.curves.append(curve)
             if count == min(AIMED_AT, counts[-1]):
                 answer.figures.append(compared(each, alone, count, side))
-    answer.values[f"alone, {side} pixels"] = spread_of(alone).median
-    if points:
-        reason = "falls, until the device is busy"
-        answer.curves.append(Curve(f"a concept's step, {side} px", "concepts in a pass", "s each", points, reason))
 
 
 def compared(each: list[float], alone: list[float], count: int, side: int) -> Figure:

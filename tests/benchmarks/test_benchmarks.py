@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import pytest
@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 
 from benchmarks import script
-from benchmarks.__main__ import QUESTIONS
+from benchmarks.__main__ import CUT_OFF, QUESTIONS, asked, stored
 from benchmarks.alone import run_script
 from benchmarks.busy import kernels_of, merged
-from benchmarks.clock import Seconds, Spread, ratio, spread_of, taking_turns
+from benchmarks.clock import FEWEST_ROUNDS, Seconds, Spread, ratio, spread_of, taking_turns
 from benchmarks.gpu import WAYS, compared
 from benchmarks.memory import peak
 from benchmarks.models import bench_of
@@ -80,6 +80,38 @@ def test_what_fails_or_takes_too_long_is_a_sentence_and_the_rest_goes_on():
     assert answer.values == {"third": 1}
 
 
+def test_what_is_cut_off_keeps_the_parts_that_were_finished(bench, tmp_path, monkeypatch):
+    def cut_off(_bench):
+        made = Answer("gpu")
+        with guarded(made, "first"):
+            made.figures.append(figure(1.2))
+        with guarded(made, "second"):
+            raise KeyboardInterrupt
+
+    file = tmp_path / "tiny.json"
+    store = partial(stored, file, "tiny-1", MACHINE, 0.0)
+    monkeypatch.setitem(QUESTIONS, "gpu", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        asked("gpu", bench, partial(store, is_part=True))
+    (kept,) = read(file)
+    assert (kept.figures, kept.left_out, kept.run) == ([figure(1.2)], [CUT_OFF], "tiny-1")
+
+
+def test_what_fails_outside_of_its_parts_keeps_them_too(bench, monkeypatch):
+    def fails(_bench):
+        made = Answer("gpu")
+        with guarded(made, "first"):
+            made.figures.append(figure(1.2))
+        raise ValueError("no such thing")
+
+    monkeypatch.setitem(QUESTIONS, "gpu", fails)
+    told = []
+    found = asked("gpu", bench, told.append)
+    assert found.figures == [figure(1.2)]
+    assert found.left_out == ["all of it: ValueError: no such thing"]
+    assert len(told) == 1
+
+
 def test_what_the_device_does_at_once_counts_once():
     assert merged([(5, 6), (0, 2), (1, 3), (3, 4)]) == [(0, 4), (5, 6)]
     kernels = kernels_of(lambda: torch.ones(8) + torch.ones(8), CPU)
@@ -93,6 +125,12 @@ def test_works_take_turns_and_the_first_rounds_do_not_count():
     taken = taking_turns(works, 2, CPU, warm=1)
     assert "".join(calls) == "abbaab"
     assert [len(seconds) for seconds in taken.values()] == [2, 2]
+
+
+def test_no_round_begins_when_the_time_is_up_but_a_few_are_made():
+    taken = taking_turns({"a": lambda: None}, 8, CPU, most_seconds=0)
+    assert len(taken["a"]) == FEWEST_ROUNDS
+    assert len(taking_turns({"a": lambda: None}, 2, CPU, most_seconds=0)["a"]) == 2
 
 
 def test_a_ratio_is_of_the_same_round_and_of_computing_time():
