@@ -95,7 +95,7 @@ class DividedTraining(Training):
         """Which vectors have a gradient in any process. Reads no value of a GPU, so that nobody waits for one."""
         failed, *counts = self.group.total(torch.tensor([failure is not None, *reached]).long()).tolist()
         if failed:
-            sentences = self.group.all_said(None if failure is None else _first_line(failure))
+            sentences = self.group.all_said(None if failure is None else first_line(failure))
             if failure is not None and self.group.rank == 0:
                 raise failure
             rank = next(rank for rank, sentence in enumerate(sentences) if sentence)
@@ -139,5 +139,6 @@ def check_divisible(config: TrainConfig, count: int) -> None:
         )
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What one process says to the others of an error; never nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -26,8 +26,9 @@ from torch import Tensor, distributed
 
 from ..engine.config import TrainConfig
 from ..engine.data import PictureView, open_pictures
-from ..engine.divided import DividedTraining, check_divisible
+from ..engine.divided import DividedTraining, check_divisible, first_line
 from ..engine.errors import DreamArtistError, SettingError, TrainingError
+from ..engine.run import is_out_of_memory
 from ..engine.snapshot import Snapshot
 from ..engine.trainer import Training
 from .diffusers import DiffusersHost
@@ -36,7 +37,7 @@ from .model_files import choose_device, load_host, quiet_libraries
 NEEDS_ACCELERATE = 'several processes need accelerate: pip install "dreamartist[accelerate]".'
 HERE = "127.0.0.1"
 LOOPBACKS = ("lo", "lo0")
-PATIENCE = 60.0  # seconds for a process to see by itself that another is gone
+PATIENCE = 60.0  # seconds to see by itself that another process is gone, and to put down what was learned
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,9 @@ class Job:
 
     def located(self) -> Job:
         """The same for a process that may begin in another folder."""
-        model, *rest = self.loading
-        pictures = tuple(Path(os.path.abspath(path)) for path in self.pictures)  # noqa: PTH100 - keeps links, as here
-        return Job(self.config, pictures, (model and model.resolve(), *rest), self.scratch.resolve())  # type: ignore[arg-type]
+        model, device, precision, clip_skip = self.loading
+        loading = (model and model.absolute(), device, precision, clip_skip)
+        return Job(self.config, tuple(path.absolute() for path in self.pictures), loading, self.scratch.absolute())
 
     def shown(self, host: DiffusersHost) -> list[PictureView]:
         return open_pictures(self.pictures, self.config, host.picture_size, host.size_unit)
@@ -93,6 +94,8 @@ class Processes:
             yield
         except RuntimeError as error:  # what torch raises when a connection is lost
             self.is_broken = True
+            if is_out_of_memory(error):
+                raise
             raise TrainingError(
                 f"one of the {self.count} processes has ended; the same command with --resume goes on from the last "
                 "snapshot."
@@ -126,9 +129,10 @@ def divided(job: Job, count: int, snapshot: Snapshot | None = None) -> Iterator[
         stack.enter_context(_share_of_threads(device, count))
         host = load_host(*job.loading)
         _wait_until_loaded(store, others)
-        group = stack.enter_context(_connected(store, 0, count, device))
         if device.type == "cuda":
-            stack.enter_context(_end_with(others, group))
+            stack.enter_context(_end_with(others))
+        with _end_with(others):
+            group = stack.enter_context(_connected(store, 0, count, device))
         group.told(snapshot)
         training = _begun(job, host, group, snapshot)
         for rank, sentence in enumerate(group.all_said("")):
@@ -178,12 +182,13 @@ def _connected(store: distributed.TCPStore, rank: int, count: int, device: torch
 
     place = {"rank": rank, "local_rank": rank, "world_size": count, "local_world_size": count}
     place |= {"master_port": store.port}  # not used, and accelerate would set it for good
-    threads = {"omp_num_threads": torch.get_num_threads()}  # accelerate would choose others where nothing is said
-    with patch_environment(**place, **threads, **_loopback()):
+    threads = torch.get_num_threads()
+    with patch_environment(**place, omp_num_threads=threads, **_loopback()):
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         distributed.init_process_group(backend, store=store, rank=rank, world_size=count)
         try:
             PartialState(cpu=device.type == "cpu")
+            torch.set_num_threads(threads)  # some versions of accelerate choose others
             yield Processes(rank, count)
         finally:
             PartialState._reset_state()
@@ -244,14 +249,14 @@ def _ended(others: Sequence[BaseProcess], sentinels: Sequence[Any]) -> str:
 
 
 @contextmanager
-def _end_with(others: Sequence[BaseProcess], group: Processes) -> Iterator[None]:
-    """Inside, this process ends too when another one does. It sees that by itself when it next hears of the group;
-    waiting for a GPU that waits for another process's, it never would."""
+def _end_with(others: Sequence[BaseProcess]) -> Iterator[None]:
+    """Inside, this process ends when another one has ended and PATIENCE is over. Where it hears of the group it sees
+    that by itself, at once; while it connects, or waits for a GPU that waits for another's, it never would."""
     is_left = threading.Event()
 
     def watch() -> None:
         ended = wait([process.sentinel for process in others])
-        if not is_left.wait(PATIENCE) and not group.is_broken:
+        if not is_left.wait(PATIENCE):
             sys.stderr.write(f"\ndreamartist: {_ended(others, ended)}\n")
             sys.stderr.flush()
             os._exit(2)
@@ -285,7 +290,7 @@ def _follow(job: Job, rank: int, count: int, port: int) -> None:
                 torch.cuda.set_device(rank)
             host = load_host(*job.loading)
         except (DreamArtistError, RuntimeError, MemoryError) as error:
-            sentence = str(error)
+            sentence = first_line(error)
         store.set(f"loaded {rank}", "")
         with _connected(store, rank, count, device) as group:
             _follow_in(group, job, host, sentence)
@@ -297,7 +302,7 @@ def _follow_in(group: Processes, job: Job, host: DiffusersHost | None, sentence:
         try:
             training = None if host is None else _begun(job, host, group, snapshot)
         except (DreamArtistError, RuntimeError, MemoryError) as error:
-            sentence = str(error)
+            sentence = first_line(error)
         if not any(group.all_said(sentence)) and training is not None:
             training.follow()
     except TrainingError:

@@ -88,7 +88,7 @@ def test_one_that_waits_for_what_will_never_come_is_ended(monkeypatch, capfd):
     status_of = []
     other = multiprocessing.get_context("spawn").Process(target=exec, args=("raise SystemExit(3)",))
     other.start()
-    with processes._end_with([other], processes.Processes(0, 2)):
+    with processes._end_with([other]):
         assert left.wait(60)
     assert status_of == [2]
     assert "dreamartist: process 2 of 2 has ended, with exit status 3." in capfd.readouterr().err

@@ -160,6 +160,21 @@ def test_a_step_that_is_no_number_in_one_of_them_is_dropped_by_all():
     same(trainings[0], single)
 
 
+class Hopeless(FakeHost):
+    def predict(self, noisy_latents, timesteps, cond):
+        return super().predict(noisy_latents, timesteps, cond) * torch.nan
+
+
+def test_a_lost_training_is_given_up_by_all(tmp_path):
+    files = RunFiles(tmp_path / "embeddings", "mycat")
+    trainings, raised = together(
+        2, config(batch_size=2), [picture()], lambda training: list(run_to_files(training, files)), Hopeless
+    )
+    assert isinstance(raised, TrainingError)
+    assert "no longer a finite number at step 5" in str(raised)
+    assert [training.step for training in trainings] == [5, 5]
+
+
 class Dull(FakeHost):
     """Prompts that begin with "dull" hold nothing that is learned."""
 
