@@ -95,6 +95,16 @@ def test_one_that_waits_for_what_will_never_come_is_ended(monkeypatch, capfd):
 
 
 @pytest.mark.slow
+def test_two_that_share_one_batch_have_the_bits_of_two_passes(here, model):  # noqa: F811
+    flags = (*COMMON, "--model", model, "--steps", 20)
+    run("train", *flags, "--out", "one", "--batch-size", 2, "--accumulation", 2)
+    run("train", *flags, "--out", "two", "--batch-size", 4, "--processes", 2)
+    for name in ("mycat.pt", "mycat-neg.pt"):
+        one, two = (storage.load_embedding(here / out / name).vectors["clip"] for out in ("one", "two"))
+        assert one.equal(two)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [(), ("--reconstruction", 0.3, "--mirror", "--random-crop", 0.2)])
 def test_three_with_uneven_shares_make_the_vectors_of_one(here, model, more):  # noqa: F811
     flags = (*COMMON, "--model", model, "--batch-size", 4, "--steps", 30, *more)
