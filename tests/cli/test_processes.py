@@ -174,3 +174,14 @@ def test_ctrl_c_and_a_death_end_all_and_lose_nothing(here, model, who):  # noqa:
     run("train", *common, "--resume", "--processes", 2)
     run("train", *common, "--out", "whole")
     assert (here / "embeddings" / "mycat.pt").read_bytes() == (here / "whole" / "mycat.pt").read_bytes()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there are no two GPUs here that torch can use")
+def test_two_gpus_make_what_one_makes(here, model):  # noqa: F811
+    flags = (*COMMON[:-2], "--device", "cuda", "--model", model, "--accumulation", 2, "--steps", 6)
+    run("train", *flags, "--out", "one")
+    run("train", *flags, "--out", "two", "--processes", 2)
+    for name in ("mycat.pt", "mycat-neg.pt"):
+        one, two = (storage.load_embedding(here / out / name).vectors["clip"] for out in ("one", "two"))
+        assert (one - two).norm() < 0.01 * one.norm()

@@ -248,6 +248,20 @@ def test_one_that_is_lost_ends_all_and_keeps_the_steps_that_were_made(tmp_path):
     assert files.last_snapshot().step == 5
 
 
+def test_one_that_is_lost_after_the_last_step_spoils_nothing(tmp_path):
+    files = RunFiles(tmp_path / "embeddings", "mycat")
+
+    def lose(training):
+        for report in run_to_files(training, files):
+            if report.step == 12:
+                training.group.table.barrier.abort()
+
+    trainings, raised = together(2, config(batch_size=2, save_every=0), [picture()], lose)
+    assert raised is None
+    same(trainings[0], alone(config(batch_size=2), [picture()]))
+    assert (files.out / "mycat.pt").exists()
+
+
 def test_vectors_that_have_parted_are_found_at_the_snapshot(tmp_path):
     files = RunFiles(tmp_path / "embeddings", "mycat")
     found = []
