@@ -83,6 +83,13 @@ dreamartist.command()(config_options(model_options(cli_many.train_many)))
 @click.option("--save-config", type=_PATH, help="Write the settings of this training, but for its name, as JSON.")
 @click.option("--resume", is_flag=True, help="Go on where this training stopped, with the same settings.")
 @click.option("--overwrite", is_flag=True, help="Replace a concept of this name.")
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Share the samples of every step, each process on a GPU of its own.",
+)
 @model_options
 def train(
     pictures: tuple[Path, ...],
@@ -92,6 +99,7 @@ def train(
     save_config: Path | None,
     resume: bool,
     overwrite: bool,
+    processes: int,
     model: Path | None,
     device: str,
     precision: str,
@@ -103,13 +111,12 @@ def train(
     given |= {name: value for name, value in flags.items() if value is not None}
     if "name" not in given:
         raise SettingError('give the concept a name, for example "--name mycat".')
-    from .engine.data import open_pictures
     from .engine.prompts import with_template_files
     from .engine.provenance import about_model
     from .engine.run import RunFiles
-    from .engine.trainer import Training
-    from .hosts.model_files import load_host, quiet_libraries, training_defaults
+    from .hosts.model_files import quiet_libraries, training_defaults
     from .hosts.only_one import only_one
+    from .hosts.processes import Job, opened
 
     given = with_template_files(given)
     files = RunFiles(out, TrainConfig.from_mapping(given).name)
@@ -123,14 +130,12 @@ def train(
         check_replaceable(save_config)
     check_pictures(pictures, config)
     quiet_libraries()
-    host = load_host(model, device, precision, clip_skip)
-    training = Training(host, config, open_pictures(pictures, config, host.picture_size, host.size_unit))
-    if snapshot:
-        training.restore(snapshot)
-    if save_config:
-        write_atomically(save_config, settings_json(config.to_mapping()))
-    with only_one(files):
-        _train_with_progress(training, files, about_model(host, __version__))
+    job = Job(config, pictures, (model, device, precision, clip_skip), files.folder)
+    with opened(job, processes, snapshot) as (host, training):
+        if save_config:
+            write_atomically(save_config, settings_json(config.to_mapping()))
+        with only_one(files):
+            _train_with_progress(training, files, about_model(host, __version__))
 
 
 def check_pictures(paths: tuple[Path, ...], config: TrainConfig) -> None:

@@ -195,6 +195,11 @@ class Training:
         """Of one step."""
         return self.config.batch_size * self.config.accumulation
 
+    def parts(self) -> list[slice]:
+        """The samples of each pass of a step."""
+        size = self.config.batch_size
+        return [slice(first, first + size) for first in range(0, self.samples, size)]
+
     def passes(self, encoded: EncodedPictures, step: int) -> Iterator[Pass]:
         """What the step that leads on from `step` learns from; a function of the settings, pictures and step alone."""
         config, device = self.config, encoded.device
@@ -206,8 +211,7 @@ class Training:
         timesteps = draws.timesteps(count, self.samples, config.timestep_exponent, first_timestep)
         timesteps = to_device(timesteps, device)
         prompts, negative_prompts = self._prompts(draws, order, step)
-        for first in range(0, self.samples, config.batch_size):
-            part = slice(first, first + config.batch_size)
+        for part in self.parts():
             yield Pass(
                 latents[part],
                 noise[part],

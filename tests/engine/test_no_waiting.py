@@ -12,10 +12,12 @@ import torch
 
 from dreamartist_ext.engine.config import TrainConfig
 from dreamartist_ext.engine.data import TrainingPicture
+from dreamartist_ext.engine.divided import DividedTraining
 from dreamartist_ext.engine.step_guard import READ_EVERY
 from dreamartist_ext.engine.trainer import Training
 
 from ..models import tiny_host
+from .test_divided import Seat, Table
 
 META = torch.device("meta")
 CONFIG = TrainConfig(name="cat", steps=100, template="a [name]", negative_template="[name]", less_memory="off")
@@ -39,10 +41,10 @@ def valueless(tmp_path, monkeypatch):
     return host
 
 
-def steps_made(host, config) -> int:
+def steps_made(host, config, made=Training) -> int:
     """How many steps a training makes until it reads a value."""
     picture = TrainingPicture(torch.rand(3, 64, 64), torch.full((64, 64), 128.0), "", "p.png")
-    training = Training(host, config, [picture])
+    training = made(host, config, [picture])
     try:
         for _ in training.run():
             pass
@@ -64,6 +66,11 @@ OPTIONS = [
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "-".join(options) or "defaults")
 def test_only_every_tenth_step_reads_a_value(valueless, options):
     assert steps_made(valueless, replace(CONFIG, **options)) == READ_EVERY
+
+
+def test_several_processes_tell_each_other_without_reading_a_value(valueless):
+    group = Seat(Table(1), 0)
+    assert steps_made(valueless, CONFIG, lambda *given: DividedTraining(*given, group)) == READ_EVERY
 
 
 def test_a_step_that_reads_its_loss_would_be_seen(valueless, monkeypatch):
