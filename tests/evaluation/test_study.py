@@ -13,7 +13,7 @@ from dreamartist_ext.engine.run import RunFiles
 from dreamartist_ext.hosts.model_files import training_defaults
 from tests.engine.fake_host import FakeHost
 from tests.engine.test_trainer import config, picture
-from tools.study.arms import ARMS, CONCEPTS, REPORT, TUNE, concepts_named
+from tools.study.arms import ARMS, BEGAN_FROM, CHOSEN, CONCEPTS, REPORT, TUNE, concepts_named
 from tools.study.composition import USES, unconditional
 from tools.study.run import Protocol, thing_mask
 from tools.study.table import COLUMNS, FIGURES, changes, compare, read_csv, summary, write_csv
@@ -24,9 +24,14 @@ from tools.study.ways import WAYS
 @pytest.mark.parametrize("name", ARMS)
 def test_every_arm_is_settings_that_a_training_takes(name):
     arm = ARMS[name]
-    config = TrainConfig.from_mapping({**training_defaults(), **arm.settings})
+    config = TrainConfig.from_mapping({**training_defaults(), **BEGAN_FROM, **arm.settings})
     assert all(0 < step < config.steps for step in arm.at)
     assert arm.way in WAYS
+
+
+def test_the_embedded_models_defaults_are_the_arm_that_was_chosen():
+    chosen = {**training_defaults(), **BEGAN_FROM, **ARMS[CHOSEN].settings}
+    assert TrainConfig.from_mapping(chosen) == TrainConfig.from_mapping(training_defaults())
 
 
 def test_no_thing_is_in_both_halves():

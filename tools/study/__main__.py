@@ -12,7 +12,7 @@ import torch
 from dreamartist_ext.engine.config import TrainConfig
 from dreamartist_ext.hosts.model_files import load_host, quiet_libraries, training_defaults
 
-from .arms import ARMS, Arm, concepts_named
+from .arms import ARMS, BEGAN_FROM, Arm, concepts_named
 from .pictures import planes_svg, sheet, write_png
 from .run import Protocol, Study, run
 from .table import Row, changes, compare, last_steps, read_csv, summary, write_csv
@@ -74,7 +74,8 @@ def make_table(arguments: argparse.Namespace, table: Path) -> None:
     torch.set_num_threads(arguments.threads)
     quiet_libraries()
     protocol = Protocol(seeds=arguments.drawn, steps=arguments.drawing_steps)
-    base = training_defaults(arguments.model) | dict(setting.split("=", 1) for setting in arguments.set)
+    own = dict(setting.split("=", 1) for setting in arguments.set)
+    base = training_defaults(arguments.model) | BEGAN_FROM | own
     rows = []
     chosen = chosen_arms(arguments)
     for arm in chosen.values():

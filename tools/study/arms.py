@@ -1,4 +1,4 @@
-"""What is compared: settings laid over the embedded model's own defaults, and the steps at which they are measured."""
+"""What is compared: settings laid over those that the study began from, and the steps at which they are measured."""
 
 from __future__ import annotations
 
@@ -22,6 +22,10 @@ class Arm:
     way: str = ""
     masked: bool = False
 
+
+# What the embedded model's defaults were when the study began; they are now those of the arm CHOSEN.
+BEGAN_FROM: dict[str, Any] = {"guidance": "1.5", "negative_lr_ratio": 1.0, "fix_norm": "off"}
+CHOSEN = "fixed+g2+quarter"
 
 # What the recipes of others have in place of the embedded model's own; the words to start from and the templates stay,
 # because the model knows no photographs.
@@ -47,7 +51,7 @@ _FACTORS: dict[str, dict[str, Any]] = {
     "twice": {"steps": 800},
 }
 _COMBINED = (
-    "fixed+g2+quarter",
+    CHOSEN,
     "g3+quarter",
     "fixed+g3+quarter",
     "g1to3+quarter",
