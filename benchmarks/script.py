@@ -12,11 +12,10 @@ from typing import Any
 
 import torch
 
-from dreamartist_ext.hosts.model_files import EMBEDDED_MODEL
 from tests.models import save_folder
 
 from .clock import spread_of
-from .models import NARROW, PICTURE, Bench, shaped
+from .models import NARROW, PICTURE, Bench, shaped, tokenizer_of
 from .peers import SIDE, STEPS, Taken, faster, median
 from .results import Answer, Figure
 
@@ -28,8 +27,11 @@ NO_SCRIPT = "diffusers' textual_inversion.py: there is no checkout; DREAMARTIST_
 NO_PACKAGES = f"diffusers' textual_inversion.py: it wants {', '.join(NEEDED)}; DREAMARTIST_DIFFUSERS_PYTHON says where"
 TINY = "diffusers' textual_inversion.py: with a tiny model there is nothing to compare"
 MODEL = "SD 1's layers a fifth as wide, random weights, 256x256 pixels, fp32"
+ROWS = 49_408  # of Stable Diffusion 1's table of tokens
+FEWER_ROWS = 2_876  # of the embedded model's
 ROUNDS = 3
-KINDS = ("pair", "plain", "script")
+OURS = {"pair": "a pair", "plain": "a word"}
+KINDS = (*OURS, "script")
 
 
 def script(bench: Bench) -> Answer:
@@ -37,13 +39,12 @@ def script(bench: Bench) -> Answer:
     reason = TINY if bench.is_tiny else missing()
     if reason:
         return Answer("script", left_out=[reason])
-    folder = bench.work / "script"
-    write_files(folder)
+    folders = {rows: write_files(bench.work / f"script-{rows}", rows) for rows in (ROWS, FEWER_ROWS)}
     taken: Taken = {kind: [] for kind in KINDS}
     for number in range(ROUNDS):
         for kind in KINDS if number % 2 else reversed(KINDS):
-            taken[kind].append(training(folder, kind))
-    peaks = {kind: training(folder, kind, memory=True)["peak"] for kind in KINDS}
+            taken[kind].append(training(folders[ROWS], kind))
+    peaks = {rows: peaks_in(folder) for rows, folder in folders.items()}
     return Answer("script", figures(taken, peaks), values=summary(taken, peaks))
 
 
@@ -55,12 +56,19 @@ def missing() -> str:
     return NO_PACKAGES if subprocess.run(asked, capture_output=True, check=False).returncode else ""
 
 
-def write_files(folder: Path) -> None:
-    """The model in diffusers' layout, and a folder that holds nothing but the picture."""
-    model = save_folder(shaped(NARROW, "narrow", SIDE)("cpu", "fp32").parts, folder / "model")
-    shutil.copytree(EMBEDDED_MODEL / "tokenizer", model / "tokenizer", dirs_exist_ok=True)
+def write_files(folder: Path, rows: int) -> Path:
+    """The model in diffusers' layout, and a folder that holds nothing but the picture. Returns `folder`."""
+    tokenizer = tokenizer_of(rows, folder / "tokenizer")
+    model = save_folder(shaped(NARROW, "narrow", SIDE, tokenizer)("cpu", "fp32").parts, folder / "model")
+    shutil.copytree(tokenizer, model / "tokenizer", dirs_exist_ok=True)
     (folder / "pictures").mkdir()
     shutil.copy(PICTURE, folder / "pictures" / PICTURE.name)
+    return folder
+
+
+def peaks_in(folder: Path) -> dict[str, int]:
+    """The most bytes of each kind's training."""
+    return {kind: training(folder, kind, memory=True)["peak"] for kind in KINDS}
 
 
 def training(folder: Path, kind: str, memory: bool = False) -> dict[str, Any]:
@@ -100,21 +108,25 @@ def script_arguments(folder: Path) -> list[str]:
     return [word for name, value in given.items() for word in (f"--{name}", str(value))]
 
 
-def figures(taken: Taken, peaks: dict[str, int]) -> list[Figure]:
+def figures(taken: Taken, peaks: dict[int, dict[str, int]]) -> list[Figure]:
+    """Of the steps; and of the peaks by the rows of the token table, of which the first are SD 1's."""
     found = []
-    for kind, ours in (("pair", "a pair"), ("plain", "a word")):
+    for kind, ours in OURS.items():
         what = "a step of diffusers' textual_inversion.py"
         found.append(Figure(what, f"ours of {ours}", faster(taken, "script", kind), note=MODEL))
-        less = spread_of([peaks[kind] / max(peaks["script"], 1)])
-        found.append(Figure(f"our peak memory, {ours}", "that script's", less, aim=0.5))
+    for rows, of in peaks.items():
+        for kind, ours in OURS.items():
+            less = spread_of([of[kind] / max(of["script"], 1)])
+            what = f"our peak memory, {ours}, with {rows:,} rows of tokens"
+            found.append(Figure(what, "that script's", less, aim=0.5 if rows == ROWS else None))
     return found
 
 
-def summary(taken: Taken, peaks: dict[str, int]) -> dict[str, Any]:
+def summary(taken: Taken, peaks: dict[int, dict[str, int]]) -> dict[str, Any]:
     own = {
         kind: {
             "seconds a step": [round(median(run["seconds"]), 4) for run in runs],
-            "peak MiB": round(peaks[kind] / 2**20, 1),
+            "peak MiB by rows": {str(rows): round(of[kind] / 2**20, 1) for rows, of in peaks.items()},
         }
         for kind, runs in taken.items()
     }

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from transformers import CLIPTokenizer
 
 from benchmarks import script
 from benchmarks.__main__ import CUT_OFF, QUESTIONS, asked, stored
@@ -19,7 +20,7 @@ from benchmarks.busy import kernels_of, merged
 from benchmarks.clock import FEWEST_ROUNDS, Seconds, Spread, ratio, spread_of, taking_turns
 from benchmarks.gpu import WAYS, compared
 from benchmarks.memory import peak
-from benchmarks.models import bench_of
+from benchmarks.models import TINY, TOKENIZER, bench_of, shaped, tokenizer_of
 from benchmarks.page import write_page
 from benchmarks.results import Answer, Curve, Figure, guarded, keep, read
 
@@ -243,3 +244,25 @@ def test_a_peer_that_is_not_there_is_said(monkeypatch, tmp_path):
     monkeypatch.setattr(script, "SCRIPT", Path(__file__))
     monkeypatch.setattr(script, "NEEDED", ("no_such_package",))
     assert script.missing() == script.NO_PACKAGES
+
+
+def test_a_table_of_tokens_grows_by_tokens_that_no_text_has(tmp_path):
+    parts = shaped(TINY, "tiny", 64, tokenizer_of(5000, tmp_path / "tokenizer"))("cpu", "fp32").parts
+    usual = CLIPTokenizer.from_pretrained(TOKENIZER)
+    assert len(parts.tokenizer) == parts.text_encoder.get_input_embeddings().num_embeddings == 5000
+    text = "a photo of <zyx> beside a house, 12 % off!"
+    assert parts.tokenizer(text).input_ids == usual(text).input_ids
+    assert len(usual) == script.FEWER_ROWS
+
+
+def test_peaks_of_the_script_are_compared_by_table_and_aimed_at_with_the_large_one():
+    run = {"seconds": [2.0], "torch": "2"}
+    taken = {kind: [run] for kind in script.KINDS}
+    peaks = {script.ROWS: {"pair": 40, "plain": 10, "script": 100}, script.FEWER_ROWS: dict.fromkeys(script.KINDS, 10)}
+    found = [figure for figure in script.figures(taken, peaks) if "peak" in figure.what]
+    assert [(figure.spread.median, figure.is_met) for figure in found] == [
+        (0.4, True),
+        (0.1, True),
+        (1, None),
+        (1, None),
+    ]
