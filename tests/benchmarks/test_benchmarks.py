@@ -255,14 +255,15 @@ def test_a_table_of_tokens_grows_by_tokens_that_no_text_has(tmp_path):
     assert len(usual) == script.FEWER_ROWS
 
 
-def test_peaks_of_the_script_are_compared_by_table_and_aimed_at_with_the_large_one():
-    run = {"seconds": [2.0], "torch": "2"}
-    taken = {kind: [run] for kind in script.KINDS}
-    peaks = {script.ROWS: {"pair": 40, "plain": 10, "script": 100}, script.FEWER_ROWS: dict.fromkeys(script.KINDS, 10)}
+def test_peaks_of_the_script_are_compared_by_way_and_aimed_at_with_the_large_table():
+    taken = {kind: [{"seconds": [2.0], "torch": "2"}] for kind in script.KINDS}
+    peaks = {way: {"pair": 40, "plain": 10, "script": 100} for way in script.WAYS}
     found = [figure for figure in script.figures(taken, peaks) if "peak" in figure.what]
-    assert [(figure.spread.median, figure.is_met) for figure in found] == [
-        (0.4, True),
-        (0.1, True),
-        (1, None),
-        (1, None),
-    ]
+    assert [figure.spread.median for figure in found] == [0.4, 0.1] * 3
+    assert [figure.is_met for figure in found] == [True, True, None, None, None, None]
+
+
+def test_less_memory_is_asked_of_both(tmp_path):
+    for less in (False, True):
+        assert ("--less" in script.our_arguments(tmp_path, 3, less)) is less
+        assert ("--gradient_checkpointing" in script.script_arguments(tmp_path, 3, less)) is less
