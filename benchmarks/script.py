@@ -139,7 +139,7 @@ def figures(taken: Taken, peaks: Peaks) -> list[Figure]:
     for way, of in peaks.items():
         for kind, ours in OURS.items():
             share = spread_of([of[kind] / max(of["script"], 1)])
-            aim = 0.5 if way == WAYS[0] else None
+            aim = 0.5 if way.rows == ROWS else None
             found.append(Figure(f"our peak memory, {ours} ({way})", "that script's", share, aim=aim))
     return found
 
