@@ -21,7 +21,7 @@ def growth(bench: Bench) -> Answer:
     """
     side = max(bench.side // 2, SMALLEST)
     kept, resident, seconds = [], [], []
-    parts = max(4, min(MOST_PARTS, bench.size.growth // 4))
+    parts = max(4, min(MOST_PARTS, bench.size.growth // 4) // 4 * 4)  # whole quarters
     each = bench.size.growth // parts
     with training(bench, bench.pictures(side=side), width=side, height=side) as (_, step):
         for _ in range(parts):

@@ -52,6 +52,12 @@ def test_nothing_is_left_of_a_training(answer_to):
     assert left == {"gradients left after training": 0, "allocated after training": 0}
 
 
+def test_growth_compares_whole_quarters(bench):
+    answer = QUESTIONS["growth"](replace(bench, size=replace(bench.size, growth=40)))
+    assert [figure.spread.rounds for figure in answer.figures] == [2, 2, 2]
+    assert answer.figures[0].what == "tensors held at the end of 40 steps"
+
+
 def test_ways_to_compute_are_compared_and_undone(bench):
     unet = bench.host.parts.unet
     processors = {name: type(way) for name, way in unet.attn_processors.items()}
