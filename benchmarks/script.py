@@ -45,7 +45,7 @@ class Way:
 
     def __str__(self) -> str:
         rows = f"{self.rows:,} rows of tokens"
-        return f"{rows}, less memory on, beside --gradient_checkpointing" if self.less else rows
+        return f"{rows}, both checkpointed" if self.less else rows
 
 
 WAYS = (Way(ROWS), Way(ROWS, less=True), Way(FEWER_ROWS))
