@@ -20,6 +20,8 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from dreamartist_ext.engine.config import TrainConfig
+
 from .memory import highest_level
 
 
@@ -73,14 +75,12 @@ def run_script(script: Path, arguments: Sequence[str], memory: bool = False) -> 
     return cuts
 
 
-def run_ours(model: Path, picture: Path, side: int, steps: int, plain: bool, memory: bool = False) -> Cuts:
+def run_ours(model: Path, picture: Path, side: int, config: TrainConfig, memory: bool = False) -> Cuts:
     """Our training of this picture on a model in diffusers' folder layout, on the CPU in fp32."""
-    from dreamartist_ext.engine.config import TrainConfig
     from dreamartist_ext.engine.data import load_pictures
     from dreamartist_ext.engine.trainer import Training
     from dreamartist_ext.hosts.model_files import load_host
 
-    config = TrainConfig(name="zyx", steps=steps, use_negative=not plain, template="[name]", guidance="3")
     host, pictures = load_host(model, "cpu", "fp32"), load_pictures([picture], side, side)
     with cut(memory) as cuts:
         for _ in Training(host, config, pictures).run():
@@ -88,12 +88,23 @@ def run_ours(model: Path, picture: Path, side: int, steps: int, plain: bool, mem
     return cuts
 
 
+def config_of(kind: str, steps: int, less: bool) -> TrainConfig:
+    return TrainConfig(
+        name="zyx",
+        steps=steps,
+        use_negative=kind == "pair",
+        template="[name]",
+        guidance="3",
+        less_memory="on" if less else "off",
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="One training; what is not known here goes to the script.")
     parser.add_argument("kind", choices=("pair", "plain", "script"))
-    parser.add_argument("--memory", action="store_true")
-    parser.add_argument("--script", type=Path)
-    for name in ("--model", "--picture"):
+    for name in ("--memory", "--less"):
+        parser.add_argument(name, action="store_true")
+    for name in ("--script", "--model", "--picture"):
         parser.add_argument(name, type=Path)
     for name in ("--side", "--steps"):
         parser.add_argument(name, type=int)
@@ -101,8 +112,8 @@ def main() -> None:
     if wanted.kind == "script":
         cuts = run_script(wanted.script, rest, wanted.memory)
     else:
-        plain = wanted.kind == "plain"
-        cuts = run_ours(wanted.model, wanted.picture, wanted.side, wanted.steps, plain, wanted.memory)
+        config = config_of(wanted.kind, wanted.steps, wanted.less)
+        cuts = run_ours(wanted.model, wanted.picture, wanted.side, config, wanted.memory)
     print(json.dumps({"seconds": cuts.seconds, "peak": cuts.peak, "torch": torch.__version__}))
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -20,31 +22,51 @@ from .models import Bench
 from .results import Answer, Curve, guarded
 from .work import config, free_folder, training
 
-REPEATS = 3
 IN_MEMORY = 64 * 1024  # bytes of latents, so that most of many pictures lie on disk
+
+
+@dataclass(frozen=True)
+class Points:
+    """Where the curves of one size are measured; without pairs there is no curve of them."""
+
+    vectors: tuple[int, ...] = (1, 10, 25, 50, 75)
+    batches: tuple[int, ...] = (1, 2, 4, 8)
+    sides: tuple[int, ...] = (256, 512, 768, 1024)
+    pictures: tuple[int, ...] = (1, 10, 100)
+    pairs: tuple[int, ...] = ()
+    repeats: int = 3
+    less: bool = False  # the sides with the setting "less memory"
+
+
+POINTS = {
+    "embedded": Points(sides=(64, 128, 192, 256), pictures=(1, 10, 100, 1000), pairs=(1, 100, 500, 1000, 2000)),
+    "sd15": Points((1, 25, 75), (1, 2, 4), (256, 512, 1024), (1, 4), repeats=1, less=True),
+    "sd15-gpu": Points(),
+    "tiny": Points((1, 75), (1, 2), (64, 128), (1, 4), (1, 4)),
+}
 
 
 def curves(bench: Bench) -> Answer:
     """One curve for each way in which work can grow."""
-    few, on_gpu = bench.is_tiny, bench.device.type == "cuda"
+    points, answer = POINTS[bench.name], Answer("curves")
     step = partial(curve_of_steps, bench)
-    sides = [64, 128] if few else [bench.side * share // 2 for share in (1, 2, 3, 4)]
-    counts = [1, 4] if few else [1, 10, 100] if on_gpu else [1, 10, 100, 1000]
-    answer = Answer("curves")
     with guarded(answer, "vectors"):
-        values = [1, 75] if few else [1, 10, 25, 50, 75]
-        answer.curves.append(step("vectors", values, "one chunk whatever they are", vectors_of))
+        answer.curves.append(step("vectors", points.vectors, "one chunk whatever they are", vectors_of))
     with guarded(answer, "batch size"):
-        values = [1, 2] if few else [1, 2, 4, 8]
-        answer.curves.append(step("batch size", values, "proportional", lambda n: {"batch_size": n}))
+        answer.curves.append(step("batch size", points.batches, "proportional", lambda n: {"batch_size": n}))
     with guarded(answer, "side"):
-        reason = "its square; attention its fourth power"
-        answer.curves.append(step("side in pixels", sides, reason, lambda n: {"width": n, "height": n}))
+        what, less = ("side in pixels, less memory on", "on") if points.less else ("side in pixels", "off")
+        settings = partial(square_of, less=less)
+        answer.curves.append(step(what, points.sides, "its square; attention its fourth power", settings))
     with guarded(answer, "pictures"):
-        answer.curves += pictures(bench, counts)
-    if not on_gpu:
-        answer.curves.append(embeddings(bench, [1, 4] if few else [1, 100, 500, 1000, 2000]))
+        answer.curves += pictures(bench, points.pictures)
+    if points.pairs:
+        answer.curves.append(embeddings(bench, points.pairs))
     return answer
+
+
+def square_of(side: int, less: str) -> dict[str, Any]:
+    return {"width": side, "height": side, "less_memory": less}
 
 
 def vectors_of(count: int) -> dict[str, int]:
@@ -52,20 +74,22 @@ def vectors_of(count: int) -> dict[str, int]:
 
 
 def curve_of_steps(
-    bench: Bench, what: str, values: Iterable[int], reason: str, settings: Callable[[int], dict[str, int]]
+    bench: Bench, what: str, values: Iterable[int], reason: str, settings: Callable[[int], dict[str, Any]]
 ) -> Curve:
     """Seconds of a step for each value, each by its own training."""
     points = []
     for value in values:
         own = settings(value)
         with training(bench, bench.pictures(side=own.get("width", 0)), **own) as (_, step):
-            step()
+            for _ in range(bench.size.warm):
+                step()
             points.append((float(value), seconds(bench, step)))
     return Curve(f"a step, by {what}", what, "s", points, reason)
 
 
-def seconds(bench: Bench, work: Callable[[], object], repeats: int = REPEATS) -> float:
+def seconds(bench: Bench, work: Callable[[], object]) -> float:
     """The median of a few; computing time on a CPU."""
+    repeats = POINTS[bench.name].repeats
     kind = "wall" if bench.device.type == "cuda" else "cpu"
     return spread_of([getattr(seconds_of(work, bench.device), kind) for _ in range(repeats)]).median
 
@@ -106,7 +130,7 @@ def embeddings(bench: Bench, counts: Iterable[int]) -> Curve:
             for file in first:
                 shutil.copyfile(file, folder / file.name.replace("pair0", f"pair{number}"))
         there = count
-        points.append((float(count), seconds(bench, partial(list_all, folder), repeats=3)))
+        points.append((float(count), seconds(bench, partial(list_all, folder))))
     return Curve("listing the embeddings folder", "pairs", "s", points, "proportional")
 
 

@@ -10,15 +10,20 @@ from .models import Bench
 from .results import Answer, Curve, Figure
 from .work import training
 
+SMALLEST = 64  # pixels of a side, by the settings
 MOST_PARTS = 20  # of the training, each measured on its own
 
 
 def growth(bench: Bench) -> Answer:
-    """Memory and time of the steps of one long training: the last quarter against the second."""
+    """Memory and time of the steps of one long training: the last quarter against the second.
+
+    At half the side, since what would be left behind by a step does not depend on it.
+    """
+    side = max(bench.side // 2, SMALLEST)
     kept, resident, seconds = [], [], []
-    parts = max(4, min(MOST_PARTS, bench.size.growth // 4))
+    parts = max(4, min(MOST_PARTS, bench.size.growth // 4) // 4 * 4)  # whole quarters
     each = bench.size.growth // parts
-    with training(bench) as (_, step):
+    with training(bench, bench.pictures(side=side), width=side, height=side) as (_, step):
         for _ in range(parts):
             taken = seconds_of(lambda: [step() for _ in range(each)], bench.device)
             kept.append(float(held()))

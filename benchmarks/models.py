@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ from dreamartist_ext.engine.data import TrainingPicture, load_pictures
 from dreamartist_ext.hosts.diffusers import Components, DiffusersHost
 from dreamartist_ext.hosts.model_files import EMBEDDED_MODEL, choose_device, choose_precision, load_host
 
+TOKENIZER = EMBEDDED_MODEL / "tokenizer"
 PICTURE = EMBEDDED_MODEL.parent / "samples" / "teapot.png"
 
 
@@ -48,11 +51,11 @@ class Size:
     warm: int = 1  # rounds that do not count
 
 
-def shaped(shape: Shape, name: str, side: int) -> Callable[[str, str], DiffusersHost]:
-    """A model of this shape with random weights, and with the embedded model's tokenizer."""
+def shaped(shape: Shape, name: str, side: int, tokenizer_in: Path = TOKENIZER) -> Callable[[str, str], DiffusersHost]:
+    """A model of this shape with random weights, and a token table with a row for each of this tokenizer's tokens."""
 
     def load(device: str, precision: str) -> DiffusersHost:
-        tokenizer = CLIPTokenizer.from_pretrained(EMBEDDED_MODEL, subfolder="tokenizer", local_files_only=True)
+        tokenizer = CLIPTokenizer.from_pretrained(tokenizer_in, local_files_only=True)
         where = choose_device(device)
         with torch.random.fork_rng(), where:  # a GPU draws the weights in no time
             torch.manual_seed(0)
@@ -63,6 +66,15 @@ def shaped(shape: Shape, name: str, side: int) -> Callable[[str, str], Diffusers
         return DiffusersHost(parts, where, choose_precision(precision, where))
 
     return load
+
+
+def tokenizer_of(rows: int, folder: Path) -> Path:
+    """The embedded model's tokenizer with tokens that no text has, until there are `rows` of them."""
+    shutil.copytree(TOKENIZER, folder)
+    words = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
+    words |= {f"<|no text has {row}|>": row for row in range(len(words), rows)}
+    (folder / "vocab.json").write_text(json.dumps(words), encoding="utf-8")
+    return folder
 
 
 def unet_of(shape: Shape, side: int) -> UNet2DConditionModel:
@@ -106,7 +118,7 @@ def _embedded(device: str, precision: str) -> DiffusersHost:
 
 SIZES = {
     "embedded": Size(_embedded, (128, 128), rounds=15, steps=3, growth=2000),
-    "sd15": Size(shaped(SD15, "SD 1.5 shape, random weights", 512), (256, 512), rounds=3, steps=1, growth=4, warm=0),
+    "sd15": Size(shaped(SD15, "SD 1.5 shape, random weights", 512), (256, 512), rounds=3, steps=1, growth=40, warm=0),
     "sd15-gpu": Size(
         shaped(SD15, "SD 1.5 shape, random weights", 512), (256, 512), rounds=8, steps=3, growth=100, warm=2
     ),

@@ -11,7 +11,7 @@ from .results import Answer, Figure
 from .webui import NO_ORIGINAL, NO_WEBUI, ORIGINAL, ask, data_folder, has_original, has_webui, webui
 
 STEPS = 6  # of a training, the first two of which do not count
-ROUNDS = 2
+ROUNDS = 3
 SIDE = 256
 MODEL = "SD 1's layers a fifth as wide, random weights, 256x256 pixels, in the WebUI"
 

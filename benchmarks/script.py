@@ -7,16 +7,16 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from dreamartist_ext.hosts.model_files import EMBEDDED_MODEL
 from tests.models import save_folder
 
 from .clock import spread_of
-from .models import NARROW, PICTURE, Bench, shaped
+from .models import NARROW, PICTURE, Bench, shaped, tokenizer_of
 from .peers import SIDE, STEPS, Taken, faster, median
 from .results import Answer, Figure
 
@@ -28,8 +28,28 @@ NO_SCRIPT = "diffusers' textual_inversion.py: there is no checkout; DREAMARTIST_
 NO_PACKAGES = f"diffusers' textual_inversion.py: it wants {', '.join(NEEDED)}; DREAMARTIST_DIFFUSERS_PYTHON says where"
 TINY = "diffusers' textual_inversion.py: with a tiny model there is nothing to compare"
 MODEL = "SD 1's layers a fifth as wide, random weights, 256x256 pixels, fp32"
-ROUNDS = 3
-KINDS = ("pair", "plain", "script")
+ROWS = 49_408  # of Stable Diffusion 1's table of tokens
+FEWER_ROWS = 2_876  # of the embedded model's
+ROUNDS = 2
+STEPS_OF_PEAK = 3  # the optimizer has its moments from the first on
+OURS = {"pair": "a pair", "plain": "a word"}
+KINDS = (*OURS, "script")
+
+
+@dataclass(frozen=True)
+class Way:
+    """In which memory is measured. `less`: ours with its setting "less memory", the script with its checkpointing."""
+
+    rows: int  # of the table of tokens
+    less: bool = False
+
+    def __str__(self) -> str:
+        rows = f"{self.rows:,} rows of tokens"
+        return f"{rows}, both checkpointed" if self.less else rows
+
+
+WAYS = (Way(ROWS), Way(ROWS, less=True), Way(FEWER_ROWS))
+Peaks = dict[Way, dict[str, int]]  # by way and kind, in bytes
 
 
 def script(bench: Bench) -> Answer:
@@ -37,13 +57,12 @@ def script(bench: Bench) -> Answer:
     reason = TINY if bench.is_tiny else missing()
     if reason:
         return Answer("script", left_out=[reason])
-    folder = bench.work / "script"
-    write_files(folder)
+    folders = {rows: write_files(bench.work / f"script-{rows}", rows) for rows in (ROWS, FEWER_ROWS)}
     taken: Taken = {kind: [] for kind in KINDS}
     for number in range(ROUNDS):
         for kind in KINDS if number % 2 else reversed(KINDS):
-            taken[kind].append(training(folder, kind))
-    peaks = {kind: training(folder, kind, memory=True)["peak"] for kind in KINDS}
+            taken[kind].append(training(folders[ROWS], kind))
+    peaks = {way: {kind: peak_of(folders[way.rows], kind, way) for kind in KINDS} for way in WAYS}
     return Answer("script", figures(taken, peaks), values=summary(taken, peaks))
 
 
@@ -55,18 +74,28 @@ def missing() -> str:
     return NO_PACKAGES if subprocess.run(asked, capture_output=True, check=False).returncode else ""
 
 
-def write_files(folder: Path) -> None:
-    """The model in diffusers' layout, and a folder that holds nothing but the picture."""
-    model = save_folder(shaped(NARROW, "narrow", SIDE)("cpu", "fp32").parts, folder / "model")
-    shutil.copytree(EMBEDDED_MODEL / "tokenizer", model / "tokenizer", dirs_exist_ok=True)
+def write_files(folder: Path, rows: int) -> Path:
+    """The model in diffusers' layout, and a folder that holds nothing but the picture. Returns `folder`."""
+    tokenizer = tokenizer_of(rows, folder / "tokenizer")
+    model = save_folder(shaped(NARROW, "narrow", SIDE, tokenizer)("cpu", "fp32").parts, folder / "model")
+    shutil.copytree(tokenizer, model / "tokenizer", dirs_exist_ok=True)
     (folder / "pictures").mkdir()
     shutil.copy(PICTURE, folder / "pictures" / PICTURE.name)
+    return folder
 
 
-def training(folder: Path, kind: str, memory: bool = False) -> dict[str, Any]:
-    """Seconds of its steps, or its peak in bytes; raises RuntimeError with what a training that failed has said."""
-    command = [PYTHON, "-m", "benchmarks.alone", kind, *(["--memory"] if memory else [])]
-    command += script_arguments(folder) if kind == "script" else our_arguments(folder)
+def peak_of(folder: Path, kind: str, way: Way) -> int:
+    return int(training(folder, kind, STEPS_OF_PEAK, way)["peak"])
+
+
+def training(folder: Path, kind: str, steps: int = STEPS, way: Way | None = None) -> dict[str, Any]:
+    """Seconds of its steps, or, of a way to measure memory, its peak in bytes.
+
+    Raises RuntimeError with what a training that failed has said.
+    """
+    less = way is not None and way.less
+    command = [PYTHON, "-m", "benchmarks.alone", kind, *(["--memory"] if way else [])]
+    command += script_arguments(folder, steps, less) if kind == "script" else our_arguments(folder, steps, less)
     threads = str(torch.get_num_threads())
     own = {"CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     root = Path(__file__).parents[1]
@@ -77,12 +106,13 @@ def training(folder: Path, kind: str, memory: bool = False) -> dict[str, Any]:
     return result
 
 
-def our_arguments(folder: Path) -> list[str]:
+def our_arguments(folder: Path, steps: int, less: bool) -> list[str]:
     picture = folder / "pictures" / PICTURE.name
-    return f"--model {folder / 'model'} --picture {picture} --side {SIDE} --steps {STEPS}".split()
+    given = f"--model {folder / 'model'} --picture {picture} --side {SIDE} --steps {steps}".split()
+    return [*given, *(["--less"] if less else [])]
 
 
-def script_arguments(folder: Path) -> list[str]:
+def script_arguments(folder: Path, steps: int, less: bool) -> list[str]:
     """Three vectors, as ours has, at batch 1; nothing is saved before the end."""
     given = {
         "script": SCRIPT,
@@ -94,27 +124,31 @@ def script_arguments(folder: Path) -> list[str]:
         "num_vectors": 3,
         "resolution": SIDE,
         "train_batch_size": 1,
-        "max_train_steps": STEPS,
+        "max_train_steps": steps,
         "mixed_precision": "no",
     }
-    return [word for name, value in given.items() for word in (f"--{name}", str(value))]
+    words = [word for name, value in given.items() for word in (f"--{name}", str(value))]
+    return [*words, *(["--gradient_checkpointing"] if less else [])]
 
 
-def figures(taken: Taken, peaks: dict[str, int]) -> list[Figure]:
+def figures(taken: Taken, peaks: Peaks) -> list[Figure]:
     found = []
-    for kind, ours in (("pair", "a pair"), ("plain", "a word")):
+    for kind, ours in OURS.items():
         what = "a step of diffusers' textual_inversion.py"
         found.append(Figure(what, f"ours of {ours}", faster(taken, "script", kind), note=MODEL))
-        less = spread_of([peaks[kind] / max(peaks["script"], 1)])
-        found.append(Figure(f"our peak memory, {ours}", "that script's", less, aim=0.5))
+    for way, of in peaks.items():
+        for kind, ours in OURS.items():
+            share = spread_of([of[kind] / max(of["script"], 1)])
+            aim = 0.5 if way.rows == ROWS else None
+            found.append(Figure(f"our peak memory, {ours} ({way})", "that script's", share, aim=aim))
     return found
 
 
-def summary(taken: Taken, peaks: dict[str, int]) -> dict[str, Any]:
+def summary(taken: Taken, peaks: Peaks) -> dict[str, Any]:
     own = {
         kind: {
             "seconds a step": [round(median(run["seconds"]), 4) for run in runs],
-            "peak MiB": round(peaks[kind] / 2**20, 1),
+            "peak MiB": {str(way): round(of[kind] / 2**20, 1) for way, of in peaks.items()},
         }
         for kind, runs in taken.items()
     }

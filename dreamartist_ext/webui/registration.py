@@ -69,8 +69,9 @@ def registrar(script_callbacks: Any, event: str, file: str) -> Callable[[Callabl
     Its own `on_ui_tabs` and the like look through the call stack, source by source, to see whose callback it is: 0.05 s
     each at every start. Where they can be told the file, they are.
     """
-    add, kept = script_callbacks.add_callback, getattr(script_callbacks, "callback_map", {}).get(f"callbacks_{event}")
-    if kept is None or not {"category", "filename"} <= inspect.signature(add).parameters.keys():
+    add = getattr(script_callbacks, "add_callback", None)
+    kept = getattr(script_callbacks, "callback_map", {}).get(f"callbacks_{event}")
+    if add is None or kept is None or not {"category", "filename"} <= inspect.signature(add).parameters.keys():
         by_name: Callable[[Callable[..., Any]], Any] = getattr(script_callbacks, f"on_{event}")
         return by_name
     return partial(add, kept, category=event, filename=file)

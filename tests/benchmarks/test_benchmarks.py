@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from transformers import CLIPTokenizer
 
 from benchmarks import script
 from benchmarks.__main__ import CUT_OFF, QUESTIONS, asked, stored
@@ -19,7 +20,7 @@ from benchmarks.busy import kernels_of, merged
 from benchmarks.clock import FEWEST_ROUNDS, Seconds, Spread, ratio, spread_of, taking_turns
 from benchmarks.gpu import WAYS, compared
 from benchmarks.memory import peak
-from benchmarks.models import bench_of
+from benchmarks.models import TINY, TOKENIZER, bench_of, shaped, tokenizer_of
 from benchmarks.page import write_page
 from benchmarks.results import Answer, Curve, Figure, guarded, keep, read
 
@@ -49,6 +50,12 @@ def test_every_question_gets_an_answer(bench, answer_to, name):
 def test_nothing_is_left_of_a_training(answer_to):
     left = {figure.what: figure.spread.median for figure in answer_to("memory").figures if figure.unit == "bytes"}
     assert left == {"gradients left after training": 0, "allocated after training": 0}
+
+
+def test_growth_compares_whole_quarters(bench):
+    answer = QUESTIONS["growth"](replace(bench, size=replace(bench.size, growth=40)))
+    assert [figure.spread.rounds for figure in answer.figures] == [2, 2, 2]
+    assert answer.figures[0].what == "tensors held at the end of 40 steps"
 
 
 def test_ways_to_compute_are_compared_and_undone(bench):
@@ -243,3 +250,26 @@ def test_a_peer_that_is_not_there_is_said(monkeypatch, tmp_path):
     monkeypatch.setattr(script, "SCRIPT", Path(__file__))
     monkeypatch.setattr(script, "NEEDED", ("no_such_package",))
     assert script.missing() == script.NO_PACKAGES
+
+
+def test_a_table_of_tokens_grows_by_tokens_that_no_text_has(tmp_path):
+    parts = shaped(TINY, "tiny", 64, tokenizer_of(5000, tmp_path / "tokenizer"))("cpu", "fp32").parts
+    usual = CLIPTokenizer.from_pretrained(TOKENIZER)
+    assert len(parts.tokenizer) == parts.text_encoder.get_input_embeddings().num_embeddings == 5000
+    text = "a photo of <zyx> beside a house, 12 % off!"
+    assert parts.tokenizer(text).input_ids == usual(text).input_ids
+    assert len(usual) == script.FEWER_ROWS
+
+
+def test_peaks_of_the_script_are_compared_by_way_and_aimed_at_with_the_large_table():
+    taken = {kind: [{"seconds": [2.0], "torch": "2"}] for kind in script.KINDS}
+    peaks = {way: {"pair": 40, "plain": 10, "script": 100} for way in script.WAYS}
+    found = [figure for figure in script.figures(taken, peaks) if "peak" in figure.what]
+    assert [figure.spread.median for figure in found] == [0.4, 0.1] * 3
+    assert [figure.is_met for figure in found] == [True] * 4 + [None] * 2
+
+
+def test_less_memory_is_asked_of_both(tmp_path):
+    for less in (False, True):
+        assert ("--less" in script.our_arguments(tmp_path, 3, less)) is less
+        assert ("--gradient_checkpointing" in script.script_arguments(tmp_path, 3, less)) is less

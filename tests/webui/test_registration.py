@@ -30,24 +30,33 @@ class CallbacksOfV110:
         return [entry for event in EVENTS for entry in self.callback_map[f"callbacks_{event}"]]
 
 
-class CallbacksWithoutFile:
-    """As in SD.Next: whose callback it is follows from the caller's frame."""
+class CallbacksByName:
+    """A WebUI with nothing but `on_ui_tabs` and the like: whose callback it is follows from the caller's frame."""
 
     def __init__(self):
-        self.callback_map = {f"callbacks_{event}": [] for event in EVENTS}
+        self.kept = {event: [] for event in EVENTS}
         for event in EVENTS:
             setattr(self, f"on_{event}", self._registrar(event))
 
-    def add_callback(self, callbacks, fun):
-        callbacks.append((None, fun, sys._getframe(2).f_code.co_filename))
-
     def _registrar(self, event):
         def on_event(callback):
-            self.callback_map[f"callbacks_{event}"].append((event, callback, sys._getframe(1).f_code.co_filename))
+            self.kept[event].append((event, callback, sys._getframe(1).f_code.co_filename))
 
         return on_event
 
-    registered = CallbacksOfV110.registered
+    def registered(self):
+        return [entry for event in EVENTS for entry in self.kept[event]]
+
+
+class CallbacksWithoutFile(CallbacksByName):
+    """As in SD.Next: there is an `add_callback`, which can't be told the file."""
+
+    def __init__(self):
+        super().__init__()
+        self.callback_map = {f"callbacks_{event}": kept for event, kept in self.kept.items()}
+
+    def add_callback(self, callbacks, fun):
+        callbacks.append((None, fun, sys._getframe(2).f_code.co_filename))
 
 
 def load_script(monkeypatch, callbacks):
@@ -60,7 +69,7 @@ def load_script(monkeypatch, callbacks):
     return module, scripts
 
 
-@pytest.mark.parametrize("kind", [CallbacksOfV110, CallbacksWithoutFile])
+@pytest.mark.parametrize("kind", [CallbacksOfV110, CallbacksWithoutFile, CallbacksByName])
 def test_each_callback_is_registered_once_for_its_event_in_the_scripts_name(monkeypatch, kind):
     callbacks = kind()
     load_script(monkeypatch, callbacks)
