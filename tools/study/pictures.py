@@ -49,9 +49,11 @@ def _mark(rows: Sequence[Row], guidance: float, x: str, y: str) -> Mark:
 
 
 def write_png(svg: str, path: Path) -> None:
+    """With DejaVu Sans, which has to be on the machine: without it the picture has no words."""
     import resvg_py
 
-    path.write_bytes(bytes(resvg_py.svg_to_bytes(svg_string=svg, background="white")))
+    drawn = resvg_py.svg_to_bytes(svg_string=svg, background="white", sans_serif_family="DejaVu Sans")
+    path.write_bytes(bytes(drawn))
 
 
 def sheet(
