@@ -80,7 +80,7 @@ class DividedTraining(Training):
         failure, loss = None, torch.zeros((), device=encoded.device)
         try:
             loss = super()._backward(encoded)
-        except (DreamArtistError, RuntimeError, MemoryError) as error:
+        except Exception as error:  # whatever it is, the others have to hear of it, or they wait
             failure = error
         vectors = [v for half in self._halves for v in half.values()]
         reached = self._reached_anywhere([v.grad is not None for v in vectors], failure)

@@ -31,7 +31,7 @@ def chosen(cond: Cond, rows: Sequence[int]) -> Cond:
     """The conditionings of these rows of the batch, in this order."""
     if list(rows) == list(range(len(hidden_states(cond)))):
         return cond
-    places = to_device(torch.tensor(rows), hidden_states(cond).device)
+    places = to_device(torch.tensor(rows, dtype=torch.long), hidden_states(cond).device)
     return mapped(cond, lambda tensor: tensor[places])
 
 

@@ -34,7 +34,7 @@ from .prompt_tokens import Chunk, chunks_of, words_for
 from .text_encoding import PENULTIMATE, Layer, TextEncoder
 
 FP16_LOSS_SCALE = 2.0**12
-MOST_KNOWN = 10_000  # prompts, whose token ids are remembered
+MOST_KNOWN, LONGEST_KNOWN = 10_000, 1_000  # prompts whose token ids are remembered; characters
 
 
 @dataclass(frozen=True)
@@ -280,6 +280,8 @@ class DiffusersHost(BoundWords):
 
     def _ids(self, encoder: TextEncoder, text: str) -> list[int]:
         """As `TextEncoder.token_ids`; a training asks for the same few prompts all the time."""
+        if len(text) > LONGEST_KNOWN:
+            return encoder.token_ids(text)
         key = encoder.key, text
         if key not in self._known_ids:
             if len(self._known_ids) >= MOST_KNOWN:

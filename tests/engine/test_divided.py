@@ -233,6 +233,27 @@ def test_a_failure_in_one_of_them_ends_all_and_keeps_the_steps_that_were_made(tm
     assert files.last_snapshot().step == trainings[0].step == trainings[1].step == 3
 
 
+@pytest.mark.parametrize(("rank", "sentence"), [(0, "the disk is gone"), (1, "process 2 of 2 cannot go on: the disk")])
+def test_an_error_of_any_kind_is_heard_of_by_all(rank, sentence):
+    class Unreadable(FakeHost):
+        is_broken = False
+
+        def predict(self, *arguments):
+            if self.is_broken:
+                raise OSError("the disk is gone")
+            return super().predict(*arguments)
+
+    built = iter(range(2))
+
+    def host():
+        made = Unreadable()
+        made.is_broken = next(built) == rank
+        return made
+
+    _, raised = together(2, config(batch_size=2), [picture()], all_steps, host)
+    assert sentence in str(raised)
+
+
 def test_one_that_is_lost_ends_all_and_keeps_the_steps_that_were_made(tmp_path):
     files = RunFiles(tmp_path / "embeddings", "mycat")
 

@@ -16,7 +16,7 @@ from tests.engine.test_trainer import config, picture
 from tools.study.arms import ARMS, BEGAN_FROM, CHOSEN, CONCEPTS, REPORT, TUNE, concepts_named
 from tools.study.composition import USES, unconditional
 from tools.study.run import Protocol, thing_mask
-from tools.study.table import COLUMNS, FIGURES, changes, compare, read_csv, summary, write_csv
+from tools.study.table import COLUMNS, FIGURES, changes, compare, merged, read_csv, summary, write_csv
 from tools.study.together import drawn_together, groups_of, sharing
 from tools.study.ways import WAYS
 
@@ -183,3 +183,21 @@ def test_pairs_are_drawn_together_but_never_two_of_one_name():
     assert study.batches == [["ax", "bx"], ["ax", "bx"]]
     assert [pictures[0] for pictures in drawn] == ["a ax", "a bx", "a ax", "a bx"]
     assert len({len(pictures) for pictures in drawn}) == 1
+
+
+def test_rows_made_again_take_the_place_of_the_old_ones():
+    old, other = row("pair", "owl", 0, similarity=0.1), row("pair", "owl", 1, similarity=0.2)
+    new = row("pair", "owl", 0, similarity=0.3)
+    assert merged([old, other], [new]) == [new, other]
+
+
+def test_a_rival_is_counted_with_the_trainings_that_an_arm_has():
+    rows = [
+        row("pair", "owl", 0, similarity=0.4, diversity=0.5),
+        row("pair", "owl", 1, similarity=0.4, diversity=0.5),
+        row("plain", "owl", 0, similarity=0.3, diversity=0.4),
+        row("plain", "owl", 1, similarity=0.9, diversity=0.9),
+        row("other", "owl", 0, similarity=0.4, diversity=0.5),
+    ]
+    other = next(line for line in changes(rows).splitlines() if line.startswith("| other"))
+    assert [cell.strip() for cell in other.split("|")][-3] == "1, 0"

@@ -15,7 +15,7 @@ from dreamartist_ext.hosts.model_files import load_host, quiet_libraries, traini
 from .arms import ARMS, BEGAN_FROM, Arm, concepts_named
 from .pictures import planes_svg, sheet, write_png
 from .run import Protocol, Study, run
-from .table import Row, changes, compare, last_steps, read_csv, summary, write_csv
+from .table import Row, changes, compare, last_steps, merged, read_csv, summary, write_csv
 from .together import Setup, groups_of, run_together
 
 
@@ -43,6 +43,8 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1, help="that share the GPU, with --together")
     parser.add_argument("--minutes", type=float, default=1e6, help="after which no more is begun, with --together")
     arguments = parser.parse_args()
+    if arguments.together < 0 or arguments.processes < 1:
+        parser.error("--together is 0 or more, --processes 1 or more")
     table = arguments.table or arguments.work / "table.csv"
     if arguments.stage == "run":
         make_table(arguments, table)
@@ -92,8 +94,9 @@ def make_table(arguments: argparse.Namespace, table: Path) -> None:
             tuple(arguments.guidances),
         )
         groups = groups_of(chosen, concepts, arguments.seeds, arguments.together)
+        rows = read_csv(table) if table.exists() else []
         for number, more in enumerate(run_together(setup, groups, arguments.processes, 60 * arguments.minutes), 1):
-            rows += more
+            rows = merged(rows, more)
             write_csv(rows, table)
             print(f"[{number}/{len(groups)}] {more[0]['arm'] if more else ''} {len(more)} rows", flush=True)
         return

@@ -39,6 +39,11 @@ def read_csv(path: Path) -> list[Row]:
         return [{name: value(name, text) for name, text in row.items()} for row in csv.DictReader(file)]
 
 
+def merged(rows: Sequence[Row], newer: Sequence[Row]) -> list[Row]:
+    """All of them; of two about the same drawing (the first five columns) the newer one."""
+    return list({tuple(row[name] for name in COLUMNS[:5]): row for row in (*rows, *newer)}.values())
+
+
 def by_concept(rows: Sequence[Row], name: str) -> list[list[float]]:
     """A figure's values by concept."""
     groups: dict[str, list[float]] = {}
@@ -97,7 +102,9 @@ def changes(rows: Sequence[Row], base: str = "pair", rival: str = "plain") -> st
         concepts = sorted({row["concept"] for row in mine})
         trainings = len({(row["concept"], row["seed"]) for row in mine})
         cells = [shown(bootstrap(by_concept(_changed(mine, last_steps(rows, base), name), name))) for name in FIGURES]
-        cells += [_counts(mine, last_steps(rows, rival), concepts, *axes) for axes in PLANES]
+        matched = {(row["concept"], row["seed"]) for row in mine}
+        against = [row for row in last_steps(rows, rival) if (row["concept"], row["seed"]) in matched]
+        cells += [_counts(mine, against, concepts, *axes) for axes in PLANES]
         lines.append(f"| {arm} | {len(concepts)} | {trainings} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

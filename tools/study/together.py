@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -70,7 +72,8 @@ def groups_of(arms: Mapping[str, Arm], concepts: Sequence[str], seeds: Sequence[
 
 def run_together(setup: Setup, groups: Sequence[Group], processes: int, seconds: float) -> Iterator[list[Row]]:
     """Rows of one group after the other, as they are done. After `seconds` no group is begun any more, and what was
-    left out is said; a group that fails is said and leaves the others alone."""
+    left out is said; a group that fails is said and leaves the others alone. A process that is killed ends
+    all: what was trained to its end is found again by the same command."""
     study_of(setup).style_judge()  # kept in the work folder for all processes
     until = time.monotonic() + seconds
     waiting = list(groups)
@@ -79,14 +82,18 @@ def run_together(setup: Setup, groups: Sequence[Group], processes: int, seconds:
         running: dict[Future, Group] = {}
         while waiting or running:
             while waiting and len(running) < processes and time.monotonic() < until:
-                group = waiting.pop(0)
-                running[pool.submit(rows_of, setup, group)] = group
+                try:
+                    running[pool.submit(rows_of, setup, waiting[0])] = waiting[0]
+                except BrokenProcessPool:  # a process was killed, and with it all the others
+                    until = 0.0
+                    break
+                del waiting[0]
             if not running:
                 break
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 yield _rows_or_word(future, running.pop(future))
     for group in waiting:
-        print(f"left out, no time: {group.label} of {len(group.tasks)} trainings")
+        print(f"not begun: {group.label} of {len(group.tasks)} trainings")
 
 
 def _rows_or_word(future: Future, group: Group) -> list[Row]:
@@ -127,7 +134,7 @@ def rows_of(setup: Setup, group: Group) -> tuple[list[Row], list[str]]:
         for (concept, seed, pair, seconds), pictures in zip(trained, drawn, strict=True):
             row = {"arm": group.label, "concept": concept, "seed": seed, "step": pair.step, "guidance": guidance}
             rows.append(row | rounded(figures_of(study, concept, pictures) | norms(pair)))
-            rows[-1]["seconds_per_step"] = round(seconds, 4)
+            rows[-1]["seconds_per_step"] = "" if math.isnan(seconds) else round(seconds, 4)
             name = f"{group.label}--{concept}--{seed}--{pair.step}--{guidance:g}"
             save_strip(study, pictures, study.work / "strips" / f"{name}.png")
     return rows, words
@@ -169,14 +176,17 @@ def pairs_together(
     began, steps = time.monotonic(), 0
     with closing(train_together(study.host, members)) as reports:
         steps = sum(reports)
-    seconds = (time.monotonic() - began) / max(steps, 1)
+    seconds = (time.monotonic() - began) / steps if steps else float("nan")
     for member in members:
         yield member.error or [(pair, seconds) for pair in _pairs(member, group.arm)]
 
 
 def _members(study: Study, group: Group, base: Mapping[str, Any]) -> list[Member]:
     settings = {**base, **group.arm.settings, "save_every": saving_interval(group.arm)}
-    about = f"{sorted(settings.items())} {group.tasks} {group.arm.way} {group.arm.masked} {study.host.identity()}"
+    seen = [study.reference(concept).sum().item() for concept, _ in group.tasks]
+    about = (
+        f"{sorted(settings.items())} {group.tasks} {seen} {group.arm.way} {group.arm.masked} {study.host.identity()}"
+    )
     folder = study.work / "together" / f"{group.label}-{hashlib.sha256(about.encode()).hexdigest()[:12]}"
     kind = sharing(WAYS[group.arm.way])
     members = []
