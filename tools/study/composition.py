@@ -26,7 +26,7 @@ from dreamartist_ext.evaluation.pictures import side_by_side
 from dreamartist_ext.hosts.diffusers import DiffusersHost
 from dreamartist_ext.hosts.model_files import load_host, quiet_libraries, training_defaults
 
-from .arms import ARMS, CONCEPTS, concepts_named
+from .arms import ARMS, BEGAN_FROM, CONCEPTS, concepts_named
 from .run import Protocol, Study, pairs_of
 from .table import Row, shown, write_csv
 
@@ -106,7 +106,7 @@ def rows(study: Study, concepts: Sequence[str], trained: int, guidance: float) -
 
 def _learned(study: Study, arm: str, concept: str, seed: int) -> EmbeddingPair:
     """Under the name of the thing, with an underscore, so that it is no word that the model knows."""
-    *_, (pair, _) = pairs_of(study, ARMS[arm], training_defaults(), concept, seed, lambda what: None)
+    *_, (pair, _) = pairs_of(study, ARMS[arm], training_defaults() | BEGAN_FROM, concept, seed, lambda what: None)
     pair.name = f"{concept}_"
     return pair
 
