@@ -51,7 +51,8 @@ def run_demo(out: Path, picture: Path | None) -> None:
     size = host.picture_size
     pictures = load_pictures([picture or SAMPLE], size, size)
     pair = _train(host, config, pictures, out)
-    plain_config = replace(config, name=f"{NAME}-plain", use_negative=False)
+    # Other trainers let the vectors grow.
+    plain_config = replace(config, name=f"{NAME}-plain", use_negative=False, fix_norm="off")
     plain = _train(host, plain_config, pictures, out)
     rows = _draw_rows(host, pair, plain)
     reference = to_image(pictures[0].pixels)

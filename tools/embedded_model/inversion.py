@@ -130,7 +130,8 @@ def measure_inversion(
         named = vocabulary.drawn(concept)
         rows.append({"concept": concept, "way": "its own name", "guidance": guidances[0], **judge(named)})
         for way in ("pair", "plain"):
-            pair = learn(host, path, replace(base, use_negative=way == "pair"))
+            own = {} if way == "pair" else {"use_negative": False, "fix_norm": "off"}
+            pair = learn(host, path, replace(base, **own))
             save_pair(pair, out / "pairs" / f"{concept}-{way}")
             negative = negative_name(pair.name) if way == "pair" else ""
             with host.bind(pair.named()):
