@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from dreamartist_ext.hosts.model_files import training_defaults
+
 from .test_page import browser, field, fill, opened, served, shot  # noqa: F401 (fixtures)
 
 pytestmark = pytest.mark.browser
@@ -24,7 +26,7 @@ def test_a_preset_is_saved_and_another_one_fills_the_page(served, browser, tmp_p
             page.get_by_text("Save this preset").click()
         saved = json.loads(downloading.value.path().read_text())
         assert downloading.value.suggested_filename == "mypot-preset.json"
-        assert (saved["steps"], saved["guidance"]) == (77, "1.5")
+        assert (saved["steps"], saved["guidance"]) == (77, training_defaults()["guidance"])
         assert "name" not in saved
         (tmp_path / "mine.json").write_text(json.dumps({"steps": 123, "initialization_text": "teapot"}))
         page.locator("#dreamartist_settings_file input[type=file]").set_input_files(tmp_path / "mine.json")
