@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .config import TrainConfig
 from .data import Shown
-from .errors import DreamArtistError, SettingError, TrainingError
+from .errors import DreamArtistError, SettingError, TrainingError, first_line
 from .host import DiffusionHost
 from .latents import EncodedPictures
 from .snapshot import Snapshot
@@ -137,8 +137,3 @@ def check_divisible(config: TrainConfig, count: int) -> None:
             f"batch_size x accumulation is {samples}, too few for {count} processes to share; "
             f"give at least {count}, or fewer processes."
         )
-
-
-def first_line(error: Exception) -> str:
-    """What one process says to the others of an error; never nothing."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

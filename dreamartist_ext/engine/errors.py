@@ -29,3 +29,8 @@ class TrainingError(DreamArtistError):
 
 class StoppedError(DreamArtistError):
     """What the user asked for: a training that ended before its last step."""
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, without what follows its first line; never nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
-from ..engine.errors import ModelError
+from ..engine.errors import ModelError, first_line
 from .diffusers import Components, DiffusersHost
 from .families import V_MARK, ZERO_SNR_MARK, check_folder, check_tensors
 from .single_file import names_its_tokenizer, to_diffusers
@@ -62,7 +62,7 @@ def load_host(
     try:
         return DiffusersHost(parts, where, choose_precision(precision, where), clip_skip)
     except _LOADING_ERRORS as error:
-        raise ModelError(f"the model {parts.name} cannot be used: {_first_line(error)}") from error
+        raise ModelError(f"the model {parts.name} cannot be used: {_sentence(error)}") from error
 
 
 def training_defaults(model: Path | None = None) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def _load_folder(folder: Path, name: str) -> Components:
             )
         _check_tokenizers(parts)
     except _LOADING_ERRORS as error:
-        raise ModelError(f"the model {name} is incomplete or damaged: {_first_line(error)}") from error
+        raise ModelError(f"the model {name} is incomplete or damaged: {_sentence(error)}") from error
     return parts
 
 
@@ -174,7 +174,7 @@ def _load_single_file(path: Path) -> Components:
                 f"{path.name} comes without tokenizer and configuration, and those of its kind are neither on this "
                 "machine nor within reach; connect once, or give the model as a folder in diffusers' layout."
             ) from error
-        raise ModelError(f"the checkpoint {path.name} could not be loaded: {_first_line(error)}") from error
+        raise ModelError(f"the checkpoint {path.name} could not be loaded: {_sentence(error)}") from error
     return Components(
         pipeline.unet,
         pipeline.vae,
@@ -202,7 +202,7 @@ def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
         with safe_open(path, framework="pt") as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"the checkpoint {path.name} could not be loaded: {_first_line(error)}") from error
+        raise ModelError(f"the checkpoint {path.name} could not be loaded: {_sentence(error)}") from error
 
 
 def _schedule_marks(names: Iterable[str]) -> dict[str, Any]:
@@ -212,8 +212,8 @@ def _schedule_marks(names: Iterable[str]) -> dict[str, Any]:
     return marks | (zero if ZERO_SNR_MARK in names else {})
 
 
-def _first_line(error: Exception) -> str:
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+def _sentence(error: Exception) -> str:
+    line = first_line(error)
     return line if line.endswith(".") else line + "."
 
 

@@ -26,8 +26,8 @@ from torch import Tensor, distributed
 
 from ..engine.config import TrainConfig
 from ..engine.data import PictureView, open_pictures
-from ..engine.divided import DividedTraining, check_divisible, first_line
-from ..engine.errors import DreamArtistError, SettingError, TrainingError
+from ..engine.divided import DividedTraining, check_divisible
+from ..engine.errors import DreamArtistError, SettingError, TrainingError, first_line
 from ..engine.run import is_out_of_memory
 from ..engine.snapshot import Snapshot
 from ..engine.trainer import Training

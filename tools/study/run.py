@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,16 +180,33 @@ def thing_mask(pixels: Tensor) -> Tensor:
 def row_of(study: Study, label: str, concept: str, pair: EmbeddingPair, seed: int, guidance: float) -> dict[str, Any]:
     """One line of the table: the figures of a pair at one guidance scale. Kept on disk by what it was made from."""
     batch = batch_of(study.protocol, pair, guidance)
-    name, key = f"{label}--{concept}--{seed}--{pair.step}--{guidance:g}", f"{MEASURES} {batch.key(study.album.model)}"
-    path = study.work / "rows" / f"{name}.json"
+    key = f"{MEASURES} {batch.key(study.album.model)}"
+    path = study.work / "rows" / f"{_name(label, concept, pair, seed, guidance)}.json"
     if path.exists() and (kept := json.loads(path.read_text()))["key"] == key:
         return kept["row"]
-    pictures = study.album(batch)
-    row = {"arm": label, "concept": concept, "seed": seed, "step": pair.step, "guidance": guidance}
-    row |= rounded(figures_of(study, concept, pictures) | norms(pair))
-    save_strip(study, pictures, study.work / "strips" / f"{name}.png")
+    row = measured(study, label, concept, pair, seed, guidance, study.album(batch))
     write_atomically(path, json.dumps({"key": key, "row": row}).encode())
     return row
+
+
+def measured(
+    study: Study,
+    label: str,
+    concept: str,
+    pair: EmbeddingPair,
+    seed: int,
+    guidance: float,
+    pictures: Sequence[Image.Image],
+) -> dict[str, Any]:
+    """The line of the table for pictures that are drawn; a strip of them is kept to look at."""
+    row = {"arm": label, "concept": concept, "seed": seed, "step": pair.step, "guidance": guidance}
+    figures = figures_of(study, concept, pictures) | norms(pair)
+    _save_strip(study, pictures, study.work / "strips" / f"{_name(label, concept, pair, seed, guidance)}.png")
+    return row | {name: round(value, 4) for name, value in figures.items()}
+
+
+def _name(label: str, concept: str, pair: EmbeddingPair, seed: int, guidance: float) -> str:
+    return f"{label}--{concept}--{seed}--{pair.step}--{guidance:g}"
 
 
 def batch_of(protocol: Protocol, pair: EmbeddingPair, guidance: float) -> Batch:
@@ -197,10 +214,6 @@ def batch_of(protocol: Protocol, pair: EmbeddingPair, guidance: float) -> Batch:
     negative = negative_name(pair.name) if pair.negative is not None else ""
     prompts, seeds = protocol.prompts(pair.name), protocol.picture_seeds()
     return Batch(tuple(prompts), (negative,) * len(prompts), tuple(seeds), guidance, protocol.steps, pair.named())
-
-
-def rounded(figures: Mapping[str, float]) -> dict[str, float]:
-    return {name: round(value, 4) for name, value in figures.items()}
 
 
 def figures_of(study: Study, concept: str, pictures: Sequence[Image.Image]) -> dict[str, float]:
@@ -230,7 +243,7 @@ def norms(pair: EmbeddingPair) -> dict[str, float]:
     return {name: float(torch.cat(list(half.values())).norm(dim=1).mean()) for name, half in halves.items() if half}
 
 
-def save_strip(study: Study, pictures: Sequence[Image.Image], path: Path) -> None:
+def _save_strip(study: Study, pictures: Sequence[Image.Image], path: Path) -> None:
     """The first pictures of each kind side by side, to look at."""
     protocol = study.protocol
     firsts = (0, protocol.seeds, protocol.seeds + len(protocol.colours))

@@ -96,17 +96,21 @@ def changes(rows: Sequence[Row], base: str = "pair", rival: str = "plain") -> st
     counted = [f"Pareto-better by {second.replace('_', ' ')}, {rival}" for _, second in PLANES]
     names = ["arm", "concepts", "trainings", *(name.replace("_", " ") for name in FIGURES), *counted]
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-    trained = {(row["concept"], row["seed"]) for row in last_steps(rows, base)}
+    base_rows, rival_rows = last_steps(rows, base), last_steps(rows, rival)
+    in_base = _trainings(base_rows)
     for arm in dict.fromkeys(row["arm"] for row in rows):
-        mine = [row for row in last_steps(rows, arm) if (row["concept"], row["seed"]) in trained]
+        mine = [row for row in last_steps(rows, arm) if (row["concept"], row["seed"]) in in_base]
         concepts = sorted({row["concept"] for row in mine})
-        trainings = len({(row["concept"], row["seed"]) for row in mine})
-        cells = [shown(bootstrap(by_concept(_changed(mine, last_steps(rows, base), name), name))) for name in FIGURES]
-        matched = {(row["concept"], row["seed"]) for row in mine}
-        against = [row for row in last_steps(rows, rival) if (row["concept"], row["seed"]) in matched]
+        trained = _trainings(mine)
+        cells = [shown(bootstrap(by_concept(_changed(mine, base_rows, name), name))) for name in FIGURES]
+        against = [row for row in rival_rows if (row["concept"], row["seed"]) in trained]
         cells += [_counts(mine, against, concepts, *axes) for axes in PLANES]
-        lines.append(f"| {arm} | {len(concepts)} | {trainings} | " + " | ".join(cells) + " |")
+        lines.append(f"| {arm} | {len(concepts)} | {len(trained)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _trainings(rows: Sequence[Row]) -> set[tuple[str, int]]:
+    return {(row["concept"], row["seed"]) for row in rows}
 
 
 def _changed(ours: Sequence[Row], theirs: Sequence[Row], name: str) -> list[Row]:

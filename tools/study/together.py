@@ -31,7 +31,7 @@ from dreamartist_ext.hosts.model_files import load_host, quiet_libraries
 from dreamartist_ext.many.group import open_member
 
 from .arms import Arm
-from .run import Protocol, Study, batch_of, figures_of, norms, pictures_of, rounded, save_strip, saving_interval
+from .run import Protocol, Study, batch_of, measured, pictures_of, saving_interval
 from .table import Row
 from .ways import WAYS
 
@@ -132,11 +132,8 @@ def rows_of(setup: Setup, group: Group) -> tuple[list[Row], list[str]]:
     for guidance in setup.guidances:
         drawn = drawn_together(study, [pair for _, _, pair, _ in trained], guidance)
         for (concept, seed, pair, seconds), pictures in zip(trained, drawn, strict=True):
-            row = {"arm": group.label, "concept": concept, "seed": seed, "step": pair.step, "guidance": guidance}
-            rows.append(row | rounded(figures_of(study, concept, pictures) | norms(pair)))
-            rows[-1]["seconds_per_step"] = "" if math.isnan(seconds) else round(seconds, 4)
-            name = f"{group.label}--{concept}--{seed}--{pair.step}--{guidance:g}"
-            save_strip(study, pictures, study.work / "strips" / f"{name}.png")
+            row = measured(study, group.label, concept, pair, seed, guidance, pictures)
+            rows.append({**row, "seconds_per_step": "" if math.isnan(seconds) else round(seconds, 4)})
     return rows, words
 
 
@@ -173,7 +170,7 @@ def pairs_together(
     """Of each training the pairs at the steps to be measured, with its share of the seconds per step; or why it ended
     early. What is in the work folder is not trained again."""
     members = _members(study, group, base)
-    began, steps = time.monotonic(), 0
+    began = time.monotonic()
     with closing(train_together(study.host, members)) as reports:
         steps = sum(reports)
     seconds = (time.monotonic() - began) / steps if steps else float("nan")
