@@ -12,6 +12,7 @@ from .plot import draw
 from .results import Answer, Figure
 
 UNITS = {"x": "", "": "", "bytes": " B", "MiB": " MiB", "s": " s"}
+NOTHING = 1e-9
 MOST_SAID = 160  # characters of a reason; all of it is in the run's file
 
 
@@ -52,7 +53,9 @@ def row(figure: Figure) -> str:
 
 
 def number(value: float) -> str:
-    """Three digits, more where a whole number has them."""
+    """Three digits, more where a whole number has them; what subtracting left of nothing is 0."""
+    if abs(value) < NOTHING:
+        return "0"
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 

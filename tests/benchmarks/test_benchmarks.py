@@ -21,7 +21,7 @@ from benchmarks.clock import FEWEST_ROUNDS, Seconds, Spread, ratio, spread_of, t
 from benchmarks.gpu import WAYS, compared
 from benchmarks.memory import peak
 from benchmarks.models import TINY, TOKENIZER, bench_of, shaped, tokenizer_of
-from benchmarks.page import write_page
+from benchmarks.page import number, write_page
 from benchmarks.results import Answer, Curve, Figure, guarded, keep, read
 
 CPU = torch.device("cpu")
@@ -45,6 +45,11 @@ def test_every_question_gets_an_answer(bench, answer_to, name):
     assert all(math.isfinite(figure.spread.median) for figure in answer.figures)
     assert all(math.isfinite(y) and y >= 0 for curve in answer.curves for _, y in curve.points)
     assert all(parameter.grad is None for parameter in bench.host.parts.unet.parameters())
+
+
+def test_concepts_in_a_pass_have_no_aim_on_a_cpu(answer_to):
+    (figure,) = answer_to("sharing").figures
+    assert figure.aim is None and figure.spread.median > 0
 
 
 def test_nothing_is_left_of_a_training(answer_to):
@@ -204,6 +209,11 @@ def test_a_page_names_the_run_and_keeps_what_is_around(tmp_path):
     assert text.count("met |") == 1 and text.count("**missed**") == 1
     with Image.open(tmp_path / "performance-tiny.png") as picture:
         assert picture.width == 1000
+
+
+@pytest.mark.parametrize(("value", "said"), [(4.4e-16, "0"), (-0.09, "-0.09"), (0.03416, "0.0342"), (1404.2, "1404")])
+def test_a_number_has_three_digits_and_no_noise(value, said):
+    assert number(value) == said
 
 
 def test_a_page_without_a_place_is_refused(tmp_path):
