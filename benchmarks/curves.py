@@ -41,6 +41,7 @@ class Points:
 POINTS = {
     "embedded": Points(sides=(64, 128, 192, 256), pictures=(1, 10, 100, 1000), pairs=(1, 100, 500, 1000, 2000)),
     "sd15": Points((1, 25, 75), (1, 2, 4), (256, 512, 1024), (1, 4), repeats=1, less=True),
+    "sd15-512": Points(),
     "sd15-gpu": Points(),
     "tiny": Points((1, 75), (1, 2), (64, 128), (1, 4), (1, 4)),
 }

@@ -13,6 +13,7 @@ from dreamartist_ext.engine.run import RunFiles
 from dreamartist_ext.hosts.model_files import training_defaults
 from tests.engine.fake_host import FakeHost
 from tests.engine.test_trainer import config, picture
+from tests.models import tiny_host
 from tools.study.arms import ARMS, BEGAN_FROM, CHOSEN, CONCEPTS, REPORT, TUNE, concepts_named
 from tools.study.composition import USES, unconditional
 from tools.study.run import Protocol, thing_mask
@@ -144,6 +145,21 @@ def test_trainings_of_an_arm_are_cut_into_groups_and_arms_are_never_mixed():
         ("b", (("owl", 0), ("crown", 0), ("owl", 1))),
         ("b", (("crown", 1),)),
     ]
+
+
+def test_cross_initialization_starts_from_the_encoders_output(tmp_path):
+    host = tiny_host(tmp_path)
+    settings = {"initialization_text": "cat on a", "vectors": 6, "negative_vectors": 2, "steps": 1}
+    pair = WAYS["cross initialization"](host, config(**settings), [picture()]).pair
+    with torch.no_grad():
+        output = host.encode_prompts(["cat on a"])[0]
+    tokens = len(host.token_ids("cat on a"))
+    assert tokens > 1
+    assert torch.equal(pair.positive["clip"][0], output[1])
+    assert torch.equal(pair.positive["clip"][5], output[1 + 5 * tokens // 6])
+    assert torch.allclose(pair.negative["clip"][0], output[1], atol=0.01)
+    assert not torch.equal(pair.negative["clip"][0], output[1])
+    assert (pair.positive["clip"][0] - host.initial_vectors("cat", 1)["clip"][0]).abs().max() > 0.01
 
 
 def test_ways_of_training_share_passes_too(tmp_path):

@@ -37,6 +37,8 @@ _OTHERS = {
     "timestep_exponent": 1.0,
     "cosine": False,
 }
+_ORIGINAL = {**_OTHERS, "negative_vectors": 6, "learning_rate": "0.003", "guidance": "3"}  # DreamArtist's defaults
+_WEBUI = {**_OTHERS, "use_negative": False, "learning_rate": "0.005"}  # of its tab
 _ON_THE_WAY = (500, 1000, 2000)
 
 _FACTORS: dict[str, dict[str, Any]] = {
@@ -49,6 +51,7 @@ _FACTORS: dict[str, dict[str, Any]] = {
     "g1to3": {"guidance": "1-3"},
     "v12": {"vectors": 12},
     "twice": {"steps": 800},
+    "62": {"steps": 62},
 }
 _COMBINED = (
     CHOSEN,
@@ -65,6 +68,8 @@ _COMBINED = (
     "g2+half",
     "fixed+g2+half",
     "fixed+v12+g2+quarter",
+    f"{CHOSEN}+twice",
+    f"{CHOSEN}+62",
 )
 
 
@@ -78,13 +83,11 @@ _WHITE = " on a white background"
 ARMS: dict[str, Arm] = {
     "pair": Arm(),
     "plain": Arm({"use_negative": False}),
-    # DreamArtist's defaults, and the WebUI's tab
-    "original": Arm({**_OTHERS, "negative_vectors": 6, "learning_rate": "0.003", "guidance": "3"}, _ON_THE_WAY),
-    "webui": Arm({**_OTHERS, "use_negative": False, "learning_rate": "0.005"}, _ON_THE_WAY),
-    "original-2000": Arm(
-        {**_OTHERS, "negative_vectors": 6, "learning_rate": "0.003", "guidance": "3", "steps": 2000}, (250, 500, 1000)
-    ),
-    "webui-2000": Arm({**_OTHERS, "use_negative": False, "learning_rate": "0.005", "steps": 2000}, (250, 500, 1000)),
+    "original": Arm(_ORIGINAL, _ON_THE_WAY),
+    "original-500": Arm({**_ORIGINAL, "steps": 500}),
+    "original-2000": Arm({**_ORIGINAL, "steps": 2000}, (250, 500, 1000)),
+    "webui": Arm(_WEBUI, _ON_THE_WAY),
+    "webui-2000": Arm({**_WEBUI, "steps": 2000}, (250, 500, 1000)),
     # One factor at a time
     "guidance-1": Arm({"guidance": "1"}),
     "guidance-1.2": Arm({"guidance": "1.2"}),
@@ -133,6 +136,7 @@ ARMS: dict[str, Arm] = {
     # What no setting says
     "negative-only": Arm(way="negative only"),
     "empty-negative-half": Arm(way="empty negative in half"),
+    "cross-initialization": Arm(_together(CHOSEN), way="cross initialization"),
     # The same for plain inversion
     "plain-200": Arm({"use_negative": False, "steps": 200}),
     "plain-800": Arm({"use_negative": False, "steps": 800}),
