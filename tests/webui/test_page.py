@@ -29,7 +29,13 @@ ROOT = Path(__file__).parents[2]
 PICTURE = ROOT / "dreamartist_ext" / "assets" / "samples" / "teapot.png"
 SHOTS = os.environ.get("DREAMARTIST_SHOTS")  # a folder, to keep the pictures of every state
 SHOT_STEPS = int(os.environ.get("DREAMARTIST_SHOT_STEPS", "4"))  # more make a picture for the README
-SHOWN_OPTIONS = {"learning_rate": 0.01, "guidance": 1.5, "noisy_weight": 0.5, "timestep_exponent": 0.65}
+SHOWN_OPTIONS = {  # of the embedded model's recipe, what has a field to type in
+    "learning_rate": 0.01,
+    "guidance": 2,
+    "negative_lr_ratio": 0.25,
+    "noisy_weight": 0.5,
+    "timestep_exponent": 0.65,
+}
 SERVER_PYTHON = os.environ.get("DREAMARTIST_SERVER_PYTHON", sys.executable)  # with another gradio, say
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
 PATIENCE = float(os.environ.get("DREAMARTIST_PATIENCE", "1"))  # times every deadline, for a machine with other work
@@ -305,6 +311,8 @@ def test_in_the_webui_a_picture_waits_and_interrupt_stops(browser, webui):
     with opened(browser, webui.url) as page:
         open_tab(page)
         ask_for(page, "slowwui", steps=500, save_every=SHOT_STEPS if SHOTS else 400)
+        for name, value in SHOWN_OPTIONS.items() if SHOTS else ():
+            fill(page, name, value)
         close_options(page)
         page.click("#dreamartist_train")
         wait_for_status(page, "running")
