@@ -90,7 +90,7 @@ $(WORK)/references: | $(VENV)/installed-dev
 study: install-dev $(WORK)/references
 	$(BIN)/python -m tools.study run --references $(WORK)/references $(PROTOCOL) $(STUDY)
 
-# Speed and memory against the floor and against others, into docs/performance.md; SIZE=sd15 for SD 1.5's shape.
+# Speed and memory against the floor and against others, into docs/performance.md; SIZE=sd15, sd15-512 for SD 1.5's shape.
 # Says what it leaves out where there is no WebUI, no peer's checkout, no GPU.
 SIZE ?= embedded
 bench: $(VENV)/installed-dev

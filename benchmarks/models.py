@@ -116,13 +116,12 @@ def _embedded(device: str, precision: str) -> DiffusersHost:
     return load_host(None, device, precision)
 
 
+_sd15 = shaped(SD15, "SD 1.5 shape, random weights", 512)
 SIZES = {
     "embedded": Size(_embedded, (128, 128), rounds=15, steps=3, growth=2000),
-    "sd15": Size(shaped(SD15, "SD 1.5 shape, random weights", 512), (256, 512), rounds=3, steps=1, growth=40, warm=0),
-    "sd15-512": Size(shaped(SD15, "SD 1.5 shape, random weights", 512), (512, 512), rounds=3, steps=1, growth=40, warm=0),
-    "sd15-gpu": Size(
-        shaped(SD15, "SD 1.5 shape, random weights", 512), (256, 512), rounds=8, steps=3, growth=100, warm=2
-    ),
+    "sd15": Size(_sd15, (256, 512), rounds=3, steps=1, growth=40, warm=0),
+    "sd15-512": Size(_sd15, (512, 512), rounds=3, steps=1, growth=40, warm=0),
+    "sd15-gpu": Size(_sd15, (256, 512), rounds=8, steps=3, growth=100, warm=2),
     "tiny": Size(shaped(TINY, "tiny", 64), (64, 64), rounds=2, steps=1, growth=4),
 }
 

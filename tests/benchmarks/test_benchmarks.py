@@ -18,9 +18,10 @@ from benchmarks.__main__ import CUT_OFF, QUESTIONS, asked, stored
 from benchmarks.alone import run_script
 from benchmarks.busy import kernels_of, merged
 from benchmarks.clock import FEWEST_ROUNDS, Seconds, Spread, ratio, spread_of, taking_turns
+from benchmarks.curves import POINTS
 from benchmarks.gpu import WAYS, compared
 from benchmarks.memory import peak
-from benchmarks.models import TINY, TOKENIZER, bench_of, shaped, tokenizer_of
+from benchmarks.models import SIZES, TINY, TOKENIZER, bench_of, shaped, tokenizer_of
 from benchmarks.page import number, write_page
 from benchmarks.results import Answer, Curve, Figure, guarded, keep, read
 
@@ -214,6 +215,13 @@ def test_a_page_names_the_run_and_keeps_what_is_around(tmp_path):
 @pytest.mark.parametrize(("value", "said"), [(4.4e-16, "0"), (-0.09, "-0.09"), (0.03416, "0.0342"), (1404.2, "1404")])
 def test_a_number_has_three_digits_and_no_noise(value, said):
     assert number(value) == said
+
+
+@pytest.mark.parametrize("size", sorted(set(SIZES) - {"tiny"}))
+def test_every_size_has_a_place_in_the_documentation(size):
+    page = (Path(__file__).parents[2] / "docs" / "performance.md").read_text(encoding="utf-8")
+    assert page.index(f"<!-- {size} -->") < page.index(f"<!-- end of {size} -->")
+    assert size in POINTS
 
 
 def test_a_page_without_a_place_is_refused(tmp_path):
