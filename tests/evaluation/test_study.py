@@ -35,6 +35,12 @@ def test_the_embedded_models_defaults_are_the_arm_that_was_chosen():
     assert TrainConfig.from_mapping(chosen) == TrainConfig.from_mapping(training_defaults())
 
 
+def test_the_tabs_arm_is_what_a_model_without_its_own_defaults_gets():
+    config = TrainConfig.from_mapping({**training_defaults(), **BEGAN_FROM, **ARMS["tab"].settings})
+    words = {name: getattr(config, name) for name in ("initialization_text", "template")}
+    assert config == TrainConfig.from_mapping(words)
+
+
 def test_no_thing_is_in_both_halves():
     assert len(TUNE) == len(REPORT) == 10
     assert set(TUNE).isdisjoint(REPORT)

@@ -39,6 +39,8 @@ _OTHERS = {
 }
 _ORIGINAL = {**_OTHERS, "negative_vectors": 6, "learning_rate": "0.003", "guidance": "3"}  # DreamArtist's defaults
 _WEBUI = {**_OTHERS, "use_negative": False, "learning_rate": "0.005"}  # of its tab
+# What the tab offers on any other model: the defaults of TrainConfig.
+_TAB = {**_OTHERS, "negative_vectors": 6, "learning_rate": "0.005", "guidance": "3", "steps": 1000}
 _ON_THE_WAY = (500, 1000, 2000)
 
 _FACTORS: dict[str, dict[str, Any]] = {
@@ -88,6 +90,8 @@ ARMS: dict[str, Arm] = {
     "original-2000": Arm({**_ORIGINAL, "steps": 2000}, (250, 500, 1000)),
     "webui": Arm(_WEBUI, _ON_THE_WAY),
     "webui-2000": Arm({**_WEBUI, "steps": 2000}, (250, 500, 1000)),
+    "tab": Arm(_TAB),
+    f"tab+cosine+{CHOSEN}": Arm({**_TAB, "cosine": True, **_together(CHOSEN)}),
     # One factor at a time
     "guidance-1": Arm({"guidance": "1"}),
     "guidance-1.2": Arm({"guidance": "1.2"}),
