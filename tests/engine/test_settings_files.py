@@ -18,6 +18,7 @@ from dreamartist_ext.engine.run import RunFiles, run_to_files
 from dreamartist_ext.engine.settings_files import MOST_BYTES, read_settings, settings_json
 from dreamartist_ext.engine.storage import save_pair
 from dreamartist_ext.engine.trainer import Training
+from dreamartist_ext.hosts.model_files import training_defaults
 
 from .fake_host import FakeHost
 from .test_trainer import config, picture
@@ -40,6 +41,16 @@ def test_the_papers_three_are_what_its_authors_published():
         "photo": (3, 3, 1000, "0.005", "5"),
         "style": (3, 5, 15000, "0.0025", "5"),
     }
+
+
+def test_the_studys_preset_is_its_recipe_with_passes_in_place_of_the_batch():
+    preset, recipe = dict(PRESETS["study-thing"]), training_defaults()
+    assert preset.pop("accumulation") == recipe["batch_size"]
+    turned = [rate * width**0.5 / length for rate, width, length in ((0.01, 192, 0.302), (0.0065, 768, 0.39))]
+    assert [float(preset.pop("learning_rate")), float(recipe["learning_rate"])] == [0.0065, 0.01]
+    assert turned[1] == pytest.approx(turned[0], rel=0.02)
+    assert preset.items() <= recipe.items()
+    assert set(recipe) - set(preset) == {"batch_size", "learning_rate", "initialization_text", "template"}
 
 
 @settings(max_examples=30, deadline=None)
