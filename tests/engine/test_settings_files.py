@@ -45,7 +45,7 @@ def test_the_papers_three_are_what_its_authors_published():
 
 def test_the_studys_preset_is_its_recipe_with_passes_in_place_of_the_batch():
     preset, recipe = dict(PRESETS["study-thing"]), training_defaults()
-    assert preset.pop("accumulation") == recipe["batch_size"]
+    assert preset.pop("accumulation") * preset.pop("batch_size") == recipe["batch_size"]
     turned = [rate * width**0.5 / length for rate, width, length in ((0.01, 192, 0.302), (0.0065, 768, 0.39))]
     assert [float(preset.pop("learning_rate")), float(recipe["learning_rate"])] == [0.0065, 0.01]
     assert turned[1] == pytest.approx(turned[0], rel=0.02)
