@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
+import torch
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
@@ -43,8 +44,13 @@ class Row:
 
 
 def run_demo(out: Path, picture: Path | None) -> None:
-    """Train, draw and write everything into `out`; at most ten minutes on two cores."""
+    """Train, draw and write everything into `out`; at most ten minutes on two cores.
+
+    On one thread, so that the pictures are the same for any number of cores: one training of this small model goes
+    another way than the next in the last digits, and its pictures with it.
+    """
     started = time.monotonic()
+    torch.set_num_threads(1)
     quiet_libraries()
     host = load_host()
     config = TrainConfig.from_mapping({**training_defaults(), "name": NAME, "save_every": 0})
