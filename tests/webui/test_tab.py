@@ -192,7 +192,7 @@ def test_nothing_to_stop_is_said(actions):
 
 
 def test_an_unfinished_training_is_offered(actions):
-    actions.train(painted(), None, "cat", "", False, False, *options(actions, steps=300))
+    actions.train(painted(), None, "cat", "", False, False, *options(actions, steps=30_000))
     while actions.desk.job.step < 3:
         time.sleep(0.01)
     actions.ask(Ask.PAUSE)
@@ -200,7 +200,7 @@ def test_an_unfinished_training_is_offered(actions):
     step = actions.desk.job.step
     offered = actions.refresh({})[5]
     assert offered["choices"] == ["cat"]
-    assert f"cat stopped at step {step} of 300" in offered["label"]
+    assert f"cat stopped at step {step} of 30000" in offered["label"]
     assert f"as it was at step {step}" in actions.keep("cat")
     assert "in the trash" in actions.discard("cat")
     *_, offered, _, _, undo, unfinished, _ = actions.refresh({})
