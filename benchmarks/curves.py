@@ -38,10 +38,11 @@ class Points:
     less: bool = False  # the sides with the setting "less memory"
 
 
+_ON_A_CPU = Points((1, 25, 75), (1, 2, 4), (256, 512, 1024), (1, 4), repeats=1, less=True)  # of SD 1.5's shape
 POINTS = {
     "embedded": Points(sides=(64, 128, 192, 256), pictures=(1, 10, 100, 1000), pairs=(1, 100, 500, 1000, 2000)),
-    "sd15": Points((1, 25, 75), (1, 2, 4), (256, 512, 1024), (1, 4), repeats=1, less=True),
-    "sd15-512": Points(),
+    "sd15": _ON_A_CPU,
+    "sd15-512": _ON_A_CPU,
     "sd15-gpu": Points(),
     "tiny": Points((1, 75), (1, 2), (64, 128), (1, 4), (1, 4)),
 }

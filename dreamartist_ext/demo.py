@@ -46,8 +46,8 @@ class Row:
 def run_demo(out: Path, picture: Path | None) -> None:
     """Train, draw and write everything into `out`; at most ten minutes on two cores.
 
-    On one thread, so that the pictures are the same for any number of cores: one training of this small model goes
-    another way than the next in the last digits, and its pictures with it.
+    On one thread, so that the pictures are the same for any number of cores: with more threads the last digits differ,
+    and a training of this small model then ends elsewhere.
     """
     started = time.monotonic()
     torch.set_num_threads(1)

@@ -107,6 +107,13 @@ def test_the_table_says_who_is_ahead(tmp_path):
     assert "| pair | 10 | 3 | 2 |" in summary(kept)
 
 
+def test_a_seed_that_only_one_of_two_arms_has_does_not_count_for_who_is_ahead():
+    rows = [row("pair", "owl", 0, diversity=0.6), row("plain", "owl", 0, diversity=0.4)]
+    more = [row("pair", "owl", 1, diversity=0.0), row("plain", "owl", 0, diversity=0.9) | {"guidance": 9.0}]
+    assert compare([*rows, *more], "pair", "plain") == compare(rows, "pair", "plain")
+    assert "diversity: pair Pareto-better for 1 of 1 concepts" in compare(rows, "pair", "plain")
+
+
 class Letters:
     """A host whose conditioning of a prompt is its letters."""
 

@@ -255,6 +255,12 @@ def test_a_training_survives_a_reload_and_is_paused_and_continued(browser, serve
         assert not page.problems
 
 
+def fill_shown_options(page):
+    """For the README's pictures only."""
+    for name, value in SHOWN_OPTIONS.items() if SHOTS else ():
+        fill(page, name, value)
+
+
 def open_tab(page):
     page.wait_for_selector("#txt2img_generate", state="visible", timeout=WAIT)
     page.locator("#tabs > .tab-nav button").get_by_text("DreamArtist", exact=True).click()
@@ -269,8 +275,7 @@ def test_in_the_webui_from_a_picture_to_a_picture_with_the_word(browser, webui):
         open_tab(page)
         shot(page, "webui-idle")
         ask_for(page, "wuipot", steps=SHOT_STEPS, save_every=SHOT_STEPS // 2)
-        for name, value in SHOWN_OPTIONS.items() if SHOTS else ():
-            fill(page, name, value)
+        fill_shown_options(page)
         page.locator("#dreamartist_name_says").get_by_text("Free.").wait_for(timeout=WAIT)
         page.click("#dreamartist_train")
         shown = page.locator("#dreamartist_live b")
@@ -311,8 +316,7 @@ def test_in_the_webui_a_picture_waits_and_interrupt_stops(browser, webui):
     with opened(browser, webui.url) as page:
         open_tab(page)
         ask_for(page, "slowwui", steps=500, save_every=SHOT_STEPS if SHOTS else 400)
-        for name, value in SHOWN_OPTIONS.items() if SHOTS else ():
-            fill(page, name, value)
+        fill_shown_options(page)
         close_options(page)
         page.click("#dreamartist_train")
         wait_for_status(page, "running")

@@ -40,7 +40,7 @@ _OTHERS = {
 _ORIGINAL = {**_OTHERS, "negative_vectors": 6, "learning_rate": "0.003", "guidance": "3"}  # DreamArtist's defaults
 _WEBUI = {**_OTHERS, "use_negative": False, "learning_rate": "0.005"}  # of its tab
 # What the tab offers on any other model: the defaults of TrainConfig.
-_TAB = {**_OTHERS, "negative_vectors": 6, "learning_rate": "0.005", "guidance": "3", "steps": 1000}
+_TAB = {**_ORIGINAL, "learning_rate": "0.005", "steps": 1000}
 _ON_THE_WAY = (500, 1000, 2000)
 
 _FACTORS: dict[str, dict[str, Any]] = {

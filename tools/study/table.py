@@ -78,7 +78,7 @@ def last_steps(rows: Sequence[Row], arm: str) -> list[Row]:
 
 def compare(rows: Sequence[Row], ours: str = "pair", theirs: str = "plain") -> str:
     """Two arms at their last step: differences at each guidance, and who is Pareto-better over the guidance scales."""
-    ours_rows, theirs_rows = last_steps(rows, ours), last_steps(rows, theirs)
+    ours_rows, theirs_rows = _matched(last_steps(rows, ours), last_steps(rows, theirs))
     lines = [f"{ours} minus {theirs}, matched by concept and seed:"]
     for guidance in sorted({row["guidance"] for row in ours_rows} & {row["guidance"] for row in theirs_rows}):
         cells = [f"{n.replace('_', ' ')} {shown(_difference(ours_rows, theirs_rows, guidance, n))}" for n in FIGURES]
@@ -107,6 +107,14 @@ def changes(rows: Sequence[Row], base: str = "pair", rival: str = "plain") -> st
         cells += [_counts(mine, against, concepts, *axes) for axes in PLANES]
         lines.append(f"| {arm} | {len(concepts)} | {len(trained)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _matched(ours: Sequence[Row], theirs: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """The rows of the trainings and guidance scales that both have."""
+    keys = [{(row["concept"], row["seed"], row["guidance"]) for row in rows} for rows in (ours, theirs)]
+    both = keys[0] & keys[1]
+    first, second = ([r for r in rows if (r["concept"], r["seed"], r["guidance"]) in both] for rows in (ours, theirs))
+    return first, second
 
 
 def _trainings(rows: Sequence[Row]) -> set[tuple[str, int]]:
