@@ -80,9 +80,11 @@ def train_on_ray(
             for ref in done:
                 yield from _outcomes(ref, groups[pending.pop(ref)])
             show(*ray.get(board.counts.remote()))
-            if is_stopped() and not is_asked:
-                is_asked = True
-                _stop(board, pending)
+            if is_stopped():
+                ray.get(board.stop.remote())  # said again and again: a board that was started anew does not know it
+                if not is_asked:
+                    is_asked = True
+                    _cancel_those_not_begun(board, pending)
     finally:
         ray.shutdown()
 
@@ -107,12 +109,17 @@ def _connect(cpus: int, address: str | None) -> None:
 
 
 def _board() -> Any:
-    """It lives where this command does, and is of no use without it; raises SettingError where workers cannot begin."""
+    """It lives where this command does, and is of no use without it; raises SettingError where workers cannot begin.
+
+    Not "soft": Ray would put it on any machine then, whose death would end the command. Where its process is killed, it
+    is started anew and calls wait for it.
+    """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    board = ray.remote(num_cpus=0, max_restarts=-1)(Board).options(scheduling_strategy=here).remote()
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    calls_that_wait = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Board)
+    board = calls_that_wait.options(scheduling_strategy=here).remote()
     try:
         ray.get(board.counts.remote())
     except ray.exceptions.RayError as error:
@@ -129,11 +136,10 @@ def _gpus(job: Job) -> int:
     return int(device == "cuda" or (device == "auto" and ray.cluster_resources().get("GPU", 0) > 0))
 
 
-def _stop(board: Any, pending: dict[Any, int]) -> None:
-    """Those under way stop after their step; those that have not begun never do."""
+def _cancel_those_not_begun(board: Any, pending: dict[Any, int]) -> None:
+    """Those under way are not cancelled: they hear of the stop after their step, and keep it."""
     import ray
 
-    ray.get(board.stop.remote())
     begun = ray.get(board.begun.remote())
     for ref, number in pending.items():
         if number not in begun:

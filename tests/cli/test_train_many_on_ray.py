@@ -11,7 +11,7 @@ import pytest
 from dreamartist_ext.engine.run import RunFiles
 from dreamartist_ext.many.concepts import Outcome, concepts_in, groups_of
 from dreamartist_ext.many.group import Job, train_group
-from dreamartist_ext.many.workers import train_on_ray
+from dreamartist_ext.many.workers import _board, _connect, train_on_ray
 
 from .test_train_many import COLOURS, here, model, result  # noqa: F401 - fixtures
 
@@ -49,15 +49,15 @@ def on_ray(job: Job, per_pass: int, show=lambda made, spared: None, address=None
     return list(train_on_ray(job, groups(job, per_pass), 2, address, 3, show, is_stopped))
 
 
-def workers_of_ours() -> list[int]:
-    """Processes of Ray that train and descend from this one."""
+def workers_of_ours(title: bytes = b"ray::_train") -> list[int]:
+    """Processes of Ray under this title that descend from this one; those that train, unless told."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            title = (folder / "cmdline").read_bytes()
+            command = (folder / "cmdline").read_bytes()
         except OSError:
             continue
-        if title.startswith(b"ray::_train") and _descends(int(folder.name), os.getpid()):
+        if command.startswith(title) and _descends(int(folder.name), os.getpid()):
             found.append(int(folder.name))
     return found
 
@@ -89,6 +89,40 @@ def test_a_worker_that_is_killed_loses_nothing_and_a_bad_picture_ends_its_own_tr
     assert "cannot be opened as a picture" in outcomes.pop("fly").sentence
     assert outcomes == {name: Outcome(name, "trained") for name in COLOURS}
     assert result(job.out) == bytes_of_one_process
+
+
+def test_a_killed_board_loses_nothing(job):
+    bytes_of_one_process = expected(job, 2)
+    killed = []
+
+    def kill_the_board(made: int, spared: int) -> None:
+        if made >= 30 and not killed:
+            killed.extend(workers_of_ours(b"ray::Board"))
+            os.kill(killed[0], signal.SIGKILL)
+
+    outcomes = {outcome.name: outcome for outcome in on_ray(job, 2, kill_the_board)}
+    assert len(killed) == 1, "nobody was killed, which shows nothing"
+    assert outcomes == {name: Outcome(name, "trained") for name in COLOURS}
+    assert result(job.out) == bytes_of_one_process
+
+
+def test_the_board_lives_where_the_command_does():
+    """On another machine its end would be the command's. Ray picks one by chance where it may, so it is asked often."""
+    from ray.cluster_utils import Cluster
+
+    def where(board) -> str:
+        return ray.get_runtime_context().get_node_id()
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    try:
+        for _ in range(2):
+            cluster.add_node(num_cpus=1)
+        _connect(1, cluster.address)
+        places = {ray.get(_board().__ray_call__.remote(where)) for _ in range(6)}
+        assert places == {ray.get_runtime_context().get_node_id()}
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
 
 
 def test_a_stop_keeps_all_that_was_made_and_another_place_goes_on(job):
