@@ -43,6 +43,9 @@ _WEBUI = {**_OTHERS, "use_negative": False, "learning_rate": "0.005"}  # of its 
 _TAB = {**_ORIGINAL, "learning_rate": "0.005", "steps": 1000}
 _ON_THE_WAY = (500, 1000, 2000)
 
+_WHITE = " on a white background"
+_NAMES_THE_BACKGROUND = {"template": f"a [name]{_WHITE}|an emoji of a [name]{_WHITE}|a drawing of a [name]{_WHITE}"}
+
 _FACTORS: dict[str, dict[str, Any]] = {
     "fixed": {"fix_norm": "positive"},
     "half": {"negative_lr_ratio": 0.5},
@@ -54,6 +57,14 @@ _FACTORS: dict[str, dict[str, Any]] = {
     "v12": {"vectors": 12},
     "twice": {"steps": 800},
     "62": {"steps": 62},
+    "200": {"steps": 200},
+    "slow": {"learning_rate": "0.005"},
+    "fast": {"learning_rate": "0.02"},
+    "snr": {"min_snr": 5.0, "noisy_weight": 0.0},
+    "ema": {"ema": 0.98, "save_ema": True},
+    "toy": {"initialization_text": "toy"},
+    "background": _NAMES_THE_BACKGROUND,
+    "batch8": {"batch_size": 8},
 }
 _COMBINED = (
     CHOSEN,
@@ -70,8 +81,11 @@ _COMBINED = (
     "g2+half",
     "fixed+g2+half",
     "fixed+v12+g2+quarter",
-    f"{CHOSEN}+twice",
-    f"{CHOSEN}+62",
+    # One factor at a time from there
+    *(
+        f"{CHOSEN}+{factor}"
+        for factor in ("twice", "62", "200", "slow", "fast", "snr", "ema", "toy", "background", "batch8")
+    ),
 )
 
 
@@ -79,8 +93,6 @@ def _together(name: str) -> dict[str, Any]:
     """The settings of all factors in the name."""
     return {setting: value for factor in name.split("+") for setting, value in _FACTORS[factor].items()}
 
-
-_WHITE = " on a white background"
 
 ARMS: dict[str, Arm] = {
     "pair": Arm(),
@@ -126,9 +138,7 @@ ARMS: dict[str, Arm] = {
     "random-crop": Arm({"random_crop": 0.2}),
     "mirror": Arm({"mirror": True}),
     "latents-drawn-each-time": Arm({"latent_sampling": "each"}),
-    "names-the-background": Arm(
-        {"template": f"a [name]{_WHITE}|an emoji of a [name]{_WHITE}|a drawing of a [name]{_WHITE}"}
-    ),
+    "names-the-background": Arm(_NAMES_THE_BACKGROUND),
     "fix-norm-positive": Arm({"fix_norm": "positive"}),
     "fix-norm-both": Arm({"fix_norm": "both"}),
     "starts-from-a-word": Arm({"initialization_text": "toy"}),
@@ -139,6 +149,8 @@ ARMS: dict[str, Arm] = {
     **{name: Arm(_together(name)) for name in _COMBINED},
     # What no setting says
     "negative-only": Arm(way="negative only"),
+    f"{CHOSEN}+negative-only": Arm(_together(CHOSEN), way="negative only"),
+    f"{CHOSEN}+masked": Arm(_together(CHOSEN), masked=True),
     "empty-negative-half": Arm(way="empty negative in half"),
     "cross-initialization": Arm(_together(CHOSEN), way="cross initialization"),
     # The same for plain inversion
