@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from dreamartist_ext.hosts.model_files import quiet_libraries
+from dreamartist_ext.hosts.diffusers.model_files import quiet_libraries
 
 from .busy import busy
 from .card import card

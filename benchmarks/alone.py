@@ -77,9 +77,9 @@ def run_script(script: Path, arguments: Sequence[str], memory: bool = False) -> 
 
 def run_ours(model: Path, picture: Path, side: int, config: TrainConfig, memory: bool = False) -> Cuts:
     """Our training of this picture on a model in diffusers' folder layout, on the CPU in fp32."""
-    from dreamartist_ext.engine.data import load_pictures
     from dreamartist_ext.engine.trainer import Training
-    from dreamartist_ext.hosts.model_files import load_host
+    from dreamartist_ext.files.pictures import load_pictures
+    from dreamartist_ext.hosts.diffusers.model_files import load_host
 
     host, pictures = load_host(model, "cpu", "fp32"), load_pictures([picture], side, side)
     with cut(memory) as cuts:

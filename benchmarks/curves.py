@@ -14,8 +14,8 @@ import torch
 
 from dreamartist_ext.engine.embedding import EmbeddingPair
 from dreamartist_ext.engine.latents import EncodedPictures
-from dreamartist_ext.engine.storage import save_pair
-from dreamartist_ext.webui.concept_index import FactsCache, concepts_in
+from dreamartist_ext.files.concepts.index import FactsCache, concepts_in
+from dreamartist_ext.files.storage import save_pair
 
 from .clock import seconds_of, spread_of, wait
 from .models import Bench

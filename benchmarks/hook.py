@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 
 from dreamartist_ext.engine.embedding import EmbeddingPair
-from dreamartist_ext.engine.storage import save_pair
+from dreamartist_ext.files.storage import save_pair
 from tests.webui.conftest import RunningWebUI
 
 from .clock import spread_of

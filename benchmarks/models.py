@@ -13,9 +13,10 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from dreamartist_ext.engine.data import TrainingPicture, load_pictures
-from dreamartist_ext.hosts.diffusers import Components, DiffusersHost
-from dreamartist_ext.hosts.model_files import EMBEDDED_MODEL, choose_device, choose_precision, load_host
+from dreamartist_ext.engine.pictures import TrainingPicture
+from dreamartist_ext.files.pictures import load_pictures
+from dreamartist_ext.hosts.diffusers.host import Components, DiffusersHost
+from dreamartist_ext.hosts.diffusers.model_files import EMBEDDED_MODEL, choose_device, choose_precision, load_host
 
 TOKENIZER = EMBEDDED_MODEL / "tokenizer"
 PICTURE = EMBEDDED_MODEL.parent / "samples" / "teapot.png"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from textwrap import shorten
 
-from dreamartist_ext.engine.storage import write_atomically
+from dreamartist_ext.files.storage import write_atomically
 
 from .plot import draw
 from .results import Answer, Figure

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from dreamartist_ext.engine.storage import write_atomically
+from dreamartist_ext.files.storage import write_atomically
 
 from .clock import Spread
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 
-from dreamartist_ext.engine.many import Member, SharedTraining, train_together
-from dreamartist_ext.engine.run import RunFiles
+from dreamartist_ext.files.run import RunFiles
+from dreamartist_ext.many.together import Member, SharedTraining, train_together
 
 from .clock import Spread, Work, seconds_of, spread_of, wait
 from .models import Bench

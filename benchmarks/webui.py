@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dreamartist_ext.hosts.model_files import EMBEDDED_MODEL
-from dreamartist_ext.hosts.single_file import to_single_file
+from dreamartist_ext.hosts.diffusers.model_files import EMBEDDED_MODEL
+from dreamartist_ext.hosts.diffusers.single_file import to_single_file
 from tests.models import save_folder
 from tests.webui.conftest import WEBUI, RunningWebUI, make_data_folder, running
 

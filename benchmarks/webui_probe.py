@@ -63,9 +63,9 @@ def _result(steps: _Steps) -> dict[str, Any]:
 
 def ours(picture: str, steps: int, side: int, plain: bool) -> dict[str, Any]:
     from dreamartist_ext.engine.config import TrainConfig
-    from dreamartist_ext.engine.data import load_pictures
     from dreamartist_ext.engine.trainer import Training
-    from dreamartist_ext.hosts.a1111 import WebUIHost
+    from dreamartist_ext.files.pictures import load_pictures
+    from dreamartist_ext.hosts.a1111.host import WebUIHost
 
     config = TrainConfig(name="zyx", steps=steps, use_negative=not plain, template="[name]", guidance="3")
     training = Training(WebUIHost(), config, load_pictures([Path(picture)], side, side))

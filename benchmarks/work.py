@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from dreamartist_ext.engine.config import TrainConfig
-from dreamartist_ext.engine.data import TrainingPicture
-from dreamartist_ext.engine.embedding import negative_name
 from dreamartist_ext.engine.latents import EncodedPictures
+from dreamartist_ext.engine.names import negative_name
+from dreamartist_ext.engine.pictures import TrainingPicture
 from dreamartist_ext.engine.trainer import Training
 
 from .clock import Work

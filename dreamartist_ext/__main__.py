@@ -8,7 +8,7 @@ import sys
 def main() -> None:
     """Run the command line; Ctrl-C at any moment, also while torch is loading, ends it in one sentence."""
     try:
-        from .cli import dreamartist
+        from .cli.commands import dreamartist
 
         dreamartist(standalone_mode=False)
     except KeyboardInterrupt:

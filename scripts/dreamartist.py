@@ -2,7 +2,8 @@
 
 from modules import script_callbacks, scripts
 
-from dreamartist_ext.webui import generation_script, registration
+from dreamartist_ext.webui import registration
+from dreamartist_ext.webui.prompts import generation_script
 
 for event, callback in registration.CALLBACKS.items():
     registration.registrar(script_callbacks, event, __file__)(callback)

@@ -10,7 +10,7 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from dreamartist_ext.hosts.diffusers import Components, DiffusersHost
+from dreamartist_ext.hosts.diffusers.host import Components, DiffusersHost
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 TEXT_WIDTH = 32

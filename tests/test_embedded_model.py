@@ -10,15 +10,16 @@ import torch
 from PIL import Image
 
 from dreamartist_ext.engine.config import TrainConfig
-from dreamartist_ext.engine.data import load_pictures, to_pixels
-from dreamartist_ext.engine.embedding import negative_name
+from dreamartist_ext.engine.names import negative_name
 from dreamartist_ext.engine.objective import noise_loss
 from dreamartist_ext.engine.passes import conditioning
 from dreamartist_ext.engine.trainer import Training
 from dreamartist_ext.evaluation.backgrounds import BACKGROUNDS, nearest_background
-from dreamartist_ext.hosts.diffusers import DiffusersHost
-from dreamartist_ext.hosts.model_files import EMBEDDED_MODEL, load_host, training_defaults
-from dreamartist_ext.hosts.single_file import to_single_file
+from dreamartist_ext.files.picture_files import to_pixels
+from dreamartist_ext.files.pictures import load_pictures
+from dreamartist_ext.hosts.diffusers.host import DiffusersHost
+from dreamartist_ext.hosts.diffusers.model_files import EMBEDDED_MODEL, load_host, training_defaults
+from dreamartist_ext.hosts.diffusers.single_file import to_single_file
 from tools.embedded_model.drawings import HELD_OUT, training_concepts
 from tools.embedded_model.measure import FeatureNet
 

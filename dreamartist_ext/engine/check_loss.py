@@ -10,13 +10,12 @@ from collections.abc import Hashable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from .embedding import negative_name
 from .guidance import Guidance
+from .names import negative_name
 from .objective import noise_loss
 from .passes import conditioning
 from .prompts import fill, negative_captions
-from .snapshot import Check
-from .stopping import check_samples
+from .stopping import Check, check_samples
 from .trainer import Training
 
 SEED = 20221121  # any; fixed, so that two trainings of one picture can be compared as well

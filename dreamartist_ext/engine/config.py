@@ -8,17 +8,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from .embedding import MAX_VECTORS, check_name
+from .colours import parse_colour
 from .errors import SettingError
 from .guidance import Guidance
 from .learning_rate import RateSchedule
-from .noise import TimestepRange
-from .norm import SIDES
+from .names import MAX_VECTORS, check_name
 from .options import check, converted, option
-from .picture_files import parse_colour
-from .prompts import CaptionWays, check_templates
-from .reconstruction import KINDS
-from .stopping import check_interval
+from .prompts import check_templates
+from .timesteps import TimestepRange
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +151,7 @@ class TrainConfig:
         "Reconstruction by",
         "L1: mean difference of the pixels; L2: mean square.",
         "training",
-        choices=tuple(KINDS),
+        choices=("L1", "L2"),
     )
     beta1: float = option(0.9, "AdamW beta 1", "Decay of the gradient's mean.", "optimizer", least=0, most=0.9999)
     beta2: float = option(0.999, "AdamW beta 2", "Decay of its square's mean.", "optimizer", least=0, most=0.999999)
@@ -172,7 +169,7 @@ class TrainConfig:
         "Fix the vectors' length",
         "Hold these vectors at the vocabulary's mean length and learn only where they point (arXiv 2512.13672).",
         "optimizer",
-        choices=tuple(SIDES),
+        choices=("off", "positive", "both"),
     )
     ema: float = option(
         0.0,
@@ -304,7 +301,7 @@ class TrainConfig:
             check_templates(_split(getattr(self, field_name)), field_name)
         if (self.save_ema or self.ema_replace_every) and not self.ema:
             raise SettingError("ema must be more than 0 for save_ema or ema_replace_every to have an effect, got 0.")
-        if self.patience and not check_interval(self):
+        if self.patience and not (self.check_every or self.save_every):
             raise SettingError("check_every must be more than 0 for patience to have an effect, got 0.")
         if self.timestep_end <= self.timestep_start:
             got = f"{self.timestep_end:g} and {self.timestep_start:g}"
@@ -324,10 +321,6 @@ class TrainConfig:
     @property
     def templates(self) -> tuple[str, ...]:
         return _split(self.template)
-
-    @property
-    def caption_ways(self) -> CaptionWays:
-        return CaptionWays(self.caption_dropout, self.tag_dropout, self.shuffle_tags, self.tag_separator)
 
     @property
     def timestep_range(self) -> TimestepRange:

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from .config import TrainConfig
-from .data import Shown
 from .errors import DreamArtistError, SettingError, TrainingError, first_line
 from .host import DiffusionHost
 from .latents import EncodedPictures
+from .pictures import Shown
 from .snapshot import Snapshot
 from .trainer import Training
 

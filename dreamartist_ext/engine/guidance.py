@@ -6,17 +6,18 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from .errors import SettingError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # r = t / (T - 1) in [0, 1] -> share of the way from the range's start to its end
 RAMPS: dict[str, Callable[[Tensor], Tensor]] = {
     "linear": lambda r: r,
-    "cos": lambda r: torch.cos((r - 1) * math.pi / 2),
-    "cos2": lambda r: 1 - torch.cos(r * math.pi / 2),
+    "cos": lambda r: ((r - 1) * math.pi / 2).cos(),
+    "cos2": lambda r: 1 - (r * math.pi / 2).cos(),
 }
 MAX_GUIDANCE = 100
 _NUMBER = r"\s*(\d+\.?\d*|\.\d+)\s*"

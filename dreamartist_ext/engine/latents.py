@@ -13,10 +13,10 @@ from torch import Tensor
 
 from .attention_mask import MID_GREY, latent_weight, spread
 from .config import TrainConfig
-from .data import Fingerprint, Shown
 from .draws import seed_for
 from .errors import FileError
 from .host import Cond, DiffusionHost
+from .pictures import Fingerprint, Shown
 from .transfer import to_device
 
 MOST_IN_MEMORY = 256 * 2**20  # bytes

@@ -42,19 +42,6 @@ class NoiseSchedule:
         return abar / (1 - abar)
 
 
-@dataclass(frozen=True)
-class TimestepRange:
-    """A part of a schedule, as shares of its length: 0 is its clean end, 1 its noisy one."""
-
-    start: float = 0.0
-    end: float = 1.0
-
-    def of(self, timesteps: int) -> tuple[int, int]:
-        """The first timestep of the part, and how many there are in it: at least one."""
-        first = min(round(self.start * timesteps), timesteps - 1)
-        return first, max(1, round(self.end * timesteps) - first)
-
-
 def add_noise(schedule: NoiseSchedule, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
     """z_t = sqrt(abar_t) z_0 + sqrt(1 - abar_t) eps; latents and noise (B, C, h, w), timesteps (B,)."""
     signal, sigma = schedule.coefficients(timesteps)

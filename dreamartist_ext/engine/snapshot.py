@@ -14,21 +14,7 @@ from .embedding import EmbeddingPair
 from .errors import FileError, SettingError, TrainingError
 from .host import Vectors
 from .step_guard import StepGuard
-from .stopping import CHECK_SAMPLES
-
-
-@dataclass(frozen=True)
-class Check:
-    """The mean noise loss on fixed noises: of the pair at a step, and of the empty prompt, which it should beat.
-
-    `training_loss` is the mean of the steps since the check before, `samples` how many noises were fixed.
-    """
-
-    step: int
-    loss: float
-    baseline: float
-    training_loss: float | None = None
-    samples: int = CHECK_SAMPLES
+from .stopping import Check
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
-if TYPE_CHECKING:
-    from .config import TrainConfig
-    from .snapshot import Check
+from .config import TrainConfig
 
 CHECK_SAMPLES = 8
 ENOUGH_SAMPLES = 4  # fewer say too little, and are taken only where even a single check of so many would cost too much
@@ -16,6 +14,20 @@ LEAST_SAMPLES = 2
 WANTED_CHECKS = 3  # a curve; rather this many of fewer samples than fewer of CHECK_SAMPLES
 MOST_SHARE = 0.05  # of a training's passes through the network: all checks, the last one's and the baseline as well
 _PASSES = 2  # forward and backward; a check is forward only
+
+
+@dataclass(frozen=True)
+class Check:
+    """The mean noise loss on fixed noises: of the pair at a step, and of the empty prompt, which it should beat.
+
+    `training_loss` is the mean of the steps since the check before, `samples` how many noises were fixed.
+    """
+
+    step: int
+    loss: float
+    baseline: float
+    training_loss: float | None = None
+    samples: int = CHECK_SAMPLES
 
 
 def check_samples(config: TrainConfig) -> int:

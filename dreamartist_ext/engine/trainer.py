@@ -12,22 +12,24 @@ import torch
 from torch import Tensor
 
 from .averaging import average_in, copy_of, overwrite
+from .captions import CaptionWays
 from .config import TrainConfig
-from .data import Shown, fingerprint
 from .draws import Draws, bucket_order, seed_for
-from .embedding import EmbeddingPair, negative_name
+from .embedding import EmbeddingPair
 from .errors import SettingError
 from .guidance import Guidance
 from .host import DiffusionHost, Vectors
 from .latents import EncodedPictures
 from .learning_rate import RateSchedule, lr_at
 from .memory import memory_saved
+from .names import negative_name
 from .norm import SIDES, set_length, turn_only
 from .passes import Pass, losses
+from .pictures import Shown, fingerprint
 from .prompts import fill, negative_captions
-from .snapshot import Check, Snapshot, check_same, put_back, tensors_of
+from .snapshot import Snapshot, check_same, put_back, tensors_of
 from .step_guard import StepGuard, copies, undo_unless
-from .stopping import is_over
+from .stopping import Check, is_over
 from .transfer import to_device
 
 NEGATIVE_JITTER = 1e-3  # the negative starts as the positive's initial vectors plus this much noise
@@ -225,7 +227,7 @@ class Training:
 
     def _prompts(self, draws: Draws, order: Sequence[int], step: int) -> tuple[list[str], list[str]]:
         config = self.config
-        captions = config.caption_ways.vary([self.pictures[i].caption for i in order], config.seed, step)
+        captions = CaptionWays.of(config).vary([self.pictures[i].caption for i in order], config.seed, step)
         plain = negative_captions(captions, config.name, config.filewords_positive_only)
 
         def draw(templates: tuple[str, ...], word: str, filewords: list[str]) -> list[str]:

@@ -1,2 +1,3 @@
-"""How good a learned pair is: measures, intervals, and a report with pictures. Imports the engine only; a model is
-reached through a drawing callable."""
+"""How good a learned pair is: measures, intervals, and a report with pictures. Imports files and the engine, and hosts
+only to draw.
+"""

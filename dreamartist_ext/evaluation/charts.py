@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from ..engine.snapshot import Check
+from ..engine.stopping import Check
 
 SIZE = (560, 400)
 MARGIN = (58, 16, 18, 48)  # left, top, right, bottom

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ..engine.data import to_pixels
+from ..files.picture_files import to_pixels
 from .clip import ClipNet
 from .features import FeatureNet
 

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from ..engine.data import MASK_SUFFIX, load_picture
-from ..engine.embedding import NEGATIVE_SUFFIX, EmbeddingPair
+from ..engine.embedding import EmbeddingPair
 from ..engine.errors import DreamArtistError, FileError, SettingError
 from ..engine.host import Vectors
-from ..engine.run import RunFiles
-from ..engine.snapshot import Check
-from ..engine.storage import embedding_files, load_pair, load_snapshot
+from ..engine.names import NEGATIVE_SUFFIX
+from ..engine.stopping import Check
+from ..files.picture_files import MASK_SUFFIX, load_picture
+from ..files.run import RunFiles
+from ..files.storage import embedding_files, load_pair, load_snapshot
 from .plan import Concept
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".bmp")

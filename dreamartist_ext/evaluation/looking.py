@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..engine.data import to_pixels
+from ..files.picture_files import to_pixels
 from . import measures
 from .backgrounds import asked_background, nearest_background
 from .drawing_styles import STYLES, StyleJudge, asked_style, grouped, right_styles

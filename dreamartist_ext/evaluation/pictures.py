@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 
 from ..engine.errors import FileError
 from ..engine.host import Vectors
-from ..engine.storage import write_atomically
+from ..files.storage import write_atomically
 
 BATCH = 8
 FORMAT = 1  # of the keys: another number forgets every picture that was kept

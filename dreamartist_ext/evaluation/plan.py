@@ -8,10 +8,11 @@ from typing import Any
 
 from PIL import Image
 
-from ..engine.embedding import EmbeddingPair, negative_name
+from ..engine.embedding import EmbeddingPair
 from ..engine.errors import SettingError
 from ..engine.host import Vectors
-from ..engine.snapshot import Check
+from ..engine.names import negative_name
+from ..engine.stopping import Check
 from .figures import Way
 from .pictures import Batch
 from .prompt_lists import Edit, PromptLists, filled

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..engine.atomic import write_all_atomically
+from ..files.atomic import write_all_atomically
 from .charts import Mark, curve_svg, legend_html, plane_svg
 from .evaluate import Results
 from .figures import DIFFERENCE, EVERYTHING, FIGURES, Figure, Way, as_json, csv_text

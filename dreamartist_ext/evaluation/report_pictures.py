@@ -9,7 +9,7 @@ from html import escape
 
 from PIL import Image
 
-from ..engine.embedding import negative_name
+from ..engine.names import negative_name
 from .evaluate import Results, Shown
 from .figures import Way
 from .plan import Concept

@@ -1,0 +1,3 @@
+"""One room for each way to hold a model, and here what they share. Imports files and the engine; rooms do not import
+each other.
+"""

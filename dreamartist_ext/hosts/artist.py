@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from ..engine import preview
-from ..engine.data import to_pixels
 from ..engine.host import DiffusionHost, Vectors
+from ..files.picture_files import to_pixels
 
 
 class DrawingHost(DiffusionHost, Protocol):

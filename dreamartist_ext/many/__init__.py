@@ -1,1 +1,3 @@
-"""A folder with one picture per concept: each becomes a pair, in this process or on many machines."""
+"""A folder with one picture per concept: each becomes a pair, in this process or on many machines. Imports hosts, files
+and the engine.
+"""

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..engine.atomic import make_folder, write_atomically
 from ..engine.config import TrainConfig
 from ..engine.errors import DreamArtistError, FileError, PictureError, SettingError
-from ..engine.picture_files import MASK_SUFFIX, shown_name
-from ..engine.run import RunFiles
+from ..files.atomic import make_folder, write_atomically
+from ..files.picture_files import MASK_SUFFIX, shown_name
+from ..files.run import RunFiles
 
 ENDINGS = frozenset(".png .jpg .jpeg .webp .avif .bmp .gif .tif .tiff .ppm".split())
 PLAN = "groups.json"

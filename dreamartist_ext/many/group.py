@@ -13,18 +13,18 @@ import torch
 
 from .. import __version__
 from ..engine.config import TrainConfig
-from ..engine.data import open_pictures
 from ..engine.errors import DreamArtistError, FileError, SettingError
-from ..engine.many import Member, SharedTraining, train_together
-from ..engine.provenance import about_model
-from ..engine.run import RunFiles
 from ..engine.snapshot import Snapshot
 from ..engine.stopping import lacks_check
-from ..engine.storage import find_embedding
-from ..hosts.diffusers import DiffusersHost
-from ..hosts.model_files import load_host, quiet_libraries
-from ..hosts.only_one import only_one
+from ..files.only_one import only_one
+from ..files.pictures import open_pictures
+from ..files.provenance import about_model
+from ..files.run import RunFiles
+from ..files.storage import find_embedding
+from ..hosts.diffusers.host import DiffusersHost
+from ..hosts.diffusers.model_files import load_host, quiet_libraries
 from .concepts import Concept, Outcome
+from .together import Member, SharedTraining, train_together
 
 # Told how many steps were made, and how many need not be made; says whether to stop.
 Tell = Callable[[int, int], bool]

@@ -18,15 +18,17 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 
 from ..engine.config import TrainConfig
-from ..engine.data import load_mask, load_picture
-from ..engine.embedding import check_name
 from ..engine.errors import DreamArtistError, FileError, PictureError, SettingError
+from ..engine.names import check_name
+from ..files.concepts.trash import MissingError, bring_back, throw_away
+from ..files.picture_files import load_picture
+from ..files.pictures import load_mask
+from ..hosts.a1111.options import command_line
 from .api_auth import Door, webui_door
-from .comparison_api import DrawingRoutes
-from .concepts import MissingError, bring_back, throw_away
-from .job import Ask, Job
-from .jobs import Desk, in_background, sentence
-from .shelf import Shelf
+from .compare.api import DrawingRoutes
+from .concepts.shelf import Shelf
+from .training.job import Ask, Job
+from .training.jobs import Desk, in_background, sentence
 
 PREFIX = "/dreamartist/v1"
 MAX_PICTURES = 20
@@ -68,10 +70,9 @@ class ContinueBody(Body):
 
 def mount_in_webui(app: FastAPI, desk: Desk) -> None:
     """Where the WebUI has its own API, and for whom its accounts allow it."""
-    from modules import shared
-
-    if shared.cmd_opts.api or shared.cmd_opts.nowebui:
-        mount(app, desk, webui_door(app, shared.cmd_opts))
+    flags = command_line()
+    if flags.api or flags.nowebui:
+        mount(app, desk, webui_door(app, flags))
 
 
 def mount(app: FastAPI, desk: Desk, authorised: Door) -> None:

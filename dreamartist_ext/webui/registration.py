@@ -7,8 +7,9 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any
 
-from .jobs import Desk
-from .workplace import WebUIWorkplace
+from ..hosts.a1111.options import script_runner, settings_page
+from ..hosts.a1111.workplace import WebUIWorkplace
+from .training.jobs import Desk
 
 
 @lru_cache(maxsize=1)
@@ -32,20 +33,16 @@ def tab() -> list[tuple[Any, str, str]]:
 
 def settings() -> None:
     """Our section in Settings, for the WebUI's `on_ui_settings`."""
-    from modules import shared
-
     from .settings import register
 
-    register(shared)
+    register(settings_page())
 
 
 def axes() -> None:
     """Our axes of the X/Y/Z plot, for the WebUI's `on_before_ui`: every script is loaded by then."""
-    from modules import scripts
+    from .prompts.xyz import register
 
-    from .xyz import register
-
-    register(scripts)
+    register(script_runner())
 
 
 def mount_api(_page: Any, app: Any) -> None:

@@ -14,13 +14,13 @@ from PIL import Image
 
 from ..engine.errors import DreamArtistError
 from ..evaluation.prompt_lists import EMBEDDED, GENERAL
-from ..hosts.diffusers import DiffusersHost
-from ..hosts.generation import draw, with_learned_words
-from ..hosts.model_files import load_host, quiet_libraries, training_defaults
+from ..hosts.diffusers.generation import draw, with_learned_words
+from ..hosts.diffusers.host import DiffusersHost
+from ..hosts.diffusers.model_files import load_host, quiet_libraries, training_defaults
 from .gradio_compat import MAJOR, on
-from .jobs import Desk, sentence
-from .live_view import message_html
 from .tab import build_tab
+from .training.jobs import Desk, sentence
+from .training.live_view import message_html
 from .workplace import TrainingHost
 
 JAVASCRIPT = Path(__file__).parents[2] / "javascript" / "dreamartist.js"

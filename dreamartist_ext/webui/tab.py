@@ -14,20 +14,20 @@ from PIL import Image
 from ..engine.config import TrainConfig
 from ..engine.errors import DreamArtistError
 from ..engine.options import field_type
-from ..engine.presets import PRESET_HELP, PRESETS
-from .comparison_tab import build_comparison
-from .concept_tab import build_concepts
-from .concept_view import STYLE as CONCEPT_STYLE
+from ..files.presets import PRESET_HELP, PRESETS
+from .compare.tab import build_comparison
+from .concepts.share_view import trained_html
+from .concepts.tab import build_concepts
+from .concepts.view import STYLE as CONCEPT_STYLE
 from .gradio_compat import NOTHING, file_paths, on, paintable_picture, picture_and_paint
-from .job import Ask
-from .jobs import Desk, in_background, sentence
-from .kept_pictures import given_pictures
-from .live_view import STYLE, estimate_text, masks_html, message_html, progress_html
-from .mask_preview import mask_previews
-from .memory_hint import MemoryHints
-from .page_state import updates
-from .settings_view import build_settings_files
-from .share_view import trained_html
+from .training.job import Ask
+from .training.jobs import Desk, in_background, sentence
+from .training.kept_pictures import given_pictures
+from .training.live_view import STYLE, estimate_text, masks_html, message_html, progress_html
+from .training.mask_preview import mask_previews
+from .training.memory_hint import MemoryHints
+from .training.page_state import updates
+from .training.settings_view import build_settings_files
 
 NAMED_FIELDS = ("name", "initialization_text")  # asked for in step 2
 OPTION_FIELDS = tuple(item for item in fields(TrainConfig) if item.name not in NAMED_FIELDS)

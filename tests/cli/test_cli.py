@@ -16,9 +16,9 @@ from click.testing import CliRunner
 from filelock import FileLock
 from PIL import Image, ImageDraw
 
-from dreamartist_ext.cli import dreamartist
-from dreamartist_ext.engine import storage
+from dreamartist_ext.cli.commands import dreamartist
 from dreamartist_ext.engine.errors import DreamArtistError
+from dreamartist_ext.files import storage
 
 from ..models import save_folder, tiny_components
 

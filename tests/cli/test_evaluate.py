@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from dreamartist_ext.cli import dreamartist
+from dreamartist_ext.cli.commands import dreamartist
 from dreamartist_ext.engine.embedding import EmbeddingPair
 from dreamartist_ext.engine.errors import DreamArtistError, FileError, SettingError
-from dreamartist_ext.engine.storage import save_pair
+from dreamartist_ext.files.storage import save_pair
 
 from ..evaluation.studio import a_pair, a_picture
 from ..models import save_folder, tiny_components

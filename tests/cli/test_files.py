@@ -11,13 +11,13 @@ import torch
 from PIL import Image
 
 from dreamartist_ext.__main__ import main
-from dreamartist_ext.engine import atomic
-from dreamartist_ext.engine.card import card_bytes, read_card
 from dreamartist_ext.engine.embedding import EmbeddingPair, pair_id
 from dreamartist_ext.engine.errors import DreamArtistError
-from dreamartist_ext.engine.storage import load_embedding, load_pair, save_pair
+from dreamartist_ext.files import atomic
+from dreamartist_ext.files.card import card_bytes, read_card
+from dreamartist_ext.files.storage import load_embedding, load_pair, save_pair
 
-from ..engine.test_storage import Gadget, pair, torch_bytes, zipped_pickle
+from ..files.test_storage import Gadget, pair, torch_bytes, zipped_pickle
 from .test_cli import files, run
 
 
@@ -171,7 +171,7 @@ def interrupted(folder):
     """A folder in which a process died after the first of the two files of a pair over an earlier one."""
     save_pair(pair(seed=5), folder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dreamartist_ext.engine.atomic._undo", lambda change, before: None)
+        patch.setattr("dreamartist_ext.files.atomic._undo", lambda change, before: None)
         put, calls = atomic._put, []
 
         def die(*arguments):
@@ -180,7 +180,7 @@ def interrupted(folder):
                 raise KeyboardInterrupt
             put(*arguments)
 
-        patch.setattr("dreamartist_ext.engine.atomic._put", die)
+        patch.setattr("dreamartist_ext.files.atomic._put", die)
         with pytest.raises(KeyboardInterrupt):
             save_pair(pair(), folder)
 
@@ -204,7 +204,7 @@ def test_each_command_finishes_first_what_a_killed_one_had_begun(here, command):
 
 
 def test_the_half_of_the_name_is_found_among_any_number_of_files(here, monkeypatch):
-    monkeypatch.setattr("dreamartist_ext.engine.reading._MOST_SEARCHED", 1)
+    monkeypatch.setattr("dreamartist_ext.files.reading._MOST_SEARCHED", 1)
     save_pair(pair(), here)
     save_pair(pair(negative=0, seed=5), here, stem="another")
     assert "negative 6 x 768" in run("inspect", "mycat.pt")

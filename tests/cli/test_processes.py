@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from dreamartist_ext.engine import storage
 from dreamartist_ext.engine.errors import SettingError
-from dreamartist_ext.engine.run import RunFiles
-from dreamartist_ext.hosts import processes
+from dreamartist_ext.files import storage
+from dreamartist_ext.files.run import RunFiles
+from dreamartist_ext.hosts.diffusers import processes
 
 from .test_cli import here, model, run, start  # noqa: F401 - fixtures
 

@@ -12,11 +12,11 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from dreamartist_ext.cli import dreamartist
+from dreamartist_ext.cli.commands import dreamartist
 from dreamartist_ext.engine.errors import DreamArtistError, SettingError, StoppedError, TrainingError
-from dreamartist_ext.engine.many import SharedPasses
-from dreamartist_ext.engine.run import RunFiles
+from dreamartist_ext.files.run import RunFiles
 from dreamartist_ext.many.concepts import Concept, concept_name, concepts_in, groups_of
+from dreamartist_ext.many.together import SharedPasses
 
 from ..models import save_folder, tiny_components
 from .test_cli import run

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dreamartist_ext.engine.run import RunFiles
+from dreamartist_ext.files.run import RunFiles
 from dreamartist_ext.many.concepts import Outcome, concepts_in, groups_of
 from dreamartist_ext.many.group import Job, train_group
 from dreamartist_ext.many.workers import _board, _connect, train_on_ray

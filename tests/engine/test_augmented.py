@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from dreamartist_ext.engine.data import open_pictures
 from dreamartist_ext.engine.trainer import Training
+from dreamartist_ext.files.pictures import open_pictures
 
 from .fake_host import WIDTH, FakeHost
 from .test_trainer import config

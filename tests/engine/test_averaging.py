@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from dreamartist_ext.engine.averaging import average_in, copy_of, overwrite
 from dreamartist_ext.engine.embedding import EmbeddingPair
-from dreamartist_ext.engine.run import RunFiles, run_to_files
 from dreamartist_ext.engine.snapshot import pair_of
-from dreamartist_ext.engine.storage import load_pair, load_snapshot
 from dreamartist_ext.engine.trainer import Training
+from dreamartist_ext.files.run import RunFiles, run_to_files
+from dreamartist_ext.files.storage import load_pair, load_snapshot
 
 from .fake_host import FakeHost
 from .test_trainer import config, picture

@@ -17,11 +17,11 @@ from dreamartist_ext.engine.embedding import EmbeddingPair
 from dreamartist_ext.engine.errors import DreamArtistError, SettingError
 from dreamartist_ext.engine.guidance import Guidance, combine
 from dreamartist_ext.engine.objective import noise_loss
-from dreamartist_ext.engine.pairing import Pairing
 from dreamartist_ext.engine.preview import draw
-from dreamartist_ext.engine.run import RunFiles, run_to_files
-from dreamartist_ext.engine.storage import load_pair, load_snapshot, save_pair, save_snapshot
 from dreamartist_ext.engine.trainer import Training
+from dreamartist_ext.files.pairing import Pairing
+from dreamartist_ext.files.run import RunFiles, run_to_files
+from dreamartist_ext.files.storage import load_pair, load_snapshot, save_pair, save_snapshot
 
 from .fake_host import LATENT, FakeHost
 from .test_trainer import config, picture, vectors_after

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from dreamartist_ext.engine import preview
 from dreamartist_ext.engine.check_loss import CheckLoss, spread_over
 from dreamartist_ext.engine.config import TrainConfig
-from dreamartist_ext.engine.data import TrainingPicture
-from dreamartist_ext.engine.run import RunFiles, run_to_files
-from dreamartist_ext.engine.snapshot import Check, pair_of
+from dreamartist_ext.engine.pictures import TrainingPicture
+from dreamartist_ext.engine.snapshot import pair_of
 from dreamartist_ext.engine.stopping import CHECK_SAMPLES as SAMPLES
-from dreamartist_ext.engine.storage import load_pair, load_snapshot
+from dreamartist_ext.engine.stopping import Check
 from dreamartist_ext.engine.trainer import Training
+from dreamartist_ext.files.run import RunFiles, run_to_files
+from dreamartist_ext.files.storage import load_pair, load_snapshot
 
 from ..models import tiny_host
 

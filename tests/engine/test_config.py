@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dreamartist_ext.engine.config import TrainConfig
-from dreamartist_ext.engine.embedding import check_name
 from dreamartist_ext.engine.errors import SettingError
+from dreamartist_ext.engine.names import check_name
 from dreamartist_ext.engine.options import field_type
 
 

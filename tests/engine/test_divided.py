@@ -10,8 +10,8 @@ import torch
 
 from dreamartist_ext.engine.divided import DividedTraining
 from dreamartist_ext.engine.errors import SettingError, TrainingError
-from dreamartist_ext.engine.run import RunFiles, run_to_files
 from dreamartist_ext.engine.trainer import Training
+from dreamartist_ext.files.run import RunFiles, run_to_files
 
 from .fake_host import FakeHost
 from .test_trainer import OPTIONS, config, picture

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dreamartist_ext.engine.attention_mask import attention_rows, grey_to_weight, spread, weight_to_grey
-from dreamartist_ext.engine.data import TrainingPicture
 from dreamartist_ext.engine.draws import bucket_order, picture_order
 from dreamartist_ext.engine.latents import EncodedPictures, Shelf
+from dreamartist_ext.engine.pictures import TrainingPicture
 
 from .fake_host import FakeHost
 from .test_trainer import config, picture, vectors_after

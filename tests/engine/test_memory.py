@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from dreamartist_ext.engine.config import TrainConfig
-from dreamartist_ext.engine.data import TrainingPicture
 from dreamartist_ext.engine.errors import SettingError
 from dreamartist_ext.engine.memory import MOST_PER_PLACE, SHARE, is_less
+from dreamartist_ext.engine.pictures import TrainingPicture
 from dreamartist_ext.engine.trainer import Training
 
 from .fake_host import FakeHost

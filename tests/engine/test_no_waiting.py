@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from dreamartist_ext.engine.config import TrainConfig
-from dreamartist_ext.engine.data import TrainingPicture
 from dreamartist_ext.engine.divided import DividedTraining
+from dreamartist_ext.engine.pictures import TrainingPicture
 from dreamartist_ext.engine.step_guard import READ_EVERY
 from dreamartist_ext.engine.trainer import Training
 

@@ -10,10 +10,10 @@ import torch
 from torch.nn import functional
 
 from dreamartist_ext.engine.config import TrainConfig
-from dreamartist_ext.engine.data import TrainingPicture
 from dreamartist_ext.engine.draws import Draws
+from dreamartist_ext.engine.pictures import TrainingPicture
 from dreamartist_ext.engine.trainer import Training
-from dreamartist_ext.hosts.diffusers import DiffusersHost
+from dreamartist_ext.hosts.diffusers.host import DiffusersHost
 
 from ..models import tiny_components
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from dreamartist_ext.engine.data import TrainingPicture
 from dreamartist_ext.engine.noise import predict_x0
 from dreamartist_ext.engine.objective import guided_prediction, noise_loss
+from dreamartist_ext.engine.pictures import TrainingPicture
 from dreamartist_ext.engine.reconstruction import Reconstruction
 from dreamartist_ext.engine.trainer import Training
 

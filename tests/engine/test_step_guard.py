@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from dreamartist_ext.engine.check_loss import CheckLoss
 from dreamartist_ext.engine.errors import TrainingError
-from dreamartist_ext.engine.run import RunFiles, run_to_files
 from dreamartist_ext.engine.step_guard import GROW_EVERY, MOST_IN_A_ROW, StepGuard
 from dreamartist_ext.engine.trainer import Training
+from dreamartist_ext.files.run import RunFiles, run_to_files
 
 from .fake_host import FakeHost
 from .test_trainer import config, picture, vectors_after

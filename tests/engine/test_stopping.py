@@ -14,13 +14,20 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dreamartist_ext.engine.config import TrainConfig
-from dreamartist_ext.engine.curve import HEIGHT, WIDTH, curve_csv, curve_png
 from dreamartist_ext.engine.errors import SettingError
-from dreamartist_ext.engine.run import RunFiles, final_step, run_to_files
-from dreamartist_ext.engine.snapshot import Check
-from dreamartist_ext.engine.stopping import best_of, check_interval, check_samples, has_run_out, is_check_due, is_over
-from dreamartist_ext.engine.storage import load_pair
+from dreamartist_ext.engine.stopping import (
+    Check,
+    best_of,
+    check_interval,
+    check_samples,
+    has_run_out,
+    is_check_due,
+    is_over,
+)
 from dreamartist_ext.engine.trainer import Training
+from dreamartist_ext.files.curve import HEIGHT, WIDTH, curve_csv, curve_png
+from dreamartist_ext.files.run import RunFiles, final_step, run_to_files
+from dreamartist_ext.files.storage import load_pair
 
 from .fake_host import FakeHost
 from .test_trainer import config, picture

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from dreamartist_ext.engine.draws import Draws
 from dreamartist_ext.engine.errors import SettingError
-from dreamartist_ext.engine.noise import NoiseSchedule, PredictionType, TimestepRange, noisy_end_weight, snr_weight
+from dreamartist_ext.engine.noise import NoiseSchedule, PredictionType, noisy_end_weight, snr_weight
+from dreamartist_ext.engine.timesteps import TimestepRange
 
 from .test_trainer import config
 

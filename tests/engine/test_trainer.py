@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from dreamartist_ext.engine.config import TrainConfig
-from dreamartist_ext.engine.data import TrainingPicture
 from dreamartist_ext.engine.draws import Draws, picture_order, seed_for
 from dreamartist_ext.engine.errors import FileError, SettingError
-from dreamartist_ext.engine.storage import load_snapshot, pt_bytes, save_snapshot
+from dreamartist_ext.engine.pictures import TrainingPicture
 from dreamartist_ext.engine.trainer import Training
+from dreamartist_ext.files.storage import load_snapshot, pt_bytes, save_snapshot
 
 from .fake_host import FakeHost
 

@@ -8,12 +8,12 @@ import torch
 from PIL import Image, ImageDraw
 
 from dreamartist_ext.engine.embedding import EmbeddingPair
-from dreamartist_ext.engine.snapshot import Check
+from dreamartist_ext.engine.stopping import Check
 from dreamartist_ext.evaluation.evaluate import Evaluation
 from dreamartist_ext.evaluation.eyes import Eyes
 from dreamartist_ext.evaluation.plan import Concept, Plan
 from dreamartist_ext.evaluation.prompt_lists import Edit, PromptLists
-from dreamartist_ext.studio import studio_of
+from dreamartist_ext.evaluation.studio import studio_of
 
 from ..models import TEXT_WIDTH, tiny_host
 

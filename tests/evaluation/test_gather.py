@@ -7,11 +7,11 @@ import json
 import pytest
 
 from dreamartist_ext.engine.errors import DreamArtistError, FileError, SettingError
-from dreamartist_ext.engine.run import RunFiles
-from dreamartist_ext.engine.storage import save_pair
 from dreamartist_ext.evaluation.gather import References, concept_of, files_of, names_in, other_pictures
 from dreamartist_ext.evaluation.plan import Plan, groups_of
 from dreamartist_ext.evaluation.prompt_lists import EMBEDDED, GENERAL, Edit, PromptLists, filled, load_lists
+from dreamartist_ext.files.run import RunFiles
+from dreamartist_ext.files.storage import save_pair
 
 from .studio import a_concept, a_pair, a_picture
 

@@ -12,7 +12,6 @@ import pytest
 
 from dreamartist_ext.engine.check_loss import CheckLoss
 from dreamartist_ext.engine.config import TrainConfig
-from dreamartist_ext.engine.data import load_picture, load_pictures
 from dreamartist_ext.engine.preview import to_image
 from dreamartist_ext.engine.trainer import Training
 from dreamartist_ext.evaluation.evaluate import Evaluation
@@ -22,8 +21,10 @@ from dreamartist_ext.evaluation.figures import Way
 from dreamartist_ext.evaluation.gather import References, concept_of, files_of, other_pictures
 from dreamartist_ext.evaluation.plan import Concept, Plan
 from dreamartist_ext.evaluation.prompt_lists import PromptLists
-from dreamartist_ext.hosts.model_files import EMBEDDED_MODEL, load_host
-from dreamartist_ext.studio import studio_of
+from dreamartist_ext.evaluation.studio import studio_of
+from dreamartist_ext.files.picture_files import load_picture
+from dreamartist_ext.files.pictures import load_pictures
+from dreamartist_ext.hosts.diffusers.model_files import EMBEDDED_MODEL, load_host
 
 REFERENCE = EMBEDDED_MODEL.parent / "samples" / "pineapple.png"
 SETTINGS = {

@@ -8,9 +8,9 @@ import torch
 from dreamartist_ext.engine.attention_mask import grey_to_weight
 from dreamartist_ext.engine.config import TrainConfig
 from dreamartist_ext.engine.embedding import EmbeddingPair
-from dreamartist_ext.engine.many import Member, train_together
-from dreamartist_ext.engine.run import RunFiles
-from dreamartist_ext.hosts.model_files import training_defaults
+from dreamartist_ext.files.run import RunFiles
+from dreamartist_ext.hosts.diffusers.model_files import training_defaults
+from dreamartist_ext.many.together import Member, train_together
 from tests.engine.fake_host import FakeHost
 from tests.engine.test_trainer import config, picture
 from tests.models import tiny_host

@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 
 from dreamartist_ext.engine.config import TrainConfig
-from dreamartist_ext.engine.data import load_pictures
 from dreamartist_ext.engine.errors import FileError
-from dreamartist_ext.engine.run import RunFiles, run_to_files
 from dreamartist_ext.engine.trainer import Training
-from dreamartist_ext.hosts.model_files import load_host
+from dreamartist_ext.files.pictures import load_pictures
+from dreamartist_ext.files.run import RunFiles, run_to_files
+from dreamartist_ext.hosts.diffusers.model_files import load_host
 
 torch.set_num_threads(1)
 HOST = load_host(None)

@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from dreamartist_ext.engine.data import to_pixels
 from dreamartist_ext.engine.preview import to_image
+from dreamartist_ext.files.picture_files import to_pixels
 from dreamartist_ext.hosts.artist import Artist
 
 from ..models import TEXT_WIDTH, tiny_host

@@ -12,17 +12,17 @@ from PIL import Image
 
 from dreamartist_ext.engine.check_loss import CheckLoss
 from dreamartist_ext.engine.config import TrainConfig
-from dreamartist_ext.engine.data import TrainingPicture
 from dreamartist_ext.engine.embedding import EmbeddingPair
 from dreamartist_ext.engine.errors import ModelError
 from dreamartist_ext.engine.noise import PredictionType
 from dreamartist_ext.engine.objective import noise_loss
 from dreamartist_ext.engine.passes import conditioning
-from dreamartist_ext.engine.storage import load_pair, save_pair
+from dreamartist_ext.engine.pictures import TrainingPicture
 from dreamartist_ext.engine.trainer import Training
+from dreamartist_ext.files.storage import load_pair, save_pair
+from dreamartist_ext.hosts.diffusers.generation import with_learned_words
+from dreamartist_ext.hosts.diffusers.model_files import load_host
 from dreamartist_ext.hosts.families import FIRST_CONVOLUTION, check_tensors
-from dreamartist_ext.hosts.generation import with_learned_words
-from dreamartist_ext.hosts.model_files import load_host
 
 from ..family_models import FAMILIES, PROJECTION, WIDTH_G, WIDTH_L, WIDTH_SD2, components, host
 from ..models import save_folder

@@ -7,7 +7,7 @@ import torch
 from diffusers import StableDiffusionInpaintPipeline
 
 from dreamartist_ext.engine.config import TrainConfig
-from dreamartist_ext.engine.data import TrainingPicture
+from dreamartist_ext.engine.pictures import TrainingPicture
 from dreamartist_ext.engine.trainer import Training
 
 from ..family_models import host

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from ..engine.test_never_lose_work import kill_at_random_moments
+from ..files.test_never_lose_work import kill_at_random_moments
 
 SHORT = {
     "steps": 6,

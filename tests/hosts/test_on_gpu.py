@@ -11,17 +11,18 @@ import pytest
 import torch
 
 from dreamartist_ext.engine.config import TrainConfig
-from dreamartist_ext.engine.data import TrainingPicture, load_pictures
 from dreamartist_ext.engine.latents import EncodedPictures
-from dreamartist_ext.engine.many import Member, SharedPasses, SharedTraining, train_together
 from dreamartist_ext.engine.passes import losses
-from dreamartist_ext.engine.run import RunFiles
+from dreamartist_ext.engine.pictures import TrainingPicture
 from dreamartist_ext.engine.step_guard import READ_EVERY
-from dreamartist_ext.engine.storage import load_snapshot, save_snapshot
 from dreamartist_ext.engine.trainer import Training
 from dreamartist_ext.engine.transfer import to_device
-from dreamartist_ext.hosts.diffusers import DiffusersHost
-from dreamartist_ext.hosts.model_files import EMBEDDED_MODEL, load_host
+from dreamartist_ext.files.pictures import load_pictures
+from dreamartist_ext.files.run import RunFiles
+from dreamartist_ext.files.storage import load_snapshot, save_snapshot
+from dreamartist_ext.hosts.diffusers.host import DiffusersHost
+from dreamartist_ext.hosts.diffusers.model_files import EMBEDDED_MODEL, load_host
+from dreamartist_ext.many.together import Member, SharedPasses, SharedTraining, train_together
 
 pytestmark = [
     pytest.mark.gpu,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dreamartist_ext.engine.data import TrainingPicture
+from dreamartist_ext.engine.pictures import TrainingPicture
 from dreamartist_ext.engine.trainer import Training
-from dreamartist_ext.hosts import diffusers as diffusers_host
-from dreamartist_ext.hosts.diffusers import FP16_LOSS_SCALE, DiffusersHost
+from dreamartist_ext.hosts.diffusers import host as diffusers_host
+from dreamartist_ext.hosts.diffusers.host import FP16_LOSS_SCALE, DiffusersHost
 from dreamartist_ext.hosts.precision import computes_in, halved
 
 from ..engine.test_trainer import config

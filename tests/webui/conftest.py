@@ -108,7 +108,7 @@ def free_port() -> int:
 
 def make_data_folder(data: Path) -> None:
     """A data folder of its own, so that the user's WebUI keeps its settings, models and embeddings."""
-    from dreamartist_ext.hosts.single_file import to_single_file
+    from dreamartist_ext.hosts.diffusers.single_file import to_single_file
 
     models = data / "models" / "Stable-diffusion"
     for folder in (models, data / "embeddings", data / "extensions" / "dreamartist-probe" / "scripts"):

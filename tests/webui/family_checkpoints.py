@@ -20,10 +20,16 @@ from diffusers import UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import CLIPTokenizer
 
-from dreamartist_ext.hosts.diffusers import Components
+from dreamartist_ext.hosts.diffusers.host import Components
+from dreamartist_ext.hosts.diffusers.ldm_names import unet_names
+from dreamartist_ext.hosts.diffusers.single_file import (
+    UNET_PREFIX,
+    VAE_PREFIX,
+    _text_tensors,
+    _vae_tensors,
+    to_single_file,
+)
 from dreamartist_ext.hosts.families import INPAINTING_CHANNELS
-from dreamartist_ext.hosts.ldm_names import unet_names
-from dreamartist_ext.hosts.single_file import UNET_PREFIX, VAE_PREFIX, _text_tensors, _vae_tensors, to_single_file
 
 from ..family_models import PROJECTION, WIDTH_G, WIDTH_L, WIDTH_SD2, components
 from ..models import END, START, save_folder

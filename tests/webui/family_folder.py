@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dreamartist_ext.engine.embedding import EmbeddingPair
-from dreamartist_ext.engine.storage import save_pair
+from dreamartist_ext.files.storage import save_pair
 from dreamartist_ext.hosts.families import V_MARK, ZERO_SNR_MARK
 
 from ..family_models import WIDTH_G, WIDTH_L, WIDTH_SD2

@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from dreamartist_ext.engine.card import card_bytes, read_card
 from dreamartist_ext.engine.embedding import EmbeddingPair, pair_id
-from dreamartist_ext.engine.formats import load_embedding
-from dreamartist_ext.engine.storage import load_pair, save_pair
+from dreamartist_ext.files.card import card_bytes, read_card
+from dreamartist_ext.files.formats import load_embedding
+from dreamartist_ext.files.storage import load_pair, save_pair
 
 WIDTHS = {"sd": {"clip": 768}, "xl": {"clip_l": 768, "clip_g": 1280}}
 FILES = (("sd", ".pt"), ("sd", ".safetensors"), ("xl", ".safetensors"))

@@ -44,9 +44,9 @@ def _trained(values, stop_after=0, fail_at=0, lose_at=0):
     from modules import call_queue
 
     from dreamartist_ext.engine.config import TrainConfig
-    from dreamartist_ext.engine.data import load_pictures
     from dreamartist_ext.engine.trainer import Training
-    from dreamartist_ext.hosts.a1111 import WebUIHost
+    from dreamartist_ext.files.pictures import load_pictures
+    from dreamartist_ext.hosts.a1111.host import WebUIHost
 
     with call_queue.queue_lock:
         host = WebUIHost()
@@ -102,8 +102,8 @@ def conditionings(prompts, size):
     from modules import call_queue, devices
     from modules.prompt_parser import SdConditioning
 
-    from dreamartist_ext.hosts.a1111 import WebUIHost
-    from dreamartist_ext.hosts.a1111_families import model_input
+    from dreamartist_ext.hosts.a1111.families import model_input
+    from dreamartist_ext.hosts.a1111.host import WebUIHost
 
     equal, shapes = [], {}
     with call_queue.queue_lock, torch.no_grad():
@@ -129,8 +129,8 @@ def both_branches(prompts, negatives):
     from modules import call_queue
 
     from dreamartist_ext.engine.passes import conditioning
-    from dreamartist_ext.hosts.a1111 import WebUIHost
-    from dreamartist_ext.hosts.a1111_families import text_encoders, vocabulary
+    from dreamartist_ext.hosts.a1111.families import text_encoders, vocabulary
+    from dreamartist_ext.hosts.a1111.host import WebUIHost
 
     def found(cond):
         tensors = list(cond.values()) if isinstance(cond, dict) else [cond]
@@ -174,7 +174,7 @@ def kept(batch, side):
     """Bytes that a pass keeps, as our host computes them and as autograd holds them."""
     from modules import call_queue
 
-    from dreamartist_ext.hosts.a1111 import WebUIHost
+    from dreamartist_ext.hosts.a1111.host import WebUIHost
 
     found = {}
 
@@ -208,7 +208,7 @@ def schedules():
     """abar of every timestep: as trainings have it, and as the WebUI's own sampler does."""
     from modules import sd_samplers
 
-    from dreamartist_ext.hosts.a1111 import WebUIHost
+    from dreamartist_ext.hosts.a1111.host import WebUIHost
 
     host = WebUIHost()
     before = host.model.alphas_cumprod
@@ -293,7 +293,7 @@ def train_casting_by_hand(**values):
 def trainable():
     """Why the loaded checkpoint cannot be trained, or nothing."""
     from dreamartist_ext.engine.errors import ModelError
-    from dreamartist_ext.hosts.a1111 import WebUIHost
+    from dreamartist_ext.hosts.a1111.host import WebUIHost
 
     try:
         WebUIHost()

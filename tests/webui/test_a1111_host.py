@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 from dreamartist_ext.engine.config import TrainConfig
-from dreamartist_ext.engine.data import load_pictures
 from dreamartist_ext.engine.trainer import Training
-from dreamartist_ext.hosts.model_files import load_host
+from dreamartist_ext.files.pictures import load_pictures
+from dreamartist_ext.hosts.diffusers.model_files import load_host
 
 pytestmark = pytest.mark.webui
 

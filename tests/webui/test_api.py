@@ -17,10 +17,10 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from dreamartist_ext.engine.embedding import EmbeddingPair
-from dreamartist_ext.engine.storage import load_pair, save_pair
+from dreamartist_ext.files.storage import load_pair, save_pair
 from dreamartist_ext.webui import api
 from dreamartist_ext.webui.api_auth import has_account, webui_accounts, webui_door
-from dreamartist_ext.webui.jobs import Desk
+from dreamartist_ext.webui.training.jobs import Desk
 
 from ..engine.fake_host import WIDTH, FakeHost
 

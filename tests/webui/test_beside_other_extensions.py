@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import WEBUI, make_data_folder, pixels, running
-from .test_hook_in_webui import OFF, VECTORS, negative_of, save_pairs
+from .prompts.test_hook_in_webui import OFF, VECTORS, negative_of, save_pairs
 
 pytestmark = pytest.mark.webui
 

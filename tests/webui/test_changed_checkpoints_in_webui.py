@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from dreamartist_ext.engine.config import TrainConfig
-from dreamartist_ext.engine.data import load_pictures
 from dreamartist_ext.engine.trainer import Training
-from dreamartist_ext.hosts.diffusers import DiffusersHost
+from dreamartist_ext.files.pictures import load_pictures
+from dreamartist_ext.hosts.diffusers.host import DiffusersHost
 
 from .family_folder import HERE, OTHER, load
 from .test_a1111_host import PICTURE, left

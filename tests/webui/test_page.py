@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from dreamartist_ext.engine.card import read_card
-from dreamartist_ext.engine.data import find_mask
 from dreamartist_ext.engine.embedding import pair_id
-from dreamartist_ext.engine.run import RunFiles
-from dreamartist_ext.engine.storage import load_pair
-from dreamartist_ext.webui.jobs import kept_pictures
+from dreamartist_ext.files.card import read_card
+from dreamartist_ext.files.picture_files import find_mask
+from dreamartist_ext.files.run import RunFiles
+from dreamartist_ext.files.storage import load_pair
+from dreamartist_ext.webui.training.jobs import kept_pictures
 
 from .conftest import free_port
 

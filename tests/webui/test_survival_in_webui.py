@@ -9,7 +9,7 @@ import pytest
 from .conftest import make_data_folder, running
 from .test_a1111_host import PICTURE
 from .test_api_in_webui import reload_ui
-from .test_model_changes import V1, wait
+from .training.test_model_changes import V1, wait
 
 pytestmark = pytest.mark.webui
 

@@ -12,17 +12,18 @@ import pytest
 from PIL import Image
 
 from dreamartist_ext.engine.config import TrainConfig
-from dreamartist_ext.engine.data import load_mask
-from dreamartist_ext.engine.presets import PRESET_HELP, PRESETS
-from dreamartist_ext.engine.snapshot import Check
+from dreamartist_ext.engine.stopping import Check
+from dreamartist_ext.files.pictures import load_mask
+from dreamartist_ext.files.presets import PRESET_HELP, PRESETS
 
 gr = pytest.importorskip("gradio")
 
-from dreamartist_ext.webui import gradio_compat, live_view, settings_view, tab  # noqa: E402
-from dreamartist_ext.webui.job import Ask, Job, PreviewRow, Status  # noqa: E402
-from dreamartist_ext.webui.jobs import Desk  # noqa: E402
+from dreamartist_ext.webui import gradio_compat, tab  # noqa: E402
+from dreamartist_ext.webui.training import live_view, settings_view  # noqa: E402
+from dreamartist_ext.webui.training.job import Ask, Job, PreviewRow, Status  # noqa: E402
+from dreamartist_ext.webui.training.jobs import Desk  # noqa: E402
 
-from .test_jobs import FakeWorkplace  # noqa: E402
+from .training.test_jobs import FakeWorkplace  # noqa: E402
 
 
 @pytest.fixture

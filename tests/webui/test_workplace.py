@@ -9,12 +9,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from dreamartist_ext.engine.storage import load_pair
-from dreamartist_ext.webui.job import Status
-from dreamartist_ext.webui.jobs import Desk
-from dreamartist_ext.webui.workplace import WebUIWorkplace
+from dreamartist_ext.files.storage import load_pair
+from dreamartist_ext.hosts.a1111.workplace import WebUIWorkplace
+from dreamartist_ext.webui.training.job import Status
+from dreamartist_ext.webui.training.jobs import Desk
 
-from .test_jobs import SETTINGS, FakeWorkplace, picture  # noqa: F401 - a fixture
+from .training.test_jobs import SETTINGS, FakeWorkplace, picture  # noqa: F401 - a fixture
 
 FLAGS = ("skipped", "interrupted", "stopping_generation")
 
@@ -90,7 +90,7 @@ class Pressed(FakeWorkplace):
 
 @pytest.mark.parametrize("button", FLAGS)
 def test_skip_interrupt_and_stop_end_a_training_and_keep_its_best(webui, tmp_path, picture, button, monkeypatch):  # noqa: F811
-    monkeypatch.setattr("dreamartist_ext.webui.workplace.page_is_closing", lambda: False)
+    monkeypatch.setattr("dreamartist_ext.hosts.a1111.workplace.page_is_closing", lambda: False)
     place = Pressed(tmp_path)
     place.show = lambda step, steps, text: setattr(webui.shared.state, button, step == 5)
     mine = Desk(place)

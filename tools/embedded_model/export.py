@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 from transformers import CLIPTokenizer
 
-from dreamartist_ext.engine.atomic import write_all_atomically
-from dreamartist_ext.hosts.ldm_config import MODEL_INDEX
-from dreamartist_ext.hosts.single_file import TEXT_CONFIG
+from dreamartist_ext.files.atomic import write_all_atomically
+from dreamartist_ext.hosts.diffusers.ldm_config import MODEL_INDEX
+from dreamartist_ext.hosts.diffusers.single_file import TEXT_CONFIG
 
 from .shapes import make_scheduler, make_text_encoder, make_unet, make_vae
 

@@ -14,15 +14,17 @@ from PIL import Image
 from torch import Tensor
 
 from dreamartist_ext.engine.config import TrainConfig
-from dreamartist_ext.engine.data import load_pictures, to_pixels
-from dreamartist_ext.engine.embedding import EmbeddingPair, negative_name
-from dreamartist_ext.engine.storage import save_pair
+from dreamartist_ext.engine.embedding import EmbeddingPair
+from dreamartist_ext.engine.names import negative_name
 from dreamartist_ext.engine.trainer import Training
 from dreamartist_ext.evaluation import measures
 from dreamartist_ext.evaluation.backgrounds import nearest_background
 from dreamartist_ext.evaluation.features import FeatureNet
-from dreamartist_ext.hosts.diffusers import DiffusersHost, to_image
-from dreamartist_ext.hosts.model_files import load_host, training_defaults
+from dreamartist_ext.files.picture_files import to_pixels
+from dreamartist_ext.files.pictures import load_pictures
+from dreamartist_ext.files.storage import save_pair
+from dreamartist_ext.hosts.diffusers.host import DiffusersHost, to_image
+from dreamartist_ext.hosts.diffusers.model_files import load_host, training_defaults
 
 from . import drawings
 

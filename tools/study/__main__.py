@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from dreamartist_ext.engine.config import TrainConfig
-from dreamartist_ext.hosts.model_files import load_host, quiet_libraries, training_defaults
+from dreamartist_ext.hosts.diffusers.model_files import load_host, quiet_libraries, training_defaults
 
 from .arms import ARMS, BEGAN_FROM, Arm, concepts_named
 from .pictures import planes_svg, sheet, write_png

@@ -18,13 +18,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dreamartist_ext.engine.embedding import EmbeddingPair, negative_name
+from dreamartist_ext.engine.embedding import EmbeddingPair
+from dreamartist_ext.engine.names import negative_name
 from dreamartist_ext.evaluation import measures
 from dreamartist_ext.evaluation.eyes import Eyes
 from dreamartist_ext.evaluation.intervals import bootstrap
 from dreamartist_ext.evaluation.pictures import side_by_side
-from dreamartist_ext.hosts.diffusers import DiffusersHost
-from dreamartist_ext.hosts.model_files import load_host, quiet_libraries, training_defaults
+from dreamartist_ext.hosts.diffusers.host import DiffusersHost
+from dreamartist_ext.hosts.diffusers.model_files import load_host, quiet_libraries, training_defaults
 
 from .arms import ARMS, BEGAN_FROM, CONCEPTS, concepts_named
 from .run import Protocol, Study, pairs_of

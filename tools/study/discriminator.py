@@ -22,16 +22,16 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 from torch.nn.utils.parametrizations import spectral_norm
 
-from dreamartist_ext.engine.atomic import write_atomically
 from dreamartist_ext.engine.check_loss import CheckLoss
 from dreamartist_ext.engine.config import TrainConfig
-from dreamartist_ext.engine.data import load_pictures
 from dreamartist_ext.engine.host import DiffusionHost
 from dreamartist_ext.engine.latents import EncodedPictures
 from dreamartist_ext.engine.noise import noisy_end_weight, predict_x0
 from dreamartist_ext.engine.trainer import Training
 from dreamartist_ext.evaluation.intervals import bootstrap
-from dreamartist_ext.hosts.model_files import load_host, quiet_libraries, training_defaults
+from dreamartist_ext.files.atomic import write_atomically
+from dreamartist_ext.files.pictures import load_pictures
+from dreamartist_ext.hosts.diffusers.model_files import load_host, quiet_libraries, training_defaults
 
 from .arms import concepts_named
 from .run import WORD, Protocol, Study, row_of

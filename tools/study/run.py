@@ -19,10 +19,9 @@ from torch import Tensor
 
 from dreamartist_ext.engine.attention_mask import MID_GREY
 from dreamartist_ext.engine.config import TrainConfig
-from dreamartist_ext.engine.data import Shown, TrainingPicture, load_pictures, open_pictures, to_pixels
-from dreamartist_ext.engine.embedding import EmbeddingPair, negative_name
-from dreamartist_ext.engine.run import RunFiles, run_to_files
-from dreamartist_ext.engine.storage import find_embedding, load_pair, write_atomically
+from dreamartist_ext.engine.embedding import EmbeddingPair
+from dreamartist_ext.engine.names import negative_name
+from dreamartist_ext.engine.pictures import Shown, TrainingPicture
 from dreamartist_ext.evaluation import measures
 from dreamartist_ext.evaluation.backgrounds import BACKGROUND_NAMES, nearest_background
 from dreamartist_ext.evaluation.drawing_styles import (
@@ -36,7 +35,11 @@ from dreamartist_ext.evaluation.drawing_styles import (
 )
 from dreamartist_ext.evaluation.features import FeatureNet, Features
 from dreamartist_ext.evaluation.pictures import Album, Batch, side_by_side
-from dreamartist_ext.hosts.diffusers import DiffusersHost
+from dreamartist_ext.files.picture_files import to_pixels
+from dreamartist_ext.files.pictures import load_pictures, open_pictures
+from dreamartist_ext.files.run import RunFiles, run_to_files
+from dreamartist_ext.files.storage import find_embedding, load_pair, write_atomically
+from dreamartist_ext.hosts.diffusers.host import DiffusersHost
 
 from .arms import Arm
 from .ways import WAYS

@@ -22,13 +22,13 @@ from PIL import Image
 from dreamartist_ext.engine.config import TrainConfig
 from dreamartist_ext.engine.embedding import EmbeddingPair
 from dreamartist_ext.engine.errors import DreamArtistError
-from dreamartist_ext.engine.many import Member, SharedTraining, train_together
-from dreamartist_ext.engine.run import RunFiles
-from dreamartist_ext.engine.storage import load_pair
 from dreamartist_ext.engine.trainer import Training
 from dreamartist_ext.evaluation.pictures import Batch
-from dreamartist_ext.hosts.model_files import load_host, quiet_libraries
+from dreamartist_ext.files.run import RunFiles
+from dreamartist_ext.files.storage import load_pair
+from dreamartist_ext.hosts.diffusers.model_files import load_host, quiet_libraries
 from dreamartist_ext.many.group import open_member
+from dreamartist_ext.many.together import Member, SharedTraining, train_together
 
 from .arms import Arm
 from .run import Protocol, Study, batch_of, measured, pictures_of, saving_interval

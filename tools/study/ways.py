@@ -9,11 +9,11 @@ from unittest.mock import patch
 import torch
 
 from dreamartist_ext.engine.config import TrainConfig
-from dreamartist_ext.engine.data import Shown
 from dreamartist_ext.engine.draws import Draws, seed_for
 from dreamartist_ext.engine.host import Vectors
+from dreamartist_ext.engine.pictures import Shown
 from dreamartist_ext.engine.trainer import Training
-from dreamartist_ext.hosts.diffusers import DiffusersHost
+from dreamartist_ext.hosts.diffusers.host import DiffusersHost
 
 
 class NegativeOnly(Training):

@@ -1,0 +1,172 @@
+"""The demo: one shipped picture, a pair and a plain inversion of it, and a page that shows the difference."""
+
+from __future__ import annotations
+
+import base64
+import html
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import click
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from tqdm import tqdm
+
+from .. import __version__
+from ..engine.config import TrainConfig
+from ..engine.embedding import EmbeddingPair
+from ..engine.names import negative_name
+from ..engine.trainer import Training
+from ..files.atomic import write_all_atomically
+from ..files.pictures import load_pictures
+from ..files.run import RunFiles, run_to_files
+from ..hosts.diffusers.generation import LearnedPrompt, draw, picture_bytes
+from ..hosts.diffusers.host import DiffusersHost, to_image
+from ..hosts.diffusers.model_files import load_host, quiet_libraries, training_defaults
+from .progress import progress
+
+SAMPLE = Path(__file__).parents[1] / "assets" / "samples" / "pineapple.png"
+NAME = "mything"
+GUIDANCE, DRAWING_STEPS = 5.0, 25
+PROMPTS = ("a {}", "a {} on a blue background", "a {} on a yellow background", "a {} on a red background")
+SEEDS_FOR_FIRST_PROMPT = 3
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way of drawing the concept: what to call it, why it is there, and its pictures."""
+
+    title: str
+    meaning: str
+    pictures: list[Image.Image]
+
+
+def run_demo(out: Path, picture: Path | None) -> None:
+    """Train, draw and write everything into `out`; at most ten minutes on two cores.
+
+    On one thread, so that the pictures are the same for any number of cores: with more threads the last digits differ,
+    and a training of this small model then ends elsewhere.
+    """
+    started = time.monotonic()
+    torch.set_num_threads(1)
+    quiet_libraries()
+    host = load_host()
+    config = TrainConfig.from_mapping({**training_defaults(), "name": NAME, "save_every": 0})
+    size = host.picture_size
+    pictures = load_pictures([picture or SAMPLE], size, size)
+    pair = _train(host, config, pictures, out)
+    # Other trainers let the vectors grow.
+    plain_config = replace(config, name=f"{NAME}-plain", use_negative=False, fix_norm="off")
+    plain = _train(host, plain_config, pictures, out)
+    rows = _draw_rows(host, pair, plain)
+    reference = to_image(pictures[0].pixels)
+    sheet = contact_sheet(reference, rows)
+    page = report(reference, rows, config)
+    write_all_atomically({out / "demo.png": picture_bytes(sheet), out / "demo.html": page.encode()})
+    click.echo(
+        f"\nDone in {time.monotonic() - started:.0f} s. Look at {(out / 'demo.html').resolve()}\n"
+        f"or {(out / 'demo.png').resolve()}; the pair is {NAME}.pt and {negative_name(NAME)}.pt in embeddings/ there."
+    )
+
+
+def _train(host: DiffusersHost, config: TrainConfig, pictures: Sequence, out: Path) -> EmbeddingPair:
+    training = Training(host, config, pictures)
+    kind = "the pair" if config.use_negative else "plain textual inversion, to compare"
+    files = RunFiles(out / "embeddings", config.name)
+    with closing(run_to_files(training, files, {"model": host.parts.name, "version": __version__})) as reports:
+        for _ in progress(reports, f"training {kind}", config.steps):
+            pass
+    return training.pair.detached()
+
+
+def _draw_rows(host: DiffusersHost, pair: EmbeddingPair, plain: EmbeddingPair) -> list[Row]:
+    ways = (
+        (
+            "The pair",
+            f"{pair.name} in the prompt, {negative_name(pair.name)} in the negative prompt",
+            pair,
+            negative_name(pair.name),
+        ),
+        ("Positive only", f"the same {pair.name}, without its negative", pair, ""),
+        (
+            "Plain textual inversion",
+            "what other trainers make of the same picture, steps and seed",
+            plain,
+            "",
+        ),
+    )
+    count = SEEDS_FOR_FIRST_PROMPT + len(PROMPTS) - 1
+    rows = []
+    with tqdm(total=len(ways) * count * DRAWING_STEPS, desc="drawing", unit="step", dynamic_ncols=True) as bar:
+        for title, meaning, learned, negative in ways:
+            pictures: list[Image.Image] = []
+            for number, prompt in enumerate(PROMPTS):
+                words = LearnedPrompt(prompt.format(learned.name), negative, learned.named())
+                seeds = range(SEEDS_FOR_FIRST_PROMPT) if number == 0 else range(number, number + 1)
+                pictures += draw(host, words, seeds, DRAWING_STEPS, GUIDANCE, on_step=bar.update)
+            rows.append(Row(title, meaning, pictures))
+    return rows
+
+
+def column_titles() -> list[str]:
+    first = PROMPTS[0].format(NAME)
+    return [first] * SEEDS_FOR_FIRST_PROMPT + [prompt.format(NAME) for prompt in PROMPTS[1:]]
+
+
+def contact_sheet(reference: Image.Image, rows: Sequence[Row]) -> Image.Image:
+    """The reference at the left, a row of pictures for each way of drawing, with captions."""
+    cell, gap, head, left = reference.width, 8, 34, reference.width + 48
+    titles = column_titles()
+    sheet = Image.new("RGB", (left + (cell + gap) * len(titles), head + (cell + head) * len(rows)), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default()
+    pen.text((16, 12), "the one picture", "black", font)
+    sheet.paste(reference, (16, head))
+    for column, title in enumerate(titles):
+        pen.multiline_text((left + column * (cell + gap), 4), title.replace(" on ", "\non "), "black", font)
+    for number, row in enumerate(rows):
+        top = head + number * (cell + head)
+        for column, picture in enumerate(row.pictures):
+            sheet.paste(picture, (left + column * (cell + gap), top))
+        pen.text((left, top + cell + 6), f"{row.title}: {row.meaning}", "black", font)
+    return sheet
+
+
+def _image_tag(picture: Image.Image, label: str) -> str:
+    data = base64.b64encode(picture_bytes(picture)).decode()
+    return f'<img src="data:image/png;base64,{data}" alt="{html.escape(label)}">'
+
+
+def report(reference: Image.Image, rows: Sequence[Row], config: TrainConfig) -> str:
+    """One self-contained page that needs no knowledge of the method."""
+    titles = column_titles()
+    head = "".join(f"<th>{html.escape(title)}</th>" for title in titles)
+    body = "".join(
+        f"<tr><th><b>{html.escape(row.title)}</b><br>{html.escape(row.meaning)}</th>"
+        + "".join(f"<td>{_image_tag(p, t)}</td>" for p, t in zip(row.pictures, titles, strict=True))
+        + "</tr>"
+        for row in rows
+    )
+    return f"""<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>DreamArtist: from one picture</title>
+<style>
+body {{ font: 15px/1.4 system-ui, sans-serif; margin: 2em auto; max-width: 1100px; color: #222 }}
+img {{ width: 128px; height: 128px; border-radius: 6px; display: block }}
+th {{ font-weight: normal; text-align: left; vertical-align: top; padding: 4px; max-width: 190px; color: #444 }}
+td {{ padding: 4px }} .one {{ display: flex; gap: 1.5em; align-items: center }}
+</style>
+<h1>From one picture</h1>
+<div class="one">{_image_tag(reference, "the picture that was learned")}
+<p>This one picture was shown to a small Stable Diffusion that had never seen such a thing.
+In {config.steps} steps it learned <b>{NAME}</b> (what the picture shows) together with
+<b>{negative_name(NAME)}</b> (what to avoid when drawing it). Nothing of the model itself was changed.</p></div>
+<p>Each row draws the same prompts with the same random seeds. Look for two things: is it the thing in the picture,
+and does the rest of the prompt, here the colour of the background, still come true?</p>
+<table><tr><th></th>{head}</tr>{body}</table>
+<p>Files: <code>embeddings/{NAME}.pt</code> and <code>embeddings/{negative_name(NAME)}.pt</code>, in the format that the
+WebUI loads.
+Settings: <code>{html.escape(config.to_json())}</code></p>
+</html>
+"""

@@ -1,0 +1,66 @@
+"""`dreamartist evaluate`: how good learned pairs are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..engine.errors import SettingError
+from .options import EMBEDDINGS, PATH, model_options
+
+
+@click.command()
+@click.argument("targets", nargs=-1, metavar="NAME|FOLDER...")
+@click.option("--embeddings", type=PATH, default=EMBEDDINGS, show_default=True, help="Folder of embeddings.")
+@click.option(
+    "--reference",
+    "references",
+    multiple=True,
+    help="What a pair was learned from: a picture, NAME=PICTURE, or a folder of NAME.png.",
+)
+@click.option("--plain-word", "plain_words", multiple=True, help="What to call it without the word, or NAME=WORD.")
+@click.option("--prompts", type=PATH, help="Folder of lists of prompts, instead of the shipped ones.")
+@click.option("--write-prompts", type=PATH, help="Put the shipped lists into this folder, to be edited, and end.")
+@click.option("--seeds", type=click.IntRange(1, 64), default=4, show_default=True, help="Pictures of each prompt.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 65), default=0, show_default=True, help="Of the first.")
+@click.option("--guidance", "guidances", type=float, multiple=True, default=(3, 5, 7), show_default=True)
+@click.option("--strength", "strengths", type=float, multiple=True, default=(0.5, 0.7, 0.9), show_default=True)
+@click.option("--steps", type=int, default=20, show_default=True, help="Of each picture.")
+@click.option("--out", type=PATH, default=Path("evaluation-output"), show_default=True)
+@click.option("--clip", type=PATH, help="Weights of CLIP on this machine, to look with it.")
+@click.option("--clip-model", default="ViT-L-14-quickgelu", show_default=True, help="Their architecture.")
+@model_options
+def evaluate(
+    targets: tuple[str, ...],
+    embeddings: Path,
+    references: tuple[str, ...],
+    plain_words: tuple[str, ...],
+    prompts: Path | None,
+    write_prompts: Path | None,
+    seeds: int,
+    seed: int,
+    out: Path,
+    clip: Path | None,
+    clip_model: str,
+    model: Path | None,
+    device: str,
+    precision: str,
+    clip_skip: int,
+    **drawn: Any,
+) -> None:
+    """Say how good learned pairs are: a report with pictures and figures.
+
+    The same command goes on where it was stopped.
+    """
+    from . import evaluation
+
+    if write_prompts is not None:
+        return evaluation.copy_prompts(write_prompts, model is None)
+    if not targets:
+        raise SettingError("give the name of a pair, or a folder of pairs.")
+    plan = {**drawn, "seeds": tuple(range(seed, seed + seeds))}
+    look = (clip, clip_model) if clip is not None else None
+    loading = (model, device, precision, clip_skip)
+    return evaluation.evaluate(targets, embeddings, references, plain_words, prompts, plan, out, look, loading)

@@ -1,0 +1,127 @@
+"""`dreamartist train`: one concept from a picture, or a few."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .. import __version__
+from ..engine.config import TrainConfig
+from ..engine.errors import SettingError, StoppedError
+from ..engine.names import negative_name
+from ..files.presets import PRESETS
+from .options import EMBEDDINGS, PATH, config_options, model_options
+from .progress import progress, stop_on_ctrl_c
+
+
+@click.command()
+@click.argument("pictures", nargs=-1, required=True, type=PATH)
+@config_options
+@click.option("--out", type=PATH, default=EMBEDDINGS, show_default=True, help="Folder for the embeddings.")
+@click.option(
+    "--preset", type=click.Choice(list(PRESETS)), help="Settings for a kind of concept; all others win over it."
+)
+@click.option(
+    "--config",
+    "config_file",
+    type=PATH,
+    help="Settings as JSON, or an embedding, whose training's settings are taken; flags win over it.",
+)
+@click.option("--save-config", type=PATH, help="Write the settings of this training, but for its name, as JSON.")
+@click.option("--resume", is_flag=True, help="Go on where this training stopped, with the same settings.")
+@click.option("--overwrite", is_flag=True, help="Replace a concept of this name.")
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Share the samples of every step, each process on a GPU of its own.",
+)
+@model_options
+def train(
+    pictures: tuple[Path, ...],
+    out: Path,
+    preset: str | None,
+    config_file: Path | None,
+    save_config: Path | None,
+    resume: bool,
+    overwrite: bool,
+    processes: int,
+    model: Path | None,
+    device: str,
+    precision: str,
+    clip_skip: int,
+    **flags: Any,
+) -> None:
+    """Learn NAME and NAME-neg from one PICTURE (or a few of the same concept)."""
+    from ..files.atomic import write_atomically
+    from ..files.only_one import only_one
+    from ..files.provenance import about_model
+    from ..files.run import RunFiles
+    from ..files.settings_files import check_replaceable, read_settings, settings_json
+    from ..files.templates import with_template_files
+    from ..hosts.diffusers.model_files import quiet_libraries, training_defaults
+    from ..hosts.diffusers.processes import Job, opened
+
+    given = read_settings(config_file) if config_file else {}
+    given |= {name: value for name, value in flags.items() if value is not None}
+    if "name" not in given:
+        raise SettingError('give the concept a name, for example "--name mycat".')
+    given = with_template_files(given)
+    files = RunFiles(out, TrainConfig.from_mapping(given).name)
+    files.check(resume, overwrite)
+    snapshot = files.last_snapshot() if resume else None
+    if snapshot and snapshot.notice:
+        click.echo(f"Note: {snapshot.notice}")
+    base = json.loads(snapshot.config) if snapshot else training_defaults(model)
+    config = TrainConfig.from_mapping(base | (PRESETS[preset] if preset else {}) | given)
+    if save_config:
+        check_replaceable(save_config)
+    check_pictures(pictures, config)
+    quiet_libraries()
+    job = Job(config, pictures, (model, device, precision, clip_skip), files.folder)
+    with opened(job, processes, snapshot) as (host, training):
+        if save_config:
+            write_atomically(save_config, settings_json(config.to_mapping()))
+        with only_one(files):
+            _train_with_progress(training, files, about_model(host, __version__))
+
+
+def check_pictures(paths: tuple[Path, ...], config: TrainConfig) -> None:
+    """Refuse a bad picture, or one without its caption, before the model is loaded."""
+    from ..files.picture_files import load_picture
+    from ..files.pictures import captions_for, distinct_pictures
+
+    captions = captions_for(config)
+    for path, _ in distinct_pictures(paths):
+        load_picture(path)
+        captions(path)
+
+
+def _train_with_progress(training: Any, files: Any, provenance: dict[str, str]) -> None:
+    from ..files.run import final_step, run_to_files
+    from ..files.storage import find_embedding
+
+    name, steps = files.name, training.config.steps
+    with stop_on_ctrl_c() as stopped, closing(run_to_files(training, files, provenance)) as reports:
+        for _ in progress(reports, f"training {name}", steps, training.step):
+            if stopped() and not training.is_over:
+                break
+    if not training.is_over:
+        raise StoppedError(
+            f"stopped at step {training.step} of {steps}; the same command with --resume goes on from there."
+        )
+    if notice := training.guard.notice():
+        click.echo(f"Note: {notice}")
+    halves = [name, negative_name(name)] if training.config.use_negative else [name]
+    written = [path.name for half in halves if (path := find_embedding(files.out, half))]
+    kept = final_step(training, files)
+    if training.step < steps:
+        click.echo(f"Stopped at step {training.step} of {steps}: patience has run out.")
+    if kept < training.step:
+        click.echo(f"The best check was at step {kept}, and so is the pair.")
+    click.echo(f"Written to {files.out}: {', '.join(written)}")

@@ -1,0 +1,161 @@
+"""The command line's `train-many`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..engine.errors import SettingError, StoppedError, TrainingError
+from ..files.presets import PRESETS
+from .options import PATH, config_options, model_options
+
+if TYPE_CHECKING:
+    from ..many.concepts import Concept, Outcome
+    from ..many.group import Job
+
+MOST_SENTENCES = 20
+
+
+@click.command()
+@click.argument("folder", metavar="PICTURES", type=PATH)
+@config_options
+@click.option("--out", type=PATH, default=Path("pairs"), show_default=True, help="Folder for the embeddings.")
+@click.option("--preset", type=click.Choice(list(PRESETS)), help="Settings for a kind of concept; others win over it.")
+@click.option("--config", "config_file", type=PATH, help="Settings as JSON, or an embedding's; flags win over it.")
+@click.option("--overwrite", is_flag=True, help="Begin concepts again that were trained with other settings.")
+@click.option(
+    "--per-pass", type=click.IntRange(1, 256), default=1, show_default=True, help="Concepts that share a pass."
+)
+@click.option(
+    "--workers", type=click.IntRange(0, 1024), help="Processes on this machine; 0 is none but this.  [default: cores]"
+)
+@click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="Of each worker.")
+@click.option("--address", help='Of a Ray cluster, such as "auto" or "10.0.0.1:6379", instead of this machine.')
+@click.option(
+    "--retries", type=click.IntRange(0, 1000), default=3, show_default=True, help="After a worker or machine died."
+)
+@model_options
+def train_many(
+    folder: Path,
+    out: Path,
+    preset: str | None,
+    config_file: Path | None,
+    overwrite: bool,
+    per_pass: int,
+    workers: int | None,
+    threads: int,
+    address: str | None,
+    retries: int,
+    model: Path | None,
+    device: str,
+    precision: str,
+    clip_skip: int,
+    **flags: Any,
+) -> None:
+    """Learn a pair from each picture of the folder PICTURES, named after its file.
+
+    The same command goes on where it was stopped, and does not train again what is done.
+    """
+    from ..files.settings_files import read_settings
+    from ..files.templates import with_template_files
+    from ..hosts.diffusers.model_files import training_defaults
+    from ..many.concepts import concepts_in, groups_of
+    from ..many.group import Job
+
+    settings = read_settings(config_file) if config_file else {}
+    settings |= {name: value for name, value in flags.items() if value is not None}
+    if settings.pop("name", None) and flags.get("name") is not None:
+        raise SettingError("train-many names every concept after its picture; leave --name out.")
+
+    if model is not None and not model.exists():
+        raise SettingError(f"there is no model at {str(model)[:200]}.")
+    settings = {**training_defaults(model), **(PRESETS[preset] if preset else {}), **with_template_files(settings)}
+    loading = (model and model.resolve(), device, precision, clip_skip)
+    concepts, refused = concepts_in(folder, settings)
+    groups = groups_of(concepts, per_pass, out)
+    job = Job(settings, out.resolve(), loading, overwrite, threads)
+    run = _ways_to_run(job, groups, workers, address, retries)
+    _report(_shown(run, job, concepts, refused), len(concepts) + len(refused), out)
+
+
+def _ways_to_run(
+    job: Job, groups: list[list[Concept]], workers: int | None, address: str | None, retries: int
+) -> Callable[[Callable, Callable], Iterator[Outcome]]:
+    """On a cluster, in processes of this machine, or, without Ray or with no workers, in this process."""
+    from ..many.workers import NEEDS_RAY, has_ray, train_on_ray
+
+    if not has_ray():
+        if workers or address:
+            raise SettingError(NEEDS_RAY)
+        if workers is None:
+            click.echo('One after the other in this process; pip install "dreamartist[many]" uses all cores.')
+    if address is None and (workers == 0 or not has_ray()):
+        return lambda show, is_stopped: _one_after_another(job, groups, show, is_stopped)
+    count = workers or max(1, (os.cpu_count() or 1) // job.threads)
+    return lambda show, is_stopped: train_on_ray(job, groups, count, address, retries, show, is_stopped)
+
+
+def _one_after_another(
+    job: Job, groups: list[list[Concept]], show: Callable[[int, int], object], is_stopped: Callable[[], bool]
+) -> Iterator[Outcome]:
+    from ..many.board import Board
+    from ..many.group import train_group
+
+    board = Board()
+    for number, group in enumerate(groups):
+
+        def tell(made: int, spared: int, number: int = number) -> bool:
+            board.tell(number, made, spared)
+            show(*board.counts())
+            return is_stopped()
+
+        yield from train_group(job, group, tell)
+
+
+def _shown(run: Callable, job: Job, concepts: list[Concept], refused: list[Outcome]) -> Iterator[Outcome]:
+    """Under a bar with the time left; Ctrl-C asks to stop."""
+    from tqdm import tqdm
+
+    from .progress import stop_on_ctrl_c
+
+    yield from refused
+    if not concepts:
+        return
+    steps = len(concepts) * job.config(concepts[0].name).steps
+    with stop_on_ctrl_c() as is_stopped, tqdm(total=steps, desc="training", unit="step", dynamic_ncols=True) as bar:
+
+        def show(made: int, spared: int) -> None:
+            if is_stopped():
+                signal.signal(signal.SIGINT, signal.default_int_handler)  # the second one does not wait
+            bar.total = max(steps - spared, made)
+            bar.n = min(made, bar.n)  # less than before where a task is tried again
+            bar.update(made - bar.n)
+
+        for number, outcome in enumerate(run(show, is_stopped), start=1):
+            bar.set_postfix_str(f"concept {number} of {len(concepts)}")
+            yield outcome
+
+
+def _report(outcomes: Iterator[Outcome], count: int, out: Path) -> None:
+    """What failed, as it comes, and at the end what became of all; raises where not all is well."""
+    from tqdm import tqdm
+
+    numbers = {"trained": 0, "already": 0, "stopped": 0, "failed": 0}
+    for outcome in outcomes:
+        numbers[outcome.what] += 1
+        if outcome.sentence and numbers["failed"] <= MOST_SENTENCES:
+            tqdm.write(f"{outcome.name}: {outcome.sentence}", file=sys.stderr)
+    failed, stopped = numbers["failed"], numbers["stopped"]
+    click.echo(
+        f"Trained {numbers['trained']} of {count}, {numbers['already']} were done before; the pairs are in {out}."
+    )
+    if stopped:
+        raise StoppedError(f"stopped with {stopped} of {count} to go; the same command goes on from there.")
+    if failed:
+        raise TrainingError(f"{failed} of {count} could not be trained; the same command tries them again.")

@@ -1,0 +1,44 @@
+"""The version of a concept before the last overwriting, kept in the trash beside the embeddings folder."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from ..engine.errors import FileError
+
+TRASH = "_trash"  # no name of a concept begins so
+REPLACED = ".replaced-"  # between the name and the time, in the name of a folder there
+
+
+def trash_of(out: Path) -> Path:
+    """The folder of what was deleted or replaced in an embeddings folder."""
+    out = out.resolve()
+    return out.with_name(f"{out.name}-training") / TRASH
+
+
+def keep_earlier(out: Path, name: str, files: Sequence[str]) -> None:
+    """Copy files of `out` that are about to be replaced; what was kept of this name before goes. Raises FileError."""
+    if not files:
+        return
+    trash = trash_of(out)
+    before = [place for place in _places(trash) if place.name.startswith(f"{name}{REPLACED}")]
+    place = trash / f"{name}{REPLACED}{datetime.now():%Y%m%d-%H%M%S-%f}"
+    begun = place.with_name(f".{place.name}.tmp")
+    try:
+        begun.mkdir(parents=True)
+        for file in files:
+            shutil.copyfile(out / file, begun / file)
+        begun.rename(place)
+    except OSError as error:
+        shutil.rmtree(begun, ignore_errors=True)
+        raise FileError(f"the {name} that is there could not be kept: {error.strerror or error}.") from error
+    killed = (each for each in _places(trash) if each.name.startswith(f".{name}{REPLACED}"))
+    for old in (*before, *killed):
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _places(trash: Path) -> list[Path]:
+    return list(trash.iterdir()) if trash.is_dir() else []

@@ -1,0 +1,1 @@
+"""Compare and the full report. Imports webui/training and what is below webui."""

@@ -1,0 +1,151 @@
+"""A full evaluation from the page or by a program: the same report as `dreamartist evaluate` writes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from PIL import Image
+
+from ...engine.errors import SettingError, StoppedError
+from ...engine.names import check_name
+from ...evaluation.evaluate import Evaluation, Results
+from ...evaluation.eyes import Eyes
+from ...evaluation.features import FeatureNet
+from ...evaluation.gather import References, concept_of
+from ...evaluation.plan import Plan, Progress
+from ...evaluation.prompt_lists import EMBEDDED, GENERAL, PromptLists, load_lists
+from ...evaluation.report import write_report
+from ...evaluation.studio import studio_of
+from ...files.picture_files import load_picture
+from ...files.run import RunFiles
+from ...files.storage import load_pair
+from ..training.job import Status, new_task
+from ..training.jobs import Desk
+from .drawing import finish, in_background
+
+REPORTS = "_reports"  # folder beside the trainings
+MOST_AT_ONCE = 12
+MOST_KEPT = 1000  # strips of pictures on disk
+
+
+@dataclass
+class Report:
+    """One evaluation: asked for, under way, over. Written by the thread that draws, read by every other."""
+
+    names: tuple[str, ...]
+    references: tuple[Image.Image, ...]
+    plan: Plan
+    plain_word: str
+    folder: Path
+    status: Status = Status.WAITING
+    message: str = ""
+    progress: Progress = field(default_factory=lambda: Progress(0))
+    results: Results | None = None
+    is_unwanted: bool = False
+    task: str = field(default_factory=new_task)
+    created: float = field(default_factory=time.time)
+
+    @property
+    def is_over(self) -> bool:
+        return self.status not in (Status.WAITING, Status.RUNNING)
+
+    @property
+    def page(self) -> Path:
+        return self.folder / "report.html"
+
+
+class Evaluator:
+    """One report at a time. It waits for the model like every picture and training."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.current: Report | None = None
+        self._lock = threading.Lock()
+
+    def prepare(
+        self,
+        names: Sequence[str],
+        references: Mapping[str, Path] | None = None,
+        lists: PromptLists | None = None,
+        plain_word: str = "",
+        **plan: Any,
+    ) -> Report:
+        """references: pictures by name, where the training did not keep them. plan: fields of `Plan`.
+
+        Checks all that can be checked without the model; raises SettingError, FileError or PictureError.
+        """
+        if not 1 <= len(names) <= MOST_AT_ONCE or len({name.lower() for name in names}) != len(names):
+            raise SettingError(f"names must be 1 to {MOST_AT_ONCE} different ones, got {len(names)}.")
+        shipped: Path = getattr(self.desk.workplace, "prompts", GENERAL)
+        drawn = Plan(lists or load_lists(shipped), judges_styles=shipped == EMBEDDED, **plan)
+        given = References({name.lower(): path for name, path in (references or {}).items()})
+        files = [self.desk.files(check_name(name)) for name in names]
+        for each in files:
+            each.finish_interrupted()
+            load_pair(each.out, each.name)
+        found = tuple(load_picture(given.find(each, False)) for each in files)
+        folder = files[0].folder.with_name(REPORTS) / "+".join(names)[:100]
+        report = Report(tuple(names), found, drawn, plain_word, folder)
+        with self._lock:
+            if self.current is not None and not self.current.is_over:
+                raise SettingError(f"{', '.join(self.current.names)} is being evaluated; stop it first, or wait.")
+            self.current = report
+        return report
+
+    def run(self, report: Report) -> Report:
+        """Draw, measure and write. Never raises: what went wrong is in the report."""
+
+        def draw() -> str:
+            with self.desk.workplace.gpu(report.task):
+                self._write(report)
+            return f"The report is {report.page}."
+
+        finish(report, draw, "The evaluation")
+        return report
+
+    def _write(self, report: Report) -> None:
+        report.status = Status.RUNNING
+        workplace = self.desk.workplace
+        text = f"DreamArtist: evaluating {', '.join(report.names)}"
+
+        def follow(progress: Progress) -> None:
+            report.progress = progress
+            workplace.show(progress.done, progress.total, text)
+            if report.is_unwanted or workplace.interrupted():
+                raise StoppedError("stopped.")
+
+        eyes = Eyes(FeatureNet())
+        host = workplace.host()
+        concepts = [
+            concept_of(RunFiles(workplace.embeddings, name), reference, host.picture_size, report.plain_word)
+            for name, reference in zip(report.names, report.references, strict=True)
+        ]
+        pictures = report.folder.with_name("_pictures")
+        evaluation = Evaluation(concepts, report.plan, eyes, studio_of(host), pictures, None, follow)
+        report.results = evaluation.run()
+        write_report(report.results, report.folder)
+        evaluation.album.forget_oldest(MOST_KEPT)
+
+    def stop(self) -> None:
+        """After the step under way; raises SettingError where nothing is evaluated."""
+        if self.current is None or self.current.is_over:
+            raise SettingError("nothing is being evaluated.")
+        self.current.is_unwanted = True
+
+    def begin(self, report: Report) -> threading.Thread:
+        """Run it in a thread of its own."""
+        return in_background(self.run, report, f"evaluates {report.names[0]}")
+
+
+_evaluators: WeakKeyDictionary[Desk, Evaluator] = WeakKeyDictionary()
+
+
+def evaluator_of(desk: Desk) -> Evaluator:
+    """The desk's own: the page and the API see the same report."""
+    return _evaluators.setdefault(desk, Evaluator(desk))

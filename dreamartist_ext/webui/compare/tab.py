@@ -1,0 +1,165 @@
+"""The sub-tab "Compare": what to draw, the grid, and a step to put in use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from ...engine.errors import DreamArtistError
+from ...evaluation.gather import names_in
+from ...evaluation.prompt_lists import GENERAL, load_lists
+from ...files.concepts.index import is_name
+from ..gradio_compat import NOTHING, on
+from ..training.job import Status
+from ..training.jobs import Desk, sentence
+from ..training.live_view import message_html
+from .comparison import Comparer, Comparison, What, comparer_of
+from .evaluation import Report, evaluator_of
+from .view import STYLE, comparison_html, report_html
+
+PROMPTS_SHOWN = 3  # of the shipped list, to begin with
+
+
+class ComparisonActions:
+    """What the buttons do, without gradio: every method returns the values of its outputs."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.comparer: Comparer = comparer_of(desk)
+        self.evaluator = evaluator_of(desk)
+
+    def names(self) -> list[str]:
+        try:
+            return [name for name in names_in(self.desk.workplace.embeddings) if is_name(name)]
+        except DreamArtistError:
+            return []
+
+    def choices(self, chosen: str | None) -> Any:
+        names = self.names()
+        return gr.update(choices=names, value=chosen if chosen in names else names[0] if names else None)
+
+    def prompts(self) -> str:
+        folder: Path = getattr(self.desk.workplace, "prompts", GENERAL)
+        return "\n".join(load_lists(folder).subjects[:PROMPTS_SHOWN])
+
+    def compare(self, name: str | None, what: str, prompts: str, seeds: Any, guidance: Any, steps: Any) -> str:
+        """Begin, and return what to say; the drawing goes on in a thread of its own."""
+        if not name:
+            return message_html("There is no concept yet; train one first.", "error")
+        lines = [line.strip() for line in prompts.splitlines() if line.strip()]
+        try:
+            comparison = self.comparer.prepare(name, What(what), lines, int(seeds), float(guidance), int(steps))
+        except DreamArtistError as error:
+            return message_html(sentence(error), "error")
+        self.comparer.begin(comparison)
+        return ""
+
+    def evaluate(self, name: str | None, seeds: Any, guidance: Any, steps: Any) -> str:
+        """Begin a full report of one concept, with the shipped lists of prompts."""
+        if not name:
+            return message_html("There is no concept yet; train one first.", "error")
+        try:
+            report = self.evaluator.prepare(
+                [name], seeds=tuple(range(int(seeds))), guidances=(float(guidance),), steps=int(steps)
+            )
+        except DreamArtistError as error:
+            return message_html(sentence(error), "error")
+        self.evaluator.begin(report)
+        return ""
+
+    def stop(self) -> str:
+        """Whichever is under way."""
+        doing = [each for each in (self.comparer, self.evaluator) if each.current and not each.current.is_over]
+        if not doing:
+            return message_html("Nothing is being drawn.", "error")
+        for each in doing:
+            each.stop()
+        return ""
+
+    def use(self, step: Any) -> str:
+        if not step:
+            return message_html("Choose a step first.", "error")
+        number = int(str(step).split()[0])
+        try:
+            name = self.comparer.use_step(number)
+        except DreamArtistError as error:
+            return message_html(sentence(error), "error")
+        return message_html(f"{name} is now the pair of step {number}.", "good")
+
+    def refresh(self, seen: Any) -> list[Any]:
+        """The grid, the steps to choose from and their row, how far a report is, its file, and what this page has
+        seen; only what has changed."""
+        comparison, report = self.comparer.current, self.evaluator.current
+        state = {"grid": grid_state(comparison), "report": report_state(report)}
+        before = seen if isinstance(seen, dict) else {}
+        is_other = state["grid"][:1] != before.get("grid", [])[:1]
+        is_ready = report is not None and report.status is Status.DONE
+        steps = [str(column.step) for column in comparison.columns if column.step] if comparison else []
+        file = gr.update(value=str(report.page) if report and is_ready else None, visible=is_ready)
+        return [
+            comparison_html(comparison) if state["grid"] != before.get("grid") else NOTHING,
+            gr.update(choices=steps, value=None) if is_other else NOTHING,
+            gr.update(visible=bool(steps)) if is_other else NOTHING,
+            report_html(report) if state["report"] != before.get("report") else NOTHING,
+            file if state["report"] != before.get("report") else NOTHING,
+            state,
+        ]
+
+
+def grid_state(comparison: Comparison | None) -> list[Any]:
+    """What the grid depends on; first, which comparison it is."""
+    if comparison is None:
+        return []
+    about = [comparison.status.value, comparison.done, len(comparison.cells), comparison.message]
+    return [comparison.created, *about]
+
+
+def report_state(report: Report | None) -> list[Any]:
+    return [] if report is None else [report.created, report.status.value, report.progress.done, report.message]
+
+
+def build_comparison(desk: Desk, tab: Any) -> None:
+    """Put "Compare" into the tab that is open; its concepts are looked up whenever the tab is opened."""
+    actions = ComparisonActions(desk)
+    gr.HTML(STYLE)
+    with gr.Row(elem_id="dreamartist_compare_tab"):
+        with gr.Column(scale=1, min_width=280):
+            name = gr.Dropdown([], label="Concept", elem_id="dreamartist_compare_name")
+            what = gr.Radio(
+                [each.value for each in What],
+                value=What.WAYS.value,
+                label="Side by side",
+                elem_id="dreamartist_compare_what",
+            )
+            prompts = gr.Textbox(
+                actions.prompts(),
+                lines=4,
+                label="Prompts, one a line; [name] is the word",
+                elem_id="dreamartist_compare_prompts",
+            )
+            with gr.Row():
+                seeds = gr.Slider(1, 4, 2, step=1, label="Pictures of each", elem_id="dreamartist_compare_seeds")
+                guidance = gr.Slider(1, 15, 5, step=0.5, label="Guidance (CFG)", elem_id="dreamartist_compare_guidance")
+                steps = gr.Slider(5, 50, 20, step=1, label="Drawing steps", elem_id="dreamartist_compare_steps")
+            with gr.Row():
+                begin = gr.Button("Compare", variant="primary", elem_id="dreamartist_compare")
+                evaluate = gr.Button("Full report", elem_id="dreamartist_evaluate")
+                stop = gr.Button("Stop", elem_id="dreamartist_compare_stop")
+            says = gr.HTML(elem_id="dreamartist_compare_says")
+            report = gr.HTML(elem_id="dreamartist_report")
+            file = gr.File(label="The report", visible=False, interactive=False, elem_id="dreamartist_report_file")
+            with gr.Row(visible=False) as row:
+                step = gr.Dropdown(choices=[], label="Snapshot", elem_id="dreamartist_compare_step")
+                use = gr.Button("Use this snapshot", elem_id="dreamartist_compare_use")
+        with gr.Column(scale=3, min_width=320):
+            grid = gr.HTML(comparison_html(None), elem_id="dreamartist_compare_grid")
+    refresh = gr.Button("refresh", elem_id="dreamartist_compare_refresh", elem_classes=["dreamartist-hidden"])
+    seen = gr.State({})
+    on(tab.select, actions.choices, [name], [name], queue=False)
+    on(begin.click, actions.compare, [name, what, prompts, seeds, guidance, steps], [says])
+    on(evaluate.click, actions.evaluate, [name, seeds, guidance, steps], [says])
+    on(stop.click, actions.stop, [], [says])
+    on(use.click, actions.use, [step], [says])
+    on(refresh.click, actions.refresh, [seen], [grid, step, row, report, file, seen], queue=False)

@@ -1,0 +1,74 @@
+"""A comparison as HTML: a row for each prompt, a column for each way or step. What came from a user is escaped."""
+
+from __future__ import annotations
+
+from html import escape
+
+from ...evaluation.plan import Progress
+from ...evaluation.prompt_lists import filled
+from ..training.job import Status
+from ..training.live_view import duration, message_html, picture_html
+from .comparison import Comparison
+from .evaluation import Report
+
+LEAST_SIDE = 56  # pixels of a picture, where there are many columns
+WAITING = "Waiting for its turn: a picture or another job is using the model."
+
+
+def comparison_html(comparison: Comparison | None) -> str:
+    if comparison is None:
+        return message_html("Nothing has been compared yet.")
+    return f'<div data-status="{comparison.status.value}">{_progress(comparison, comparison)}{_grid(comparison)}</div>'
+
+
+def report_html(report: Report | None) -> str:
+    """How far a full report is."""
+    if report is None:
+        return ""
+    return f'<div data-status="{report.status.value}">{_progress(report, report.progress)}</div>'
+
+
+def _progress(job: Comparison | Report, steps: Comparison | Progress) -> str:
+    if job.status is Status.WAITING:
+        return message_html(WAITING)
+    if job.is_over:
+        kind = {Status.FAILED: "error", Status.DONE: "good"}.get(job.status, "info")
+        return message_html(job.message, kind)
+    share = 100 * steps.done / max(steps.total, 1)
+    left = f"{duration(steps.seconds_left)} left" if steps.done else "looking at the model ..."
+    return (
+        '<div class="dreamartist-bar" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
+        f'aria-valuenow="{share:.0f}"><div style="width:{share:.2f}%"></div></div>'
+        f'<div class="dreamartist-facts">{left}</div>'
+    )
+
+
+def _grid(comparison: Comparison) -> str:
+    count = len(comparison.columns)
+    cells = [f"<b>{escape(column.label)}</b>" for column in comparison.columns]
+    for row, line in enumerate(comparison.prompts):
+        cells.append(f'<span class="dreamartist-prompt">{escape(filled(line, comparison.name))}</span>')
+        cells += [_cell(comparison, row, number) for number in range(count)]
+    columns = f"grid-template-columns:repeat({count}, minmax({_least_width(comparison)}px, 1fr))"
+    return f'<div class="dreamartist-compared"><div style="{columns}">{"".join(cells)}</div></div>'
+
+
+def _least_width(comparison: Comparison) -> int:
+    return LEAST_SIDE * len(comparison.seeds)
+
+
+def _cell(comparison: Comparison, row: int, number: int) -> str:
+    pictures = comparison.cells.get((row, number), ())
+    label = f"{filled(comparison.prompts[row], comparison.name)}, {comparison.columns[number].label}"
+    content = "".join(picture_html(png, label) for png in pictures) or "<i></i>" * len(comparison.seeds)
+    return f'<div class="dreamartist-cell">{content}</div>'
+
+
+STYLE = """<style>
+.dreamartist-compared { overflow-x: auto; margin-top: 8px; font-size: 13px }
+.dreamartist-compared > div { display: grid; gap: 4px 14px }
+.dreamartist-prompt { grid-column: 1 / -1; margin-top: 6px; opacity: .8 }
+.dreamartist-cell { display: flex; gap: 3px; min-width: 0 }
+.dreamartist-cell img, .dreamartist-cell i { flex: 1 1 0; min-width: 0; max-width: 140px; aspect-ratio: 1;
+  object-fit: contain; border-radius: 4px; margin: 0; background: rgba(128, 128, 128, .15) }
+</style>"""

@@ -1,0 +1,140 @@
+"""The sub-tab "My concepts": cards, and what can be done with each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+from ...engine.errors import DreamArtistError
+from ..gradio_compat import on
+from ..training.jobs import Desk, sentence
+from ..training.live_view import message_html
+from .offers import offer_at, offers_html, picture_of
+from .share_view import share_html
+from .shelf import Order, Shelf, Show
+from .view import button, page_html, plain, said
+
+
+class ConceptActions:
+    """What the buttons do, without gradio: every method returns the values of its outputs."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.shelf = Shelf(desk)
+
+    def look(self, words: str, show: str, order: str, number: int = 0) -> str:
+        """The cards of a page."""
+        try:
+            page = self.shelf.page(words.strip(), Show(show), Order(order), number)
+        except DreamArtistError as error:
+            return message_html(sentence(error), "error")
+        return page_html(page, Show(show), bool(words.strip()))
+
+    def offered(self, files: Any) -> str:
+        """What was dropped, to look at before anything is imported."""
+        try:
+            return offers_html(files, self.shelf.embeddings)
+        except DreamArtistError as error:
+            return message_html(sentence(error), "error")
+
+    def act(self, wish: str, words: str, show: str, order: str, files: Any = None) -> list[Any]:
+        """Do what a button asks for (JSON: do, key, value, page); cards, what to say, and what was dropped."""
+        asked = read_wish(wish) | {"files": files}
+        number = asked["page"]
+        do: Callable[[dict[str, Any]], str] | None = {
+            "delete": self._delete,
+            "undo": self._undo,
+            "rename": self._rename,
+            "reunite": self._reunite,
+            "share": self._share,
+            "unpack": self._unpack,
+            "import": self._import,
+            "replace": self._replace,
+        }.get(asked["do"])
+        try:
+            if asked["do"] == "page":
+                number, says = int(asked["key"]) if asked["key"].isdecimal() else 0, ""
+            else:
+                says = do(asked) if do is not None else ""
+        except DreamArtistError as error:
+            says = said(sentence(error), "error")
+        return [self.look(words, show, order, number), says, self.offered(files)]
+
+    def _delete(self, asked: dict[str, Any]) -> str:
+        concept = self.shelf.find(asked["key"])
+        thrown = self.shelf.delete(concept)
+        return said(f"{plain(concept.name)} is in the trash.", "info", button("Undo", "undo", thrown))
+
+    def _undo(self, asked: dict[str, Any]) -> str:
+        name = self.shelf.bring_back(asked["key"])
+        return said(f"{plain(name)} is back.", "good")
+
+    def _rename(self, asked: dict[str, Any]) -> str:
+        concept = self.shelf.find(asked["key"])
+        new = asked["value"].strip()
+        self.shelf.rename(concept, new)
+        return said(f"{plain(concept.name)} is called {new} now.", "good")
+
+    def _reunite(self, asked: dict[str, Any]) -> str:
+        name = self.shelf.reunite(self.shelf.find(asked["key"]), self.shelf.find(asked["value"]))
+        return said(f"{plain(name)} is a pair again.", "good")
+
+    def _share(self, asked: dict[str, Any]) -> str:
+        return share_html(self.shelf.share(self.shelf.find(asked["key"])))
+
+    def _unpack(self, asked: dict[str, Any]) -> str:
+        """Both halves of a card that lies in the folder as files; the card is in the trash then."""
+        card = self.shelf.find(asked["key"]).positive
+        files = [str(card.path)] if card is not None and card.is_card else []
+        offer = offer_at(files, "0")
+        name = self.shelf.accept(offer, "", True, picture_of(files, offer))
+        return said(f"{name} is unpacked: prompts find both of its halves.", "good")
+
+    def _import(self, asked: dict[str, Any], overwrite: bool = False) -> str:
+        files = asked["files"]
+        offer = offer_at(files, asked["key"])
+        name = self.shelf.accept(offer, asked["value"].strip(), overwrite, picture_of(files, offer))
+        return said(f"{name} is here: type {name} in a prompt.", "good")
+
+    def _replace(self, asked: dict[str, Any]) -> str:
+        return self._import(asked, overwrite=True)
+
+
+def read_wish(wish: str) -> dict[str, Any]:
+    """do, key and value are texts, page a number; what a page did not send, or sent wrong, is empty."""
+    try:
+        asked = json.loads(wish or "{}")
+    except (ValueError, RecursionError):
+        asked = {}
+    asked = asked if isinstance(asked, dict) else {}
+    found: dict[str, Any] = {name: str(asked.get(name) or "") for name in ("do", "key", "value")}
+    page = asked.get("page")
+    return found | {"page": page if isinstance(page, int) else 0}
+
+
+def build_concepts(desk: Desk, tab: Any) -> None:
+    """Put "My concepts" into the tab that is open; it is brought up to date whenever the tab is opened."""
+    actions = ConceptActions(desk)
+    with gr.Row(elem_id="dreamartist_concepts_head"):
+        words = gr.Textbox(label="Search", max_lines=1, elem_id="dreamartist_search")
+        show = gr.Dropdown(
+            [each.value for each in Show], value=Show.LEARNED.value, label="Show", elem_id="dreamartist_show"
+        )
+        order = gr.Dropdown(
+            [each.value for each in Order], value=Order.NEWEST.value, label="Sort", elem_id="dreamartist_order"
+        )
+    with gr.Accordion("Import a card or embedding files", open=False, elem_id="dreamartist_import"):
+        dropped = gr.File(label="Drop them here", file_count="multiple", elem_id="dreamartist_dropped")
+    offers = gr.HTML(elem_id="dreamartist_offers")
+    says = gr.HTML(elem_id="dreamartist_concepts_says")
+    cards = gr.HTML(elem_id="dreamartist_concepts")
+    wish = gr.Textbox(elem_id="dreamartist_wish", elem_classes=["dreamartist-hidden"])
+    do = gr.Button("do", elem_id="dreamartist_do", elem_classes=["dreamartist-hidden"])
+    filters = [words, show, order]
+    js = "(wish, ...others) => [dreamartistWish(), ...others]"
+    on(do.click, actions.act, [wish, *filters, dropped], [cards, says, offers], js=js, queue=False)
+    on(dropped.change, actions.offered, [dropped], [offers], queue=False)
+    for event in (tab.select, words.change, show.change, order.change):
+        on(event, actions.look, filters, [cards], queue=False)

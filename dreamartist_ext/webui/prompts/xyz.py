@@ -1,0 +1,177 @@
+"""Axes of the WebUI's X/Y/Z plot: how strong the negatives are, with or without them, and as of which step.
+
+A cell of the plot is a copy of the picture's settings `p`. Whatever an axis changes, it changes on that copy.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from types import ModuleType
+from typing import Any
+
+from ...engine.embedding import EmbeddingPair
+from ...engine.errors import SettingError
+from ...files.run import RunFiles
+from ...files.storage import embedding_files, load_pair
+from ...hosts.a1111.embeddings import embedding_database, live_embedding
+from ...hosts.a1111.options import device, embeddings_folder, loaded_model
+
+PAIR, POSITIVE_ONLY = "pair", "positive only"
+STRENGTH = "dreamartist_strength"  # attribute of `p` that the prompt hook takes before its own
+_IS_POSITIVE_ONLY = "dreamartist_positive_only"
+_VECTORS = "dreamartist_vectors"
+_CACHES = ("cached_c", "cached_uc", "cached_hr_c", "cached_hr_uc")
+
+
+def register(scripts: Any) -> None:
+    """Add our axes to the X/Y/Z plot, where they are not there already; `scripts` is the WebUI's module."""
+    for module in plot_modules(scripts):
+        known = {option.label for option in module.axis_options}
+        module.axis_options.extend(axis for axis in axes(module.AxisOption) if axis.label not in known)
+
+
+def plot_modules(scripts: Any) -> list[ModuleType]:
+    """Every "Reload UI" runs the plot's script anew, as a module of its own."""
+    modules = {id(data.module): data.module for data in scripts.scripts_data}
+    return [module for module in modules.values() if hasattr(module, "axis_options") and hasattr(module, "AxisOption")]
+
+
+def axes(axis_option: Callable[..., Any]) -> list[Any]:
+    """`axis_option` is the plot's class: label, type of a value, what to do with `p`, and more by name."""
+    made = [
+        axis_option("[DreamArtist] Negative strength", float, apply_strength, confirm=check_strengths),
+        axis_option(
+            "[DreamArtist] Pair or positive only", str, apply_half, confirm=check_halves, choices=lambda: list(HALVES)
+        ),
+    ]
+    if _has_database():
+        made.append(
+            axis_option("[DreamArtist] Concept step", str, apply_step, confirm=check_steps, choices=step_choices)
+        )
+    return made
+
+
+HALVES = (PAIR, POSITIVE_ONLY)
+
+
+def _has_database() -> bool:
+    """Forge keeps its embeddings elsewhere."""
+    try:
+        embedding_database()
+    except (ImportError, AttributeError):
+        return False
+    return True
+
+
+def apply_strength(p: Any, value: float, _values: Sequence[float]) -> None:
+    if not getattr(p, _IS_POSITIVE_ONLY, False):
+        setattr(p, STRENGTH, float(value))
+
+
+def check_strengths(_p: Any, values: Sequence[float]) -> None:
+    for value in values:
+        if not 0 <= value <= 2:
+            raise SettingError(f"the negative's strength must be from 0 to 2, got {value:g}.")
+
+
+def apply_half(p: Any, value: str, _values: Sequence[str]) -> None:
+    """Whatever the other axes say: "positive only" is that."""
+    if value == POSITIVE_ONLY:
+        setattr(p, STRENGTH, 0.0)
+        setattr(p, _IS_POSITIVE_ONLY, True)
+
+
+def check_halves(_p: Any, values: Sequence[str]) -> None:
+    for value in values:
+        if value not in HALVES:
+            raise SettingError(f'write "{PAIR}" or "{POSITIVE_ONLY}", got "{value}".')
+
+
+def step_choices() -> list[str]:
+    """ "mycat 100", "mycat 200", ... of every concept that is in use."""
+    return [f"{files.name} {step}" for files in trained() for step in files.kept_steps()]
+
+
+def trained() -> list[RunFiles]:
+    """The words in use that have steps to choose from."""
+    folder = embeddings_folder()
+    concepts = (RunFiles(folder, path.stem) for path in embedding_files(folder))
+    return [files for files in concepts if files.folder.is_dir()]
+
+
+def pairs_at(value: str) -> list[EmbeddingPair]:
+    """The pair of "mycat 100", or every concept's of "100"; raises SettingError when there is none, or FileError."""
+    match = re.fullmatch(r"(?:(\S+)\s+)?(\d{1,9})", value.strip())
+    if match is None:
+        raise SettingError(f'write a name and a step, such as "mycat 100", got "{value}".')
+    name, step = match[1], int(match[2])
+    concepts = [files for files in trained() if name is None or files.name.lower() == name.lower()]
+    found = [files for files in concepts if step in files.kept_steps()]
+    if not found:
+        raise SettingError(f"{name or 'no concept'} {'has no' if name else 'has a'} saved step {step}.")
+    return [_named(load_pair(files.folder, files.step_stem(step)), files.name) for files in found]
+
+
+def _named(pair: EmbeddingPair, name: str) -> EmbeddingPair:
+    pair.name = name
+    return pair
+
+
+def check_steps(_p: Any, values: Sequence[str]) -> None:
+    for value in values:
+        pairs_at(value)
+
+
+def apply_step(p: Any, value: str, _values: Sequence[str]) -> None:
+    """The prompts of this cell are encoded with the vectors of that step; files and other cells know nothing of it."""
+    vectors = {word: half for pair in pairs_at(value) for word, half in pair.named().items()}
+    setattr(p, _VECTORS, {**getattr(p, _VECTORS, {}), **vectors})
+    for cache in _CACHES:  # cells share these, and they know prompts by their text alone
+        if hasattr(p, cache):
+            setattr(p, cache, [None, None])
+    p.extra_generation_params = {**p.extra_generation_params, "DreamArtist step": value}
+    p.__class__ = encoding_class(p.__class__)
+
+
+@lru_cache(maxsize=8)
+def encoding_class(kind: Any) -> Any:
+    """The same kind of settings, which encodes its prompts with its own vectors."""
+    if hasattr(kind, "encodes_with_own_vectors"):
+        return kind
+
+    class WithOwnVectors(kind):
+        encodes_with_own_vectors = True
+
+        def setup_conds(self) -> None:
+            with registered(getattr(self, _VECTORS)):
+                super().setup_conds()
+
+        def calculate_hr_conds(self) -> None:
+            with registered(getattr(self, _VECTORS)):
+                super().calculate_hr_conds()
+
+    WithOwnVectors.__name__, WithOwnVectors.__qualname__ = kind.__name__, kind.__qualname__
+    return WithOwnVectors
+
+
+@contextmanager
+def registered(vectors: Mapping[str, Any]) -> Iterator[None]:
+    """Words stand for these vectors, by text encoder, while it is open, where they fit the loaded model."""
+    database, model = embedding_database(), loaded_model()
+    fitting = {
+        word: live_embedding(word, {key: v.to(device()) for key, v in half.items()})
+        for word, half in vectors.items()
+        if sum(v.shape[-1] for v in half.values()) == database.expected_shape
+    }
+    before = {word: database.word_embeddings.get(word) for word in fitting}
+    try:
+        for word, embedding in fitting.items():
+            database.register_embedding_by_name(embedding, model, word)
+        yield
+    finally:
+        for word, embedding in before.items():
+            if database.word_embeddings.get(word) is fitting[word]:
+                database.register_embedding_by_name(embedding, model, word)

@@ -1,0 +1,133 @@
+"""One training as the page and the API see it: waiting, under way, over."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+import torch
+
+from ...engine.config import TrainConfig
+from ...engine.errors import SettingError
+from ...engine.stopping import Check
+from ...files.run import RunFiles
+
+RECENT_STEPS = 20  # for the time left
+
+
+class Status(str, Enum):
+    """The words that the page and the API use."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    DONE = "done"
+    FAILED = "failed"
+    DISCARDED = "discarded"
+
+
+OVER = frozenset([Status.PAUSED, Status.STOPPED, Status.DONE, Status.FAILED, Status.DISCARDED])
+
+
+class Ask(str, Enum):
+    """What a user can ask of a training under way."""
+
+    STOP = "stop"
+    PAUSE = "pause"
+    DISCARD = "discard"
+
+
+def new_task() -> str:
+    """An id in the form that the WebUI's queue knows."""
+    return f"task(dreamartist-{secrets.token_hex(4)})"
+
+
+@dataclass(frozen=True)
+class PreviewRow:
+    """PNG files of the same seeds at one step: of the pair, and of the positive alone."""
+
+    step: int
+    pair: tuple[bytes, ...]
+    positive_only: tuple[bytes, ...]
+    large: bytes = b""  # the pair's first, at its own size
+
+
+@dataclass
+class Job:
+    """Written by the thread that trains, read by every other; fields are replaced whole, never changed in place."""
+
+    config: TrainConfig
+    files: RunFiles
+    previews_wanted: bool = True
+    task: str = field(default_factory=new_task)
+    status: Status = Status.WAITING
+    step: int = 0
+    asked: Ask | None = None
+    seconds_per_step: float = 0.0
+    losses: tuple[tuple[int, float], ...] = ()
+    checks: tuple[Check, ...] = ()
+    previews: tuple[PreviewRow, ...] = ()
+    best_step: int | None = None
+    used_step: int | None = None
+    message: str = ""
+    first_loaded: str = ""  # the model that was chosen, and not loaded yet, when this came into the queue
+    notice: str = ""  # what the user should know while it goes on
+    peak_memory: int = 0  # bytes on the GPU, 0 where there is none
+    created: float = field(default_factory=time.time)
+    _recent: list[float] = field(default_factory=list, repr=False)
+    _began: tuple[float, int] | None = None  # when, and after which step
+    _lock: Any = field(default_factory=threading.Lock, repr=False)
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    @property
+    def is_over(self) -> bool:
+        return self.status in OVER
+
+    @property
+    def seconds_left(self) -> float:
+        """With what previews and checks took so far."""
+        if self._began is None or self.step == self._began[1]:
+            return self.seconds_per_step * (self.config.steps - self.step)
+        passed = time.monotonic() - self._began[0]
+        return passed / (self.step - self._began[1]) * (self.config.steps - self.step)
+
+    def ask(self, what: Ask) -> None:
+        """Takes effect after the step under way; a training that waits is over at once, and has changed nothing."""
+        with self._lock:
+            if self.is_over:
+                raise SettingError(f"the training of {self.name} is over: {self.status.value}.")
+            self.asked = what
+            if self.status is Status.WAITING:
+                self.message = f"{self.name} was called off before it began."
+                self.status = {Ask.PAUSE: Status.PAUSED, Ask.STOP: Status.STOPPED}.get(what, Status.DISCARDED)
+
+    def says_while_waiting(self, message: str) -> None:
+        with self._lock:
+            if self.status is Status.WAITING:
+                self.message = message
+
+    def begin(self) -> bool:
+        """Whether it is still wanted."""
+        with self._lock:
+            if self.is_over:
+                return False
+            self.status = Status.RUNNING
+            self._began = time.monotonic(), self.step
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+        return True
+
+    def noted(self, step: int, seconds: float) -> None:
+        self.step = step
+        self._recent = [*self._recent[-RECENT_STEPS + 1 :], seconds]
+        self.seconds_per_step = sorted(self._recent)[len(self._recent) // 2]
+        if torch.cuda.is_available():
+            self.peak_memory = torch.cuda.max_memory_allocated()

@@ -1,0 +1,322 @@
+"""The desk: everything that a button of the page or a route of the API does about trainings."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ... import __version__
+from ...engine.config import TrainConfig
+from ...engine.errors import DreamArtistError, FileError, SettingError
+from ...engine.names import check_name, negative_name
+from ...engine.stopping import is_over, lacks_check
+from ...engine.trainer import Training
+from ...files.concepts import thumbnails
+from ...files.concepts.trash import bring_back_training, throw_away_training
+from ...files.moves import repair
+from ...files.only_one import only_one
+from ...files.pictures import open_pictures
+from ...files.provenance import about_model
+from ...files.run import RunFiles, final_step, run_to_files
+from ...files.templates import with_template_files
+from ..workplace import Workplace
+from .estimate import Estimate, estimated
+from .job import Ask, Job, Status, new_task
+from .kept_pictures import KEPT, STAGED, adopt_pictures, given_pictures, keep_pictures, kept_pictures
+from .previews import add_preview
+
+logger = logging.getLogger(__name__)
+
+
+class Desk:
+    """All trainings of this page: at most one at a time. Everything a button or a route does goes through here."""
+
+    def __init__(self, workplace: Workplace) -> None:
+        self.workplace = workplace
+        self.job: Job | None = None
+        self.thrown = ""  # stands for the training that was discarded last, in the trash
+        self._lock = threading.Lock()
+
+    def finish_interrupted(self) -> None:
+        """At the start: what a killed process was writing or moving becomes whole again."""
+        repair(self.workplace.embeddings)
+
+    def files(self, name: str) -> RunFiles:
+        return RunFiles(self.workplace.embeddings, name)
+
+    def check_word(self, name: str) -> str:
+        """Why this name cannot be used, in one sentence, or nothing."""
+        try:
+            check_name(name)
+            self.files(name).check_free()
+        except DreamArtistError as error:
+            return str(error)
+        return self.workplace.clash(name) or self.workplace.clash(negative_name(name))
+
+    def config(self, values: Mapping[str, Any]) -> TrainConfig:
+        """The settings over those that suit the model, with what template files hold; raises SettingError or
+        FileError."""
+        given = with_template_files(values, self.workplace.templates)
+        return TrainConfig.from_mapping({**self.workplace.defaults, **given})
+
+    def prepare(self, values: Mapping[str, Any], pictures: Sequence[Path], overwrite: bool = False) -> Job:
+        """Check everything that can be checked without the model, and keep the pictures for a later continuation.
+
+        Raises SettingError, PictureError or FileError; nothing is changed then.
+        """
+        config = self.config(values)
+        files = self.files(config.name)
+        files.check(resume=False, overwrite=overwrite)
+        if clash := self.workplace.clash(config.name):
+            raise SettingError(clash)
+        if not pictures:
+            raise SettingError("there is no picture to learn from; drop one first.")
+        given = given_pictures(pictures)
+        for picture in given:
+            picture.check(config)
+        job = self._take(Job(config, files))
+        try:
+            keep_pictures(files, given, config)
+        except OSError as error:
+            job.status = Status.FAILED
+            job.message = f"The pictures could not be kept beside the training: {error.strerror or error}."
+            raise FileError(job.message) from error
+        return job
+
+    def prepare_continuation(self, name: str, steps: int | None = None) -> Job:
+        """A job that goes on from the snapshot of an earlier one; raises FileError or SettingError."""
+        check_name(name)
+        files = self.files(name)
+        files.check(resume=True, overwrite=False)
+        snapshot = files.last_snapshot()
+        config = TrainConfig.from_json(snapshot.config)
+        if steps is not None:
+            config = TrainConfig.from_mapping({**config.to_mapping(), "steps": steps})
+        best = files.best_step(snapshot.checks)
+        return self._take(
+            Job(config, files, step=snapshot.step, checks=snapshot.checks, best_step=best, notice=snapshot.notice)
+        )
+
+    def unfinished(self) -> list[tuple[str, int, int]]:
+        """(name, step, steps) of trainings that stopped before their end, newest first."""
+        folder = self.files("x").folder.parent
+        found = []
+        for path in sorted(folder.glob("*/snapshot.safetensors"), key=lambda p: p.stat().st_mtime, reverse=True):
+            try:
+                snapshot = self.files(path.parent.name).last_snapshot()
+                config = TrainConfig.from_json(snapshot.config)
+            except DreamArtistError:
+                continue
+            is_running = self.job is not None and not self.job.is_over and self.job.name == path.parent.name
+            state = config, snapshot.step, snapshot.checks
+            ended = is_over(*state) and not lacks_check(*state)
+            if not ended and not is_running and kept_pictures(self.files(path.parent.name)):
+                found.append((path.parent.name, snapshot.step, config.steps))
+        return found
+
+    def _take(self, job: Job) -> Job:
+        with self._lock:
+            if self.job is not None and not self.job.is_over:
+                raise SettingError(f"the word {self.job.name} is being trained; stop it first, or wait.")
+            job.first_loaded = self.workplace.chosen_model()
+            self.job = job
+        return job
+
+    def looked_at(self) -> Job | None:
+        """The training under way or just over; one that still waits says what becomes of a waiting checkpoint."""
+        job = self.job
+        if job is not None and job.status is Status.WAITING:
+            chosen = self.workplace.chosen_model()
+            first = f"{chosen} is loaded first." if chosen else ""
+            job.says_while_waiting(first if chosen == job.first_loaded else _chosen_meanwhile(chosen))
+        return job
+
+    def run(self, job: Job) -> Job:
+        """Train until the end, or until asked otherwise. Never raises: what went wrong is in the job."""
+        try:
+            with self.workplace.gpu(job.task):
+                if job.begin():
+                    self._train(job)
+                    self._settle(job)
+        except DreamArtistError as error:
+            job.message, job.status = sentence(error), Status.FAILED
+        except Exception as error:
+            logger.exception("training %s failed", job.name)
+            job.message, job.status = f"Training failed: {type(error).__name__}: {error}.", Status.FAILED
+        if job.status is Status.FAILED and job.name in [name for name, _, _ in self.unfinished()]:
+            job.message += f" What {job.name} had learned can be continued, or kept as it is."
+        return job
+
+    def _train(self, job: Job) -> None:
+        host = self.workplace.host()
+        config, files = job.config, job.files
+        job.notice = host.remark or job.notice
+        resumed = job.step > 0
+        kept = kept_pictures(files, KEPT if resumed else STAGED)
+        pictures = open_pictures(kept, config, host.picture_size, host.size_unit)
+        training = Training(host, config, pictures)
+        if resumed:
+            training.restore(files.last_snapshot())
+        provenance = about_model(host, __version__)
+        try:
+            with only_one(files), closing(run_to_files(training, files, provenance)) as reports:
+                for report in reports:
+                    if report.step == 1:
+                        adopt_pictures(files)
+                    job.noted(report.step, report.seconds)
+                    self._note(job, training, report.loss)
+                    self._show(job)
+                    if self.workplace.interrupted() and job.asked is None:
+                        job.asked = Ask.STOP
+                    if job.asked is Ask.DISCARD or (job.asked is not None and not training.is_over):
+                        break
+        except (RuntimeError, AttributeError):
+            host.check_loaded()  # the better explanation, where it is one
+            raise
+        job.checks, job.best_step = tuple(training.checks), files.best_step(training.checks)
+        job.used_step = final_step(training, files) if training.is_over else None
+
+    def _show(self, job: Job) -> None:
+        """Progress to the surrounding page; and a word to both while another checkpoint waits for this training."""
+        chosen = self.workplace.chosen_model()
+        job.message = _chosen_meanwhile(chosen)
+        self.workplace.show(job.step, job.config.steps, f"DreamArtist: {job.name}. {job.message}".strip())
+
+    def _note(self, job: Job, training: Training, loss: torch.Tensor) -> None:
+        config = job.config
+        every = max(1, config.steps // 200)
+        if job.step % every == 0:
+            value = float(loss)  # waits for the GPU
+            job.losses = (*job.losses, (job.step, value)) if math.isfinite(value) else job.losses
+        if len(training.checks) != len(job.checks):
+            job.checks, job.best_step = tuple(training.checks), job.files.best_step(training.checks)
+            job.notice = training.guard.notice() or job.notice
+            if job.asked is None and (job.previews_wanted or training.is_over):
+                add_preview(job, training)
+
+    def _settle(self, job: Job) -> None:
+        """The training is over; what the user asked for decides what stays.
+
+        The status comes last: whoever waits for it finds everything else in its place.
+        """
+        if job.asked is Ask.DISCARD:
+            self.thrown = throw_away_training(job.files) if job.step else ""
+            job.message = f"{job.name} was discarded" + ("; it is in the trash." if self.thrown else ".")
+            job.status = Status.DISCARDED
+        elif job.asked is Ask.PAUSE and job.used_step is None:
+            job.message = f"{job.name} is paused at step {job.step} of {job.config.steps}."
+            job.status = Status.PAUSED
+        elif job.asked is Ask.STOP and job.used_step is None:
+            self._keep(job)
+        else:
+            job.used_step = job.used_step or job.step
+            thumbnails.adopt_step(job.files, job.used_step)
+            self.workplace.learned()
+            job.message = f"{job.name} is learned: type {job.name} in a prompt." + _how_it_ended(job)
+            job.status = Status.DONE
+
+    def _keep(self, job: Job) -> None:
+        """The best pair on disk, or the last one when none was saved before."""
+        if not job.step:
+            job.message, job.status = f"{job.name} was stopped before its first step.", Status.STOPPED
+            return
+        best = job.best_step
+        if best is None:
+            best = job.files.save_step(job.files.last_snapshot())
+        use_step(job.files, best)
+        self.workplace.learned()
+        job.message = f"Stopped at step {job.step} of {job.config.steps}; {job.name} is kept as it was at step {best}."
+        job.used_step, job.status = best, Status.STOPPED
+
+    def use_step(self, name: str, step: int) -> None:
+        """Make an earlier state of the pair the one that prompts use; raises FileError."""
+        use_step(self.files(name), step)
+        if self.job is not None and self.job.name == name:
+            self.job.used_step = step
+        self.workplace.learned()
+
+    def keep_unfinished(self, name: str) -> int:
+        """Make the best pair that an unfinished training left the one that prompts use; returns its step."""
+        check_name(name)
+        self._check_not_running(name)
+        files = self.files(name)
+        files.finish_interrupted()
+        snapshot = files.last_snapshot()
+        best = files.best_step(snapshot.checks)
+        best = files.save_step(snapshot) if best is None else best
+        use_step(files, best)
+        self.workplace.learned()
+        return best
+
+    def check_idle(self) -> None:
+        """Raises SettingError while a training uses the model."""
+        if self.job is not None and not self.job.is_over:
+            raise SettingError(f"the word {self.job.name} is being trained; try again when it is over.")
+
+    def measure(self, values: Mapping[str, Any], pictures: int = 1) -> Estimate:
+        """Run a few steps on an empty picture and forget them; raises what a training would."""
+        config = self.config(values)
+        self.check_idle()
+        with self.workplace.gpu(new_task()):
+            return estimated(self.workplace.host(), config, pictures)
+
+    def discard(self, name: str) -> None:
+        """Move a training that is not finished to the trash; an embedding of that name from before stays as it was."""
+        check_name(name)
+        self._check_not_running(name)
+        self.thrown = throw_away_training(self.files(name))
+
+    def undo_discard(self) -> str:
+        """Bring the training back that was discarded last; returns its name. Raises SettingError or FileError."""
+        name = bring_back_training(self.workplace.embeddings, self.thrown)
+        self.thrown = ""
+        return name
+
+    def forget(self, name: str) -> None:
+        """The page says no more of a training that is over: its concept is called otherwise now, or gone."""
+        with self._lock:
+            if self.job is not None and self.job.is_over and self.job.name.lower() == name.lower():
+                self.job = None
+
+    def _check_not_running(self, name: str) -> None:
+        if self.job is not None and not self.job.is_over and self.job.name == name:
+            raise SettingError(f"the word {name} is being trained; stop it first, or wait.")
+
+
+def _chosen_meanwhile(model: str) -> str:
+    return f"{model} was chosen meanwhile: it is loaded when this training is over." if model else ""
+
+
+def _how_it_ended(job: Job) -> str:
+    early = f" It stopped at step {job.step} of {job.config.steps}, with nothing better in sight."
+    best = f" The pair is that of step {job.used_step}, the best."
+    return (early if job.step < job.config.steps else "") + (best if job.used_step != job.step else "")
+
+
+def use_step(files: RunFiles, step: int) -> None:
+    """Make the pair of a step on disk the concept, with its picture; raises FileError."""
+    files.use_step(step)
+    thumbnails.adopt_step(files, step)
+
+
+def sentence(error: BaseException) -> str:
+    """An error as the page shows it: beginning with a capital, a setting by its label instead of its name."""
+    text = str(error)
+    first, _, rest = text.partition(" ")
+    labels = {item.name: item.metadata["label"] for item in fields(TrainConfig)}
+    return f"{labels[first]} {rest}" if first in labels else text[:1].upper() + text[1:]
+
+
+def in_background(desk: Desk, job: Job) -> threading.Thread:
+    """Run a job in a thread of its own."""
+    thread = threading.Thread(target=desk.run, args=(job,), name=f"dreamartist {job.name}", daemon=True)
+    thread.start()
+    return thread
