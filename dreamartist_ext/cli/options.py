@@ -33,16 +33,16 @@ def model_options(command: Callable) -> Callable:
 
 def preset_options(command: Callable) -> Callable:
     """--kind, --recipe, and --preset, which takes the name of either"""
-    command = click.option("--kind", type=click.Choice(KINDS), default="", help="What the concept is.")(command)
-    command = click.option(
-        "--recipe", type=click.Choice(RECIPES), default="", help="Settings to start from; flags win over them."
-    )(command)
+    command = click.option("--kind", type=click.Choice(KINDS), help="What the concept is.")(command)
+    command = click.option("--recipe", type=click.Choice(RECIPES), help="Settings to start from; flags win over them.")(
+        command
+    )
     return click.option("--preset", type=click.Choice([*KINDS, *RECIPES]), help="A kind or a recipe by its name.")(
         command
     )
 
 
-def chosen(kind: str, recipe: str, preset: str | None) -> tuple[str, str]:
+def chosen(kind: str | None, recipe: str | None, preset: str | None) -> tuple[str, str]:
     """Kind and recipe, of which `preset` may be the one that is not given."""
     other_kind, other_recipe = kind_and_recipe(preset or "")
     return kind or other_kind, recipe or other_recipe

@@ -43,8 +43,8 @@ from .progress import progress, stop_on_ctrl_c
 def train(
     pictures: tuple[Path, ...],
     out: Path,
-    kind: str,
-    recipe: str,
+    kind: str | None,
+    recipe: str | None,
     preset: str | None,
     config_file: Path | None,
     save_config: Path | None,

@@ -44,8 +44,8 @@ MOST_SENTENCES = 20
 def train_many(
     folder: Path,
     out: Path,
-    kind: str,
-    recipe: str,
+    kind: str | None,
+    recipe: str | None,
     preset: str | None,
     config_file: Path | None,
     overwrite: bool,
