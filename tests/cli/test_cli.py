@@ -19,8 +19,9 @@ from PIL import Image, ImageDraw
 from dreamartist_ext.cli.commands import dreamartist
 from dreamartist_ext.engine.errors import DreamArtistError
 from dreamartist_ext.files import storage
+from testbed.model_folder import save_folder
 
-from ..models import save_folder, tiny_components
+from ..models import tiny_components
 
 
 @pytest.fixture(scope="module")

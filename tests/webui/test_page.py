@@ -20,8 +20,7 @@ from dreamartist_ext.files.picture_files import find_mask
 from dreamartist_ext.files.run import RunFiles
 from dreamartist_ext.files.storage import load_pair
 from dreamartist_ext.webui.training.jobs import kept_pictures
-
-from .conftest import free_port
+from testbed.webui import free_port
 
 pytestmark = pytest.mark.browser
 
