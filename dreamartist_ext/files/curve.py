@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..engine.stopping import Check, best_of
 from .charts import axes_in, blank, legend_above, name_axes, png
@@ -35,15 +35,15 @@ def curve_png(checks: Sequence[Check], steps: int) -> bytes:
     losses, means = [_drawn(check.loss) for check in checks], [_drawn(check.training_loss) for check in checks]
     baseline = _drawn(checks[-1].baseline if checks else None)
     dot = "o" if len(checks) <= _FEW else ""
-    axes.plot(
-        places, losses, color=_PAIR, linewidth=3, marker=dot, markersize=6, zorder=3, label="check loss of the pair"
-    )
-    axes.plot([0, steps], [baseline] * 2, color=_BASELINE, linewidth=2, linestyle="--", label="of the empty prompt")
-    axes.plot(places, means, color=_TRAINING, linewidth=2, marker=dot, markersize=4, label="mean of the steps")
+    pair: dict[str, Any] = {"color": _PAIR, "linewidth": 3, "marker": dot, "markersize": 6, "zorder": 3}
+    mean: dict[str, Any] = {"color": _TRAINING, "linewidth": 2, "marker": dot, "markersize": 4}
+    axes.plot(places, losses, label="check loss of the pair", clip_on=False, **pair)
+    axes.plot([0, steps], [baseline] * 2, "--", label="of the empty prompt", color=_BASELINE, linewidth=2)
+    axes.plot(places, means, label="mean of the steps", clip_on=False, **mean)
     best = best_of(checks)
     if best is not None:
         where, words = (places[best], losses[best]), f"best: step {places[best]} ({losses[best]:.4f})"
-        axes.plot(*where, "o", color=_BEST, markersize=12, zorder=4, label=words)
+        axes.plot(*where, "o", color=_BEST, markersize=12, zorder=4, label=words, clip_on=False)
     _frame(axes, steps, [value for value in (*losses, *means, baseline) if math.isfinite(value)])
     return png(figure)
 
