@@ -46,6 +46,10 @@ def delete(names: tuple[str, ...], embeddings: Path, yes: bool) -> None:
 
 
 def _ask(names: list[str]) -> None:
-    if not sys.stdin.isatty():
+    if not _is_there_somebody():
         raise SettingError(f"nobody is there to be asked whether to delete {', '.join(names)}; say it with --yes.")
     click.confirm(f"Move {', '.join(names)} into the trash?", abort=True, err=True)
+
+
+def _is_there_somebody() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()

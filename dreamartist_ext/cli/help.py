@@ -18,7 +18,7 @@ CONTEXT: dict[str, Any] = {
         "theme": "default-slim",
         "force_terminal": None,  # rich-click would colour every pipe on GitHub
         "show_arguments": True,
-        "text_markup": "ansi",  # brackets are brackets
+        "text_markup": None,  # brackets are brackets
         "max_width": 110,
         "style_epilog_text": "",
         "default_string": r"\[default: {}]",

@@ -18,7 +18,7 @@ _FAMILIES = {"SD 1": "Stable Diffusion 1", "SD 2": "Stable Diffusion 2", "SDXL":
 _COLUMNS = ("name", "for", "vectors", "step", "date")
 
 
-@command("list", "list --embeddings pairs", "list --json", "list --trash")
+@command("list", "list --embeddings pairs --json", "list --trash")
 @embeddings_option
 @click.option("--trash", is_flag=True, help="What was deleted or replaced, and can be brought back.")
 @json_option

@@ -36,6 +36,8 @@ class OnDisk(click.Path):
             raise _refusal(called, path, "no file can have such a name") from None
         except OSError as error:
             raise _refusal(called, path, error.strerror or str(error)) from error
+        if is_there and not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+            raise _refusal(called, path, "it is no ordinary file")
         if self.is_folder and is_there and not stat.S_ISDIR(mode):
             raise _refusal(called, path, "it is a file, and a folder is needed")
         if self.is_folder and not path.resolve().name:

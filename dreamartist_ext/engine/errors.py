@@ -7,7 +7,15 @@ from typing import Literal
 # What would help, where the page and the command line have ways of their own to do it. No sentence names a flag or a
 # button: who shows the error adds that.
 Remedy = Literal[
-    "", "another name", "picture of it", "weights of CLIP", "model of CLIP", "lists of prompts", "going on", "Ray"
+    "",
+    "another name",
+    "picture of it",
+    "weights of CLIP",
+    "model of CLIP",
+    "lists of prompts",
+    "going on",
+    "Ray",
+    "card",
 ]
 
 
