@@ -8,18 +8,19 @@ from pathlib import Path
 from ..engine.errors import FileError
 from ..engine.family import SDXL_KEYS
 from ..engine.names import negative_name
-from .card import CARD_SUFFIX, POSITIVE_KEY, read_card
-from .png_text import PNG_SIGNATURE
+from .card import CARD_SUFFIXES, POSITIVE_KEY, name_in_card, read_card
+from .png_text import holds_text
 from .storage import embedding_files
 
 _KEPT = 20_000  # pictures whose words are remembered
-_MOST_CHUNKS = 100  # before the pixels; a picture has a handful
+_PREVIEW = ".preview"  # NAME.preview.png is a picture of NAME for the WebUI, and no word
 
 
 def card_word(path: Path) -> str:
-    """The word that the WebUI takes a PNG picture in its embeddings folder for, or "" for what is only a picture.
+    """The word that the WebUI takes a picture in its embeddings folder for, or "" for what is only a picture.
 
-    That is the name inside the card, whatever the file is called; SDXL's have none, and go by the file's.
+    It opens a picture by what is in it, whatever its ending. The word is the name inside the card, whatever the file
+    is called; SDXL's have none, and go by the file's.
     """
     try:
         status = path.stat()
@@ -30,36 +31,30 @@ def card_word(path: Path) -> str:
 
 @lru_cache(maxsize=_KEPT)
 def _word(path: Path, _size: int, _changed: int) -> str:
-    if not _holds_embedding(path):
+    if path.suffix.lower() not in CARD_SUFFIXES or path.stem.lower().endswith(_PREVIEW):
         return ""
+    with path.open("rb") as file:
+        if not holds_text(file, POSITIVE_KEY):
+            return ""
     try:
         pair = read_card(path)
     except FileError:
-        return path.stem
+        return _word_of_refused(path)
     return path.stem if set(pair.positive) == set(SDXL_KEYS) else pair.name
 
 
-def _holds_embedding(path: Path) -> bool:
-    """By the keywords before the pixels; nothing else is read of a picture."""
-    with path.open("rb") as file:
-        if file.read(len(PNG_SIGNATURE)) != PNG_SIGNATURE:
-            return False
-        for _ in range(_MOST_CHUNKS):
-            head = file.read(8)
-            length, kind = int.from_bytes(head[:4], "big"), head[4:]
-            if kind in (b"IDAT", b"IEND", b""):
-                return False
-            keyword = file.read(min(length, len(POSITIVE_KEY) + 1)) if kind == b"tEXt" else b""
-            if keyword == POSITIVE_KEY.encode() + b"\0":
-                return True
-            file.seek(length - len(keyword) + 4, 1)
-    return False
+def _word_of_refused(path: Path) -> str:
+    """The WebUI may load it all the same."""
+    try:
+        return name_in_card(path)
+    except FileError:
+        return path.stem
 
 
 def cards_in(folder: Path) -> dict[Path, str]:
     """The cards in a folder, which need not exist, each with its word."""
     try:
-        found = {path: card_word(path) for path in sorted(folder.iterdir()) if path.suffix.lower() == CARD_SUFFIX}
+        found = {path: card_word(path) for path in sorted(folder.iterdir()) if path.suffix.lower() in CARD_SUFFIXES}
     except OSError:
         return {}
     return {path: word for path, word in found.items() if word}

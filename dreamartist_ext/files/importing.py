@@ -34,6 +34,7 @@ class Offer:
     positive: Embedding | None  # one of the two may be missing
     negative: Embedding | None
     sources: tuple[str, ...]  # the names of the files, as they can be shown
+    stem: str = ""  # what the WebUI takes the positive for: its file's name, or the name inside a card
 
     @property
     def family(self) -> str:
@@ -169,7 +170,7 @@ def _offer_of_card(path: Path) -> Offer:
     negative = None
     if pair.negative is not None:
         negative = Embedding(negative_name(pair.name), pair.negative, pair.step, pair.provenance)
-    return Offer(safe_name(pair.name), positive, negative, (shown(path.name),))
+    return Offer(safe_name(pair.name), positive, negative, (shown(path.name),), pair.name)
 
 
 @dataclass(frozen=True)
@@ -201,9 +202,9 @@ def _pair_up(halves: Sequence[_Half], refusals: list[Refusal]) -> Iterable[Offer
                 continue
         sources = (positive.source,) if negative is None else (positive.source, negative.source)
         embedding = None if negative is None else negative.embedding
-        yield Offer(safe_name(positive.stem), positive.embedding, embedding, sources)
+        yield Offer(safe_name(positive.stem), positive.embedding, embedding, sources, positive.stem)
     for negative in negatives:
-        yield Offer(safe_name(negative.stem), None, negative.embedding, (negative.source,))
+        yield Offer(safe_name(negative.stem), None, negative.embedding, (negative.source,), negative.stem)
 
 
 def _belong(positive: _Half, negative: _Half) -> bool:

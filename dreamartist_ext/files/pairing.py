@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..engine.errors import FileError
 from ..engine.names import negative_name, positive_name
-from .card import CARD_SUFFIX, read_card
+from .card import CARD_SUFFIXES, read_card
 from .formats import EMBEDDING_SUFFIXES, MAX_EMBEDDING_BYTES, load_embedding
 
 KEPT = 20_000  # files whose words are remembered; one takes some hundred bytes
@@ -100,7 +100,7 @@ def _state(path: Path) -> tuple[Path, int, int]:
 
 @lru_cache(maxsize=KEPT)
 def _said(path: Path, _size: int, _changed: int) -> Said:
-    if path.suffix.lower() == CARD_SUFFIX:
+    if path.suffix.lower() in CARD_SUFFIXES:
         about = {"half": "positive", **read_card(path).provenance}
     else:
         about = load_embedding(path).provenance

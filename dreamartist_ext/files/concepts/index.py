@@ -18,13 +18,13 @@ from ...engine.errors import FileError, SettingError
 from ...engine.family import family_of, widths_of
 from ...engine.host import Vectors
 from ...engine.names import NEGATIVE_SUFFIX, check_name, negative_name
-from ..card import CARD_SUFFIX, read_card
+from ..card import CARD_SUFFIXES, read_card
 from ..card_files import card_word
 from ..formats import Embedding
 from ..run import RunFiles
 from ..storage import EMBEDDING_SUFFIXES, MAX_EMBEDDING_BYTES, load_embedding
 
-_SUFFIXES = (*EMBEDDING_SUFFIXES, CARD_SUFFIX)  # the first one is read, where a word has several files
+_SUFFIXES = (*EMBEDDING_SUFFIXES, *CARD_SUFFIXES)  # the first one is read, where a word has several files
 KEPT_FACTS = 20_000  # files; a fact is a few hundred bytes
 OUR_MARK = b"use_negative"  # one of the settings that every file of ours holds, as plain text
 
@@ -94,7 +94,7 @@ def list_files(folder: Path) -> list[HalfFile]:
 
 
 def _listed(entry: os.DirEntry[str]) -> list[HalfFile]:
-    path, is_card = Path(entry.path), entry.name.lower().endswith(CARD_SUFFIX)
+    path, is_card = Path(entry.path), entry.name.lower().endswith(CARD_SUFFIXES)
     word = card_word(path) if is_card else entry.name.rpartition(".")[0]
     if not word or not entry.is_file():
         return []
@@ -196,7 +196,7 @@ def has_mark(file: HalfFile) -> bool:
 
 def facts_of(path: Path) -> Facts:
     """Read a file; raises FileError in one sentence."""
-    if path.suffix.lower() == CARD_SUFFIX:
+    if path.suffix.lower() in CARD_SUFFIXES:
         pair = read_card(path)
         card = Embedding(pair.name, pair.positive, pair.step, pair.provenance)
         return _facts(card, 0 if pair.negative is None else len(next(iter(pair.negative.values()))))
