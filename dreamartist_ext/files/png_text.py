@@ -22,7 +22,7 @@ _CUT_OFF = "{} is cut off: it ends in the middle of the picture."
 def png_text(content: bytes, where: str, keywords: Collection[str] | None = None) -> dict[str, str]:
     """The texts of these keywords, or of all, of each the last; raises FileError for a damaged file.
 
-    Of the PNG specification, section 11.3.4: a Latin-1 keyword, a zero byte, and the text, which zTXt and iTXt may pack.
+    Of the PNG specification, section 11.3.4: a Latin-1 keyword, a zero byte, and text that zTXt and iTXt may pack.
     """
     if not content.startswith(PNG_SIGNATURE):
         raise FileError(f"{where} is not a PNG picture.")

@@ -50,7 +50,7 @@ def read_torch(file: BinaryIO, where: str, most_bytes: int) -> Any:
 def _read_zip(file: BinaryIO, where: str, most_bytes: int) -> Any:
     pieces = _Pieces(file)
     try:
-        with zipfile.ZipFile(pieces) as archive:  # type: ignore[arg-type]  # it needs no more of a file than that
+        with zipfile.ZipFile(pieces) as archive:  # it needs no more of a file than that
             pieces.most = _MOST_PICKLED
             root = _root(archive, where, most_bytes)
             found = read_pickle(archive.read(f"{root}data.pkl"), where).value

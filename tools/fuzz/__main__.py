@@ -3,8 +3,7 @@
     python -m tools.fuzz FOLDER -max_total_time=3600
 
 FOLDER keeps what was found on the way; whatever follows is libFuzzer's. An input that a reader answers with anything
-but a refusal in one sentence, that takes longer than ten seconds or more than 3 GB, or that makes the interpreter import,
-open for writing or execute something, ends the run and is written beside it as crash-..., for a test.
+but a refusal in one sentence, that takes longer than ten seconds or more than 3 GB, or that makes Python import, open for writing or execute something, ends the run and is written beside it as crash-..., for a test.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ FORBIDDEN = frozenset(
 with atheris.instrument_imports(include=["dreamartist_ext.files", "dreamartist_ext.engine", "zipfile"]):
     from .targets import read
 
-from .corpus import inputs, write
+from .corpus import inputs, write  # noqa: E402
 
 
 class Watch:

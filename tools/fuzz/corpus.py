@@ -31,7 +31,7 @@ def inputs(marker: Path) -> Iterator[bytes]:
     about = {"format": "dreamartist-card-1", "name": "cat", "step": 5, "about": {"pair": "0" * 16}}
     yield _form(".png", card_of) + json.dumps(webui(numbers)).encode() + b"\0" + json.dumps(about).encode()
     yield (
-        _form(".json", as_it_is) + json.dumps({"steps": 500, "learning_rate": "0.005:100, 1e-3", "about": "x"}).encode()
+        _form(".json", as_it_is) + json.dumps({"steps": 500, "learning_rate": "0.01:9, 1e-3", "about": "x"}).encode()
     )
     yield _form(".txt", as_it_is) + "a photo of [name]\n[name]　写真, [filewords]\n".encode()
 
