@@ -5,9 +5,8 @@ Not a byte of a file that was received reaches the folder: its vectors and its t
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +15,14 @@ import torch
 from ..engine.embedding import EmbeddingPair, pair_id
 from ..engine.errors import DreamArtistError, FileError, SettingError
 from ..engine.family import family_of, widths_of
-from ..engine.names import MAX_NAME_LENGTH, NEGATIVE_SUFFIX, check_name, negative_name
+from ..engine.names import (
+    MAX_NAME_LENGTH,
+    NEGATIVE_SUFFIX,
+    check_name,
+    is_long_enough,
+    negative_name,
+    readable_name,
+)
 from .card import PICTURE_SUFFIXES, read_card
 from .card_files import files_of_word
 from .earlier import keep_earlier
@@ -144,16 +150,14 @@ def accept(offer: Offer, folder: Path, name: str = "", overwrite: bool = False, 
 
 
 def safe_name(text: str) -> str:
-    """The nearest name that a concept can have: letters that only look alike are dropped, not translated."""
-    letters = unicodedata.normalize("NFKD", text[: 4 * MAX_NAME_LENGTH])
-    plain = "".join(c for c in letters if not unicodedata.combining(c))
-    name = re.sub(r"[^A-Za-z0-9_-]+", "-", plain)[:MAX_NAME_LENGTH].strip("-_")
+    """The nearest name that a concept can have. One that would become shorter than a word is not made up unasked."""
+    name = readable_name(text)
     while name.lower().endswith(NEGATIVE_SUFFIX):
         name = name[: -len(NEGATIVE_SUFFIX)].strip("-_")
-    try:
-        return check_name(name)
-    except SettingError:
-        return check_name(f"imported-{name}".rstrip("-_")[:MAX_NAME_LENGTH].rstrip("-_"))
+    if name == text or is_long_enough(name):
+        with suppress(SettingError):
+            return check_name(name)
+    return check_name(f"imported-{name}".rstrip("-_")[:MAX_NAME_LENGTH].rstrip("-_"))
 
 
 def as_pair(offer: Offer, name: str) -> EmbeddingPair:

@@ -3,7 +3,8 @@
     python -m tools.fuzz FOLDER -max_total_time=3600
 
 FOLDER keeps what was found on the way; whatever follows is libFuzzer's. An input that a reader answers with anything
-but a refusal in one sentence, that takes longer than ten seconds or more than 3 GB, or that makes Python import, open for writing or execute something, ends the run and is written beside it as crash-..., for a test.
+but a refusal in one sentence, that takes longer than ten seconds or more than 3 GB, or that makes Python import or
+execute something, ends the run and is written to the place that -artifact_prefix names, for a test.
 """
 
 from __future__ import annotations
