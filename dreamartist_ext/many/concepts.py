@@ -51,15 +51,20 @@ def concepts_in(folder: Path, settings: Mapping[str, Any]) -> tuple[list[Concept
     refused = []
     for picture in _pictures_in(folder):
         try:
-            concept = Concept(concept_name(picture), picture)
-            if other := concepts.get(concept.name.lower()):
-                raise SettingError(f"its name, {concept.name}, is that of {shown_name(other.picture)} too; rename one.")
-            TrainConfig.from_mapping({**settings, "name": concept.name})
+            concept = _concept_of(picture, settings, concepts)
         except DreamArtistError as error:
             refused.append(Outcome(shown_name(picture), "failed", str(error)))
-        else:
-            concepts[concept.name.lower()] = concept
+            continue
+        concepts[concept.name.lower()] = concept
     return [concepts[key] for key in sorted(concepts)], refused
+
+
+def _concept_of(picture: Path, settings: Mapping[str, Any], others: Mapping[str, Concept]) -> Concept:
+    concept = Concept(concept_name(picture), picture)
+    if other := others.get(concept.name.lower()):
+        raise SettingError(f"its name, {concept.name}, is that of {shown_name(other.picture)} too; rename one.")
+    TrainConfig.from_mapping({**settings, "name": concept.name})
+    return concept
 
 
 def _is_picture(path: Path) -> bool:

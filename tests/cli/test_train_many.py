@@ -134,8 +134,10 @@ def test_ctrl_c_stops_and_the_same_command_ends_with_the_same_bytes(here, model,
         ("-xyz-.png", "xyz"),
         ("été.png", "ete"),
         ("e\u0301te\u0301.png", "ete"),
-    ]
-    + [("ñandú.png", "nandu"), ("Straße Nr. 5.png", "Strasse-Nr-5"), ("日本 cat.png", "cat")],
+        ("ñandú.png", "nandu"),
+        ("Straße Nr. 5.png", "Strasse-Nr-5"),
+        ("日本 cat.png", "cat"),
+    ],
 )
 def test_a_files_name_becomes_a_word(file, name):
     assert concept_name(Path(file)) == name
@@ -143,8 +145,14 @@ def test_a_files_name_becomes_a_word(file, name):
 
 @pytest.mark.parametrize(
     ("file", "words"),
-    [("猫.png", "has no letters a-z"), ("ça.png", 'gives the word "ca"'), ("t.png", 'gives the word "t"')]
-    + [("日a本b.png", 'gives the word "a-b"'), ("кошка 1.png", 'gives the word "1"'), ("AND then.png", "word AND")],
+    [
+        ("猫.png", "has no letters a-z"),
+        ("ça.png", 'gives the word "ca"'),
+        ("t.png", 'gives the word "t"'),
+        ("日a本b.png", 'gives the word "a-b"'),
+        ("кошка 1.png", 'gives the word "1"'),
+        ("AND then.png", "word AND"),
+    ],
 )
 def test_a_files_name_that_gives_no_word_is_asked_for_another(here, file, words):
     picture = next((here / "pictures").glob("*.png"))
