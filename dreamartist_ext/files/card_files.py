@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,6 +25,8 @@ def card_word(path: Path) -> str:
     """
     try:
         status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+            return ""
         return _word(path, status.st_size, status.st_mtime_ns)
     except OSError:
         return ""

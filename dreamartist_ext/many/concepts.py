@@ -12,6 +12,7 @@ from ..engine.config import TrainConfig
 from ..engine.errors import DreamArtistError, FileError, PictureError, SettingError
 from ..engine.names import name_of_file
 from ..files.atomic import make_folder, write_atomically
+from ..files.formats import shown
 from ..files.picture_files import MASK_SUFFIX, shown_name
 from ..files.run import RunFiles
 
@@ -53,7 +54,7 @@ def concepts_in(folder: Path, settings: Mapping[str, Any]) -> tuple[list[Concept
         try:
             concept = _concept_of(picture, settings, concepts)
         except DreamArtistError as error:
-            refused.append(Outcome(shown_name(picture), "failed", str(error)))
+            refused.append(Outcome(shown(picture.name), "failed", str(error)))
             continue
         concepts[concept.name.lower()] = concept
     return [concepts[key] for key in sorted(concepts)], refused

@@ -84,7 +84,7 @@ def list_files(folder: Path) -> list[HalfFile]:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.name.lower().endswith(_SUFFIXES):
-                    with suppress(FileNotFoundError):  # it went away in between
+                    with suppress(OSError):  # it went away in between, or is a link that leads nowhere
                         found += _listed(entry)
     except FileNotFoundError:
         return []

@@ -14,6 +14,7 @@ from ...engine.errors import FileError, SettingError
 from ...engine.names import NEGATIVE_SUFFIX, negative_name
 from ..card_files import card_word
 from ..earlier import REPLACED, trash_of
+from ..formats import clean_text
 from ..moves import move_together
 from ..only_one import only_one
 from ..run import RunFiles
@@ -67,7 +68,7 @@ def is_learned(concept: Concept, cache: FactsCache) -> bool:
 
 
 def _describe(concept: Concept, cache: FactsCache) -> dict[str, Any]:
-    about: dict[str, Any] = {"name": concept.name, "size": concept.size}
+    about: dict[str, Any] = {"name": clean_text(concept.name), "size": concept.size}
     halves = [half for half in (concept.positive, concept.negative) if half is not None]
     facts = [cache.of(half) for half in halves]
     for fact in facts:
