@@ -112,6 +112,10 @@ class WebUI:
         self.language.old_timelines = old
         return [[list(pair) for pair in self.language.schedules(prompt, Steps(steps, second))] for prompt in prompts]
 
+    def multicond(self, prompts):
+        parts = self.language.parts(prompts[0])
+        return [[(number, weight) for number, (_, weight) in enumerate(parts)]], [text for text, _ in parts], {}
+
     def modules(self):
         sampler = types.SimpleNamespace(total_steps=lambda steps: steps)
         return {
@@ -119,7 +123,7 @@ class WebUI:
             "sd_samplers": {"find_sampler_config": lambda name: sampler if name else None},
             "prompt_parser": {
                 "get_learned_conditioning_prompt_schedules": self.schedules,
-                "get_multicond_prompt_list": lambda prompts: ([], self.language.parts(prompts[0]), {}),
+                "get_multicond_prompt_list": self.multicond,
                 "parse_prompt_attention": attention,
             },
             "sd_hijack": {"model_hijack": self.hijack()},
