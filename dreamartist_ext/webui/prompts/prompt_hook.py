@@ -34,10 +34,11 @@ class LearnedWord:
 
 @dataclass(frozen=True)
 class Effective:
-    """A negative prompt, and the words whose negatives were put into it."""
+    """A negative prompt, the words whose negatives were put into it, and those for which there was no way to do so."""
 
     negative: str
     added: tuple[LearnedWord, ...] = ()
+    left_out: tuple[LearnedWord, ...] = ()
 
 
 def effective_negative(
@@ -55,13 +56,25 @@ def effective_negative(
             if names and writer.is_exact(text, names):
                 return Effective(text, tuple(words[name] for name in names))
     logger.warning("DreamArtist found no way to put %s beside the negative prompt %r", ", ".join(rows), typed)
-    return Effective(typed)
+    return Effective(typed, left_out=tuple(words[name] for name in rows))
 
 
 def describe(added: Iterable[LearnedWord]) -> str:
     """For the infotext: `cat1 -> cat1-neg`."""
     return ", ".join(
         f"{word.name} -> {word.negative}" + ("" if word.strength == 1 else f" x {word.strength:g}") for word in added
+    )
+
+
+def describe_left_out(words: Iterable[LearnedWord], typed: str) -> str:
+    """A sentence for the page, or nothing."""
+    names = ", ".join(word.negative for word in words)
+    if not names:
+        return ""
+    shown = typed if len(typed) <= 200 else f"{typed[:200]}..."
+    return (
+        f'{names} was not added: it cannot stand beside the negative prompt "{shown}" without changing what that means; '
+        "type it there yourself, or take | and switches out of that prompt."
     )
 
 

@@ -666,6 +666,19 @@ def test_the_accordion_says_what_was_added_last(install):
     assert "nothing" in script._said()
 
 
+def test_a_negative_that_cannot_be_put_in_is_said_in_the_page(install):
+    webui, p = install(), Picture("[cat1:0.4] dog2", "a | b, [x:y:0.5]", n_iter=2)
+    script = webui.scripts[0]
+    assert set(webui.run(p).negatives) == {"a | b, [x:y:0.5]"}
+    said = script._said()
+    assert "Added last: nothing." in said
+    assert "cat1-neg" in said
+    assert "a | b, [x:y:0.5]" in said
+    assert [comment.count("cat1-neg") for comment in p.comments] == [1]
+    webui.run(Picture("cat1"))
+    assert "was not added" not in script._said()
+
+
 def test_the_page(monkeypatch):
     """The parts of gradio that 3.41 and 4.40 share."""
 
