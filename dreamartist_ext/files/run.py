@@ -23,6 +23,7 @@ from .earlier import keep_earlier
 from .generations import forget_snapshots, keep_snapshot, last_snapshot, one_before
 from .moves import repair
 from .provenance import provenance_of
+from .start import start
 from .storage import EMBEDDING_SUFFIXES, embedding_files, load_embedding, load_pair, save_pair
 
 CURVE_TABLE, CURVE_PICTURE = "curve.csv", "curve.png"
@@ -153,6 +154,7 @@ def run_to_files(
     training.scratch = files.folder
     training.pair.provenance = provenance_of(training, provenance or {})
     files.tidy()
+    start(training, files.out)
     saved = training.step
     try:
         _make_up(training, files)
