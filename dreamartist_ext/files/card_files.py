@@ -9,6 +9,7 @@ from pathlib import Path
 from ..engine.errors import FileError
 from ..engine.family import SDXL_KEYS
 from ..engine.names import negative_name
+from .below import entries_below
 from .card import CARD_SUFFIXES, POSITIVE_KEY, name_in_card, read_card
 from .png_text import holds_text
 from .storage import embedding_files
@@ -54,18 +55,30 @@ def _word_of_refused(path: Path) -> str:
         return path.stem
 
 
-def cards_in(folder: Path) -> dict[Path, str]:
-    """The cards in a folder, which need not exist, each with its word."""
+def cards_in(folder: Path, inside: bool = True) -> dict[Path, str]:
+    """The cards in a folder, which need not exist, and in those inside it, each with its word."""
     try:
-        found = {path: card_word(path) for path in sorted(folder.iterdir()) if path.suffix.lower() in CARD_SUFFIXES}
+        if inside:
+            paths = [Path(entry.path) for entry in entries_below(folder, CARD_SUFFIXES)]
+        else:
+            paths = [path for path in folder.iterdir() if path.suffix.lower() in CARD_SUFFIXES]
     except OSError:
         return {}
+    found = {path: card_word(path) for path in sorted(paths)}
     return {path: word for path, word in found.items() if word}
 
 
-def files_of_word(folder: Path, name: str) -> list[Path]:
+def files_of_word(folder: Path, name: str, inside: bool = True) -> list[Path]:
     """Every file that a prompt's `name` or its negative may be read from; raises FileError if there is no listing."""
     words = (name.lower(), negative_name(name).lower())
-    found = [path for path in embedding_files(folder) if path.stem.lower() in words]
+    found = [path for path in embedding_files(folder, inside) if path.stem.lower() in words]
     found.sort(key=lambda path: words.index(path.stem.lower()))
-    return found + [path for path, word in cards_in(folder).items() if word.lower() in words]
+    return found + [path for path, word in cards_in(folder, inside).items() if word.lower() in words]
+
+
+def home_of_word(folder: Path, name: str) -> Path:
+    """Where the files of a word are to be written: in the folder inside where they lie, or in the folder itself.
+
+    Elsewhere, the WebUI would still read the ones that lie inside.
+    """
+    return max((path.parent for path in files_of_word(folder, name)), key=lambda home: len(home.parts), default=folder)

@@ -24,7 +24,7 @@ from ..engine.names import (
     readable_name,
 )
 from .card import PICTURE_SUFFIXES, read_card
-from .card_files import files_of_word
+from .card_files import files_of_word, home_of_word
 from .earlier import keep_earlier
 from .formats import EMBEDDING_SUFFIXES, Embedding, load_embedding, shown
 from .storage import find_embedding, save_half, save_pair
@@ -62,10 +62,10 @@ class Offer:
         halves = ((self.name, self.positive), (negative_name(self.name), self.negative))
         return tuple(word for word, half in halves if half is not None)
 
-    def taken(self, folder: Path) -> list[Path]:
+    def taken(self, folder: Path, inside: bool = True) -> list[Path]:
         """The files in the embeddings folder that would be replaced: all of this name, but for the half that is
-        missing here."""
-        named = files_of_word(folder, self.name)
+        missing here. `inside` is whether those in folders inside it count."""
+        named = files_of_word(folder, self.name, inside)
         return sorted((path for path in named if not self._lacks(path)), key=lambda path: len(path.stem))
 
     def is_here(self, folder: Path) -> bool:
@@ -140,13 +140,15 @@ def accept(offer: Offer, folder: Path, name: str = "", overwrite: bool = False, 
     if half is None:
         raise FileError("there is nothing to import.")
     suffix = suffix or (".pt" if len(half.vectors) == 1 else ".safetensors")
-    earlier = [path.name for path in offer.taken(folder)]
-    keep_earlier(folder, name, earlier)
+    home = home_of_word(folder, name)
+    replaced = [path for path in offer.taken(folder) if path.parent == home]
+    keep_earlier(folder, name, replaced)
+    earlier = [path.name for path in replaced]
     if offer.positive is None:
-        return [save_half(half, folder, negative_name(name), suffix, earlier)]
+        return [save_half(half, home, negative_name(name), suffix, earlier)]
     if offer.negative is None and not offer.is_plain:
-        return [save_half(half, folder, name, suffix, earlier)]  # its negative may still come
-    return save_pair(as_pair(offer, name), folder, suffix, replacing=earlier)
+        return [save_half(half, home, name, suffix, earlier)]  # its negative may still come
+    return save_pair(as_pair(offer, name), home, suffix, replacing=earlier)
 
 
 def safe_name(text: str) -> str:

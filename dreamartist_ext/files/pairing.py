@@ -72,9 +72,13 @@ class Pairing:
 
 
 def words_of(paths: Iterable[Path]) -> dict[str, Path]:
-    """The files of a folder by their words; of several with one word, the one that is read: .pt before others."""
-    order = sorted(paths, key=lambda path: EMBEDDING_SUFFIXES.index(path.suffix.lower()), reverse=True)
-    return {path.stem: path for path in order}
+    """The files of a folder by their words; of several with one word, the one that is read."""
+    return {path.stem: path for path in sorted(paths, key=preference, reverse=True)}
+
+
+def preference(path: Path) -> tuple[int, int]:
+    """The least of files of one word is read: of a folder inside before others, as the WebUI has it, and .pt first."""
+    return -len(path.parts), EMBEDDING_SUFFIXES.index(path.suffix.lower())
 
 
 def said_by(path: Path | None) -> Said:

@@ -132,6 +132,6 @@ def test_a_stored_training_whose_mirror_did_nothing_goes_on_without_it():
 
 
 def test_a_warm_up_longer_than_the_training_is_refused():
-    with pytest.raises(SettingError, match="warmup must be at most steps, 10, or the rate never rises .* got 11"):
+    with pytest.raises(SettingError, match=r"warmup must be at most steps, 10, or the rate never rises .* got 11"):
         TrainConfig(name="zyx", steps=10, warmup=11)
     assert TrainConfig(name="zyx", steps=10, warmup=10).warmup == 10

@@ -18,9 +18,10 @@ from ...engine.errors import FileError, SettingError
 from ...engine.family import family_of, widths_of
 from ...engine.host import Vectors
 from ...engine.names import NEGATIVE_SUFFIX, check_name, negative_name
+from ..below import entries_below
 from ..card import CARD_SUFFIXES, read_card
 from ..card_files import card_word
-from ..formats import Embedding
+from ..formats import Embedding, shown
 from ..run import RunFiles
 from ..storage import EMBEDDING_SUFFIXES, MAX_EMBEDDING_BYTES, load_embedding
 
@@ -78,18 +79,17 @@ class Concept:
 
 
 def list_files(folder: Path) -> list[HalfFile]:
-    """The embedding files in a folder, which need not exist; raises FileError if it cannot be listed."""
+    """The embedding files in a folder, which need not exist, and in those inside it; raises FileError if it cannot be
+    listed."""
     found = []
     try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name.lower().endswith(_SUFFIXES):
-                    with suppress(OSError):  # it went away in between, or is a link that leads nowhere
-                        found += _listed(entry)
+        for entry in entries_below(folder, _SUFFIXES):
+            with suppress(OSError):  # it went away in between, or is a link that leads nowhere
+                found += _listed(entry)
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise FileError(f"the folder {folder.name[:80]} could not be read: {error.strerror or error}.") from error
+        raise FileError(f"the folder {shown(folder.name)} could not be read: {error.strerror or error}.") from error
     return found
 
 
@@ -133,7 +133,9 @@ def best_file(files: Iterable[HalfFile], stem: str = "") -> HalfFile:
     files = tuple(files)
     if len(files) == 1:
         return files[0]
-    return min(files, key=lambda f: (f.stem != stem, _SUFFIXES.index(f.path.suffix.lower()), f.stem))
+    return min(
+        files, key=lambda f: (f.stem != stem, -len(f.path.parts), _SUFFIXES.index(f.path.suffix.lower()), f.stem)
+    )
 
 
 def trainings(folder: Path) -> frozenset[str]:
