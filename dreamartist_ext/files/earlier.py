@@ -14,10 +14,16 @@ TRASH = "_trash"  # no name of a concept begins so
 REPLACED = ".replaced-"  # between the name and the time, in the name of a folder there
 
 
+def trainings_of(out: Path) -> Path:
+    """The folder of the trainings of an embeddings folder, beside it; inside it for a drive's root, which has no
+    beside."""
+    out = out.resolve()
+    return out.with_name(f"{out.name}-training") if out.name else out / "dreamartist-training"
+
+
 def trash_of(out: Path) -> Path:
     """The folder of what was deleted or replaced in an embeddings folder."""
-    out = out.resolve()
-    return out.with_name(f"{out.name}-training") / TRASH
+    return trainings_of(out) / TRASH
 
 
 def keep_earlier(out: Path, name: str, files: Sequence[Path]) -> None:

@@ -20,7 +20,7 @@ from .atomic import finish_interrupted, remove_abandoned, write_all_atomically, 
 from .below import folders_below
 from .card_files import files_of_word, home_of_word
 from .curve import curve_csv, curve_png
-from .earlier import keep_earlier
+from .earlier import keep_earlier, trainings_of
 from .generations import forget_snapshots, keep_snapshot, last_snapshot, one_before
 from .moves import repair
 from .provenance import provenance_of
@@ -45,8 +45,7 @@ class RunFiles:
 
     @property
     def folder(self) -> Path:
-        out = self.out.resolve()
-        return out.with_name(f"{out.name}-training") / self.name
+        return trainings_of(self.out) / self.name
 
     @property
     def snapshot(self) -> Path:
