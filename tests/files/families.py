@@ -79,46 +79,49 @@ def _laid_out() -> Iterator[tuple[str, Tensor]]:
     yield "two leading dimensions", wanted[None, None]
 
 
+def saved(content: object, legacy: bool = False) -> bytes:
+    """As torch 2.1 writes it: without the members that newer torch adds and the WebUI refuses, and with numpy's modules
+    under the names that they had before numpy 2."""
+    new = torch_file(content, legacy)
+    if legacy:
+        return new
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(new)) as old, zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as kept:
+        for name in old.namelist():
+            if name.split("/", 1)[1] in ("data.pkl", "version") or "/data/" in name:
+                member = old.read(name)
+                kept.writestr(name, member.replace(b"numpy._core.multiarray", b"numpy.core.multiarray"))
+    return buffer.getvalue()
+
+
 def torch_files() -> Iterator[Made]:
     """Every layout, kind of number and container of torch's own."""
     for name, tensor in _laid_out():
         wanted = tensor.reshape(-1, WIDTH).clone()
         for legacy in (False, True):
             how = f"{name}{', before 1.6' if legacy else ''}"
-            yield Made(how, ".pt", torch_file(webui(tensor), legacy), {"clip": wanted}, tensor.dim() == 2)
+            yield Made(how, ".pt", saved(webui(tensor), legacy), {"clip": wanted}, tensor.dim() == 2)
     for dtype in (torch.float16, torch.bfloat16, torch.float64):
-        yield Made(str(dtype), ".pt", torch_file(webui(vectors().to(dtype))), {"clip": vectors()})
+        yield Made(str(dtype), ".pt", saved(webui(vectors().to(dtype))), {"clip": vectors()})
     parameter = torch.nn.Parameter(vectors())
-    yield Made("a parameter", ".pt", torch_file(webui(parameter)), {"clip": vectors()})
+    yield Made("a parameter", ".pt", saved(webui(parameter)), {"clip": vectors()})
     held = torch.nn.ParameterDict({"*": parameter})
-    yield Made("parameters", ".pt", torch_file({**webui(0), "string_to_param": held}), {"clip": vectors()})
-    yield Made("one word", ".bin", torch_file({"<cat>": vectors()}), {"clip": vectors()})
-    yield Made("one vector", ".bin", torch_file({"<cat>": vectors(1)[0]}), {"clip": vectors(1)})
+    yield Made("parameters", ".pt", saved({**webui(0), "string_to_param": held}), {"clip": vectors()})
+    yield Made("one word", ".bin", saved({"<cat>": vectors()}), {"clip": vectors()})
+    yield Made("one vector", ".bin", saved({"<cat>": vectors(1)[0]}), {"clip": vectors(1)})
     numbers = {"loss": np.float64(0.1), "steps": np.int64(5), "rate": np.float32(0.5), "is_done": np.bool_(True)}
-    yield Made("numpy's numbers", ".pt", _old_numpy(torch_file(webui(vectors(), **numbers))), {"clip": vectors()})
-
-
-def _old_numpy(content: bytes) -> bytes:
-    """The same archive with numpy's modules under the names that they had before numpy 2."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as new:
-        for name in old.namelist():
-            if not name.endswith(("data.pkl", "version")) and "/data/" not in name:
-                continue
-            member = old.read(name)
-            new.writestr(name, member.replace(b"numpy._core.multiarray", b"numpy.core.multiarray"))
-    return buffer.getvalue()
+    yield Made("numpy's numbers", ".pt", saved(webui(vectors(), **numbers)), {"clip": vectors()})
 
 
 def moved_files() -> Iterator[Made]:
     """What was saved from a device that torch writes as numpy arrays."""
-    for device in ("mps:0", "mps", "privateuseone:0"):
+    for device in ("cpu", "mps:0", "privateuseone:0"):
         for kind in ("<f4", "<f2", "<f8"):
             for order in "CF":
                 array = np.array(vectors().numpy(), dtype=kind, order=order)
                 tensor = Moved(array, torch.float32, device)
                 name = f"{device} {kind} {order}"
-                yield Made(name, ".pt", archive(webui(tensor)), {"clip": vectors()}, device == "never")
+                yield Made(name, ".pt", archive(webui(tensor)), {"clip": vectors()}, device == "cpu")
     tensor = Moved(vectors().numpy(), torch.float32, "mps:0")
     for protocol in (2, 3, 4):
         yield Made(f"protocol {protocol}", ".pt", archive(webui(tensor), protocol), {"clip": vectors()}, False)

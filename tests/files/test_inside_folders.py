@@ -22,6 +22,7 @@ from dreamartist_ext.files.importing import accept, look
 from dreamartist_ext.files.pairing import Pairing, words_of
 from dreamartist_ext.files.run import RunFiles
 from dreamartist_ext.files.storage import embedding_files, find_embedding, load_pair, save_pair
+from dreamartist_ext.hosts.diffusers.generation import with_learned_words
 
 from .test_storage import pair
 
@@ -42,6 +43,22 @@ def test_it_is_found_and_paired(folder):
     (folder / "cats" / "tame" / "mycat-neg.pt").rename(folder / "other.pt")
     assert Pairing(words_of(embedding_files(folder))).negative_of("mycat") == "other"
     assert load_pair(folder, "mycat").negative is not None
+
+
+class Letters:
+    """A host whose tokens are letters."""
+
+    widths = {"clip": 768}  # noqa: RUF012
+    name = "letters"
+
+    @staticmethod
+    def token_ids(text):
+        return [ord(letter) for letter in text.lower()]
+
+
+def test_generate_knows_it_and_brings_its_negative(folder):
+    words = with_learned_words(Letters(), folder, "a photo of mycat", "blurry")
+    assert (words.negative_prompt, words.added) == ("blurry, mycat-neg", ("mycat-neg",))
 
 
 def test_it_is_listed_and_its_name_is_taken(folder):
