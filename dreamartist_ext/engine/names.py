@@ -36,20 +36,6 @@ _LETTERS = str.maketrans(
 )
 
 
-# Words that many prompts hold and do not mean a concept by.
-_ORDINARY = frozenset(
-    """a an and are art as at background beautiful best big black blue boy bright brown by car cartoon cat child city
-    close closeup colorful cute dark day detailed digital dog dress drawing eyes face family fantasy female film fire
-    flower flowers food for forest from full garden girl gold golden good gray green grey hair hand hands happy hat high
-    holding house illustration image in interior is it landscape large light little long looking male man masterpiece
-    men modern moon mountain nature new night object of old on one open orange outdoors over painting people person
-    photo photograph photography picture pink portrait pretty purple quality realistic red river room sea shirt short
-    sitting sketch sky small smile smiling snow soft standing street style summer sun sunset table tall texture the
-    thing this to toy tree trees two under up view wall water wearing white wide window winter with woman women wood
-    yellow young""".split()
-)
-
-
 def negative_name(name: str) -> str:
     """The word that stands for the other half of `name`."""
     return name + NEGATIVE_SUFFIX
@@ -108,19 +94,6 @@ def name_of_file(stem: str) -> str:
             f"to {SHORTEST_MADE} letters or more, for example to {name}-thing."
         )
     return name
-
-
-def word_note(name: str, tokens: int | None = None) -> str:
-    """What to know of a word before it is learned, in a sentence, or nothing. `tokens` is how many the model makes of
-    it, where that is known."""
-    if not is_long_enough(name):
-        return f'the word "{name}" is found in others too, as "t" is in "t-shirt"; a longer name is safer.'
-    if name.lower() in _ORDINARY or tokens == 1:
-        return (
-            f'"{name}" is an ordinary word: every prompt that holds it will bring the concept; a name such as '
-            f"my{name.lower()} is safer."
-        )
-    return ""
 
 
 def _shown(name: str) -> str:

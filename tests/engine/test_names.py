@@ -1,15 +1,15 @@
-"""Names that are made of any text, and what is said of words."""
+"""Names that are made of any text."""
 
 from __future__ import annotations
 
 import unicodedata
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dreamartist_ext.engine.errors import SettingError
-from dreamartist_ext.engine.names import MAX_NAME_LENGTH, name_of_file, readable_name, word_note
+from dreamartist_ext.engine.names import MAX_NAME_LENGTH, name_of_file, readable_name
+from dreamartist_ext.files.ordinary_words import warning_about
 
 
 @given(st.text(max_size=80))
@@ -36,17 +36,7 @@ def test_a_name_is_made_or_asked_for(text):
         assert sum(c.isalnum() for c in name) >= 3
 
 
-@pytest.mark.parametrize(
-    ("name", "tokens", "words"),
-    [
-        ("t", None, "t-shirt"),
-        ("Cat", None, "mycat"),
-        ("beagle", 1, "ordinary word"),
-        ("beagle", 2, ""),
-        ("zyx", None, ""),
-    ],
-)
-def test_an_ordinary_word_is_warned_of(name, tokens, words):
-    note = word_note(name, tokens)
-    assert words in note
-    assert bool(note) == bool(words)
+def test_a_short_word_is_warned_of_as_an_ordinary_one_is():
+    assert "t-shirt" in warning_about("t")
+    assert "ordinary word" in warning_about("cat")
+    assert warning_about("zzqqx") == ""

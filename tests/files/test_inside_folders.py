@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from dreamartist_ext.files.card_files import cards_in, files_of_word
 from dreamartist_ext.files.concepts.changes import rename
 from dreamartist_ext.files.concepts.index import FactsCache, concepts_in
 from dreamartist_ext.files.concepts.trash import bring_back, find_concept, list_concepts, list_trash, throw_away
+from dreamartist_ext.files.earlier import trainings_of
 from dreamartist_ext.files.importing import accept, look
 from dreamartist_ext.files.pairing import Pairing, words_of
 from dreamartist_ext.files.run import RunFiles
@@ -35,6 +37,11 @@ def folder(tmp_path):
 
 def names(folder):
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_drives_root_has_its_trainings_inside():
+    assert trainings_of(Path("/")) == Path("/dreamartist-training")
+    assert trainings_of(Path("/a/embeddings")) == Path("/a/embeddings-training")
 
 
 def test_it_is_found_and_paired(folder):
