@@ -57,6 +57,7 @@ def run_demo(out: Path, picture: Path | None) -> None:
     if picture is not None:
         load_picture(picture)  # refuses it before anything large is loaded
     quiet_libraries()
+    RunFiles(out / "embeddings", NAME).check(resume=False, overwrite=True)
     host = load_host()
     config = TrainConfig.from_mapping(layered({"name": NAME, "save_every": 0}, training_defaults()))
     size = host.picture_size

@@ -116,12 +116,12 @@ def test_an_ordinary_word_as_a_name_is_said_and_taken(here, model):  # noqa: F81
     assert (here / "embeddings" / "cat.pt").exists()
     assert "Note:" not in train(model, "--steps", 1, "--name", "myowncat")
     (here / "pictures").mkdir()
-    for name in ("cat", "a", "zzqqx"):
+    for name in ("cat", "boy", "zzqqx"):
         (here / "photo.png").replace(here / "pictures" / f"{name}.png")
         (here / "photo.png").write_bytes((here / "pictures" / f"{name}.png").read_bytes())
     common = ("--model", model, "--precision", "fp32", "--steps", 1, "--workers", 0)
     said = run("train-many", "pictures", *common, "--template", "[name]")
-    assert "Note: ordinary words as names: a, cat. Every prompt with one of them will change." in said
+    assert "Note: ordinary words as names: boy, cat. Every prompt with one of them will change." in said
     assert "Trained 3 of 3" in said
 
 

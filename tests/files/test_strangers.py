@@ -140,7 +140,7 @@ def test_a_card_whose_name_is_no_unicode_is_taken(tmp_path):
     texts = [(b"sd-ti-embedding", base64.b64encode(json.dumps(numbers).encode()))]
     (tmp_path / "x.png").write_bytes(png_file(*texts, (b"dreamartist", json.dumps(about).encode())))
     ((offer,), _) = look([tmp_path / "x.png"])
-    assert (offer.name, offer.positive.name, offer.positive.provenance["model"]) == ("c-t", "c?t", "?")
+    assert (offer.name, offer.positive.name, offer.positive.provenance["model"]) == ("imported-c-t", "c?t", "?")
 
 
 def test_links_are_read_as_what_they_lead_to(tmp_path):

@@ -118,10 +118,10 @@ class WebUIWorkplace:
             return ""
         if found.name.lower() == name.lower():
             path = Path(str(found.filename or ""))
-            is_ours = (
-                path.suffix.lower() in (*EMBEDDING_SUFFIXES, CARD_SUFFIX)
-                and path.parent.resolve() == self.embeddings.resolve()
-            )
+            is_ours = path.suffix.lower() in (
+                *EMBEDDING_SUFFIXES,
+                CARD_SUFFIX,
+            ) and path.parent.resolve().is_relative_to(self.embeddings.resolve())
             return "" if is_ours or not found.filename else f'there is an embedding "{found.name}" already: {path}.'
         return f'prompts would take "{name}" for the embedding "{found.name}"; choose another name.'
 
