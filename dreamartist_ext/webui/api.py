@@ -23,7 +23,7 @@ from ..engine.names import check_name
 from ..files.concepts.trash import MissingError, bring_back, throw_away
 from ..files.picture_files import load_picture
 from ..files.pictures import load_mask
-from ..hosts.a1111.options import command_line
+from ..hosts.webuis.options import command_line
 from .api_auth import Door, webui_door
 from .compare.api import DrawingRoutes
 from .concepts.shelf import Shelf

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from dreamartist_ext.hosts.a1111.session import own_forwards, unpacked
+from dreamartist_ext.hosts.a1111.session import unpacked
+from dreamartist_ext.hosts.put_back import own_forwards
 
 
 def test_a_forward_put_on_a_single_module_is_away_inside_and_back_after_an_error():

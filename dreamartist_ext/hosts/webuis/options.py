@@ -45,12 +45,6 @@ def loaded_model() -> Any:
     return shared.sd_model
 
 
-def device() -> Any:
-    from modules import devices
-
-    return devices.device
-
-
 def total_steps(sampler: str, steps: int) -> int:
     """Calls of the model in so many steps: some samplers make two a step, and prompts are scheduled by calls."""
     from modules import sd_samplers
