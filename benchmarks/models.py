@@ -15,7 +15,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from dreamartist_ext.engine.pictures import TrainingPicture
 from dreamartist_ext.files.pictures import load_pictures
-from dreamartist_ext.hosts.diffusers.host import Components, DiffusersHost
+from dreamartist_ext.hosts.diffusers.components import Components
+from dreamartist_ext.hosts.diffusers.host import DiffusersHost
 from dreamartist_ext.hosts.diffusers.model_files import EMBEDDED_MODEL, choose_device, choose_precision, load_host
 
 TOKENIZER = EMBEDDED_MODEL / "tokenizer"

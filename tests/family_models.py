@@ -11,7 +11,8 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from dreamartist_ext.hosts.diffusers.host import Components, DiffusersHost
+from dreamartist_ext.hosts.diffusers.components import Components
+from dreamartist_ext.hosts.diffusers.host import DiffusersHost
 
 from .models import END, SCHEDULE, text_config, tiny_components, tiny_unet, tiny_vae, write_tokenizer
 

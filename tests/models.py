@@ -10,7 +10,8 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from dreamartist_ext.hosts.diffusers.host import Components, DiffusersHost
+from dreamartist_ext.hosts.diffusers.components import Components
+from dreamartist_ext.hosts.diffusers.host import DiffusersHost
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 TEXT_WIDTH = 32

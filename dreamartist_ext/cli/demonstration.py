@@ -22,6 +22,7 @@ from ..engine.names import negative_name
 from ..engine.trainer import Training
 from ..files.atomic import write_all_atomically
 from ..files.pictures import load_pictures
+from ..files.presets import layered
 from ..files.run import RunFiles, run_to_files
 from ..hosts.diffusers.generation import LearnedPrompt, draw, picture_bytes
 from ..hosts.diffusers.host import DiffusersHost, to_image
@@ -54,7 +55,7 @@ def run_demo(out: Path, picture: Path | None) -> None:
     torch.set_num_threads(1)
     quiet_libraries()
     host = load_host()
-    config = TrainConfig.from_mapping({**training_defaults(), "name": NAME, "save_every": 0})
+    config = TrainConfig.from_mapping(layered({"name": NAME, "save_every": 0}, training_defaults()))
     size = host.picture_size
     pictures = load_pictures([picture or SAMPLE], size, size)
     pair = _train(host, config, pictures, out)

@@ -10,6 +10,7 @@ import click
 
 from ..engine.config import TrainConfig
 from ..engine.options import field_type
+from ..files.presets import KINDS, RECIPES, kind_and_recipe
 
 EMBEDDINGS = Path("embeddings")
 PATH = click.Path(path_type=Path)
@@ -28,6 +29,23 @@ def model_options(command: Callable) -> Callable:
     )(command)
     command = click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto")(command)
     return click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto")(command)
+
+
+def preset_options(command: Callable) -> Callable:
+    """--kind, --recipe, and --preset, which takes the name of either"""
+    command = click.option("--kind", type=click.Choice(KINDS), help="What the concept is.")(command)
+    command = click.option("--recipe", type=click.Choice(RECIPES), help="Settings to start from; flags win over them.")(
+        command
+    )
+    return click.option("--preset", type=click.Choice([*KINDS, *RECIPES]), help="A kind or a recipe by its name.")(
+        command
+    )
+
+
+def chosen(kind: str | None, recipe: str | None, preset: str | None) -> tuple[str, str]:
+    """Kind and recipe, of which `preset` may be the one that is not given."""
+    other_kind, other_recipe = kind_and_recipe(preset or "")
+    return kind or other_kind, recipe or other_recipe
 
 
 def config_options(command: Callable) -> Callable:

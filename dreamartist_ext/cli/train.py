@@ -13,8 +13,8 @@ from .. import __version__
 from ..engine.config import TrainConfig
 from ..engine.errors import SettingError, StoppedError
 from ..engine.names import negative_name
-from ..files.presets import PRESETS
-from .options import EMBEDDINGS, PATH, config_options, model_options
+from ..files.presets import layered
+from .options import EMBEDDINGS, PATH, chosen, config_options, model_options, preset_options
 from .progress import progress, stop_on_ctrl_c
 
 
@@ -22,9 +22,7 @@ from .progress import progress, stop_on_ctrl_c
 @click.argument("pictures", nargs=-1, required=True, type=PATH)
 @config_options
 @click.option("--out", type=PATH, default=EMBEDDINGS, show_default=True, help="Folder for the embeddings.")
-@click.option(
-    "--preset", type=click.Choice(list(PRESETS)), help="Settings for a kind of concept; all others win over it."
-)
+@preset_options
 @click.option(
     "--config",
     "config_file",
@@ -45,6 +43,8 @@ from .progress import progress, stop_on_ctrl_c
 def train(
     pictures: tuple[Path, ...],
     out: Path,
+    kind: str | None,
+    recipe: str | None,
     preset: str | None,
     config_file: Path | None,
     save_config: Path | None,
@@ -78,7 +78,7 @@ def train(
     if snapshot and snapshot.notice:
         click.echo(f"Note: {snapshot.notice}")
     base = json.loads(snapshot.config) if snapshot else training_defaults(model)
-    config = TrainConfig.from_mapping(base | (PRESETS[preset] if preset else {}) | given)
+    config = TrainConfig.from_mapping(layered(given, base, *chosen(kind, recipe, preset)))
     if save_config:
         check_replaceable(save_config)
     check_pictures(pictures, config)

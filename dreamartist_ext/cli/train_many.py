@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..engine.errors import SettingError, StoppedError, TrainingError
-from ..files.presets import PRESETS
-from .options import PATH, config_options, model_options
+from ..files.presets import layered
+from .options import PATH, chosen, config_options, model_options, preset_options
 
 if TYPE_CHECKING:
     from ..many.concepts import Concept, Outcome
@@ -26,7 +26,7 @@ MOST_SENTENCES = 20
 @click.argument("folder", metavar="PICTURES", type=PATH)
 @config_options
 @click.option("--out", type=PATH, default=Path("pairs"), show_default=True, help="Folder for the embeddings.")
-@click.option("--preset", type=click.Choice(list(PRESETS)), help="Settings for a kind of concept; others win over it.")
+@preset_options
 @click.option("--config", "config_file", type=PATH, help="Settings as JSON, or an embedding's; flags win over it.")
 @click.option("--overwrite", is_flag=True, help="Begin concepts again that were trained with other settings.")
 @click.option(
@@ -44,6 +44,8 @@ MOST_SENTENCES = 20
 def train_many(
     folder: Path,
     out: Path,
+    kind: str | None,
+    recipe: str | None,
     preset: str | None,
     config_file: Path | None,
     overwrite: bool,
@@ -75,7 +77,8 @@ def train_many(
 
     if model is not None and not model.exists():
         raise SettingError(f"there is no model at {str(model)[:200]}.")
-    settings = {**training_defaults(model), **(PRESETS[preset] if preset else {}), **with_template_files(settings)}
+    given = with_template_files(settings)
+    settings = layered(given, training_defaults(model), *chosen(kind, recipe, preset))
     loading = (model and model.resolve(), device, precision, clip_skip)
     concepts, refused = concepts_in(folder, settings)
     groups = groups_of(concepts, per_pass, out)

@@ -1,4 +1,4 @@
-"""Settings by kind of concept: the JSON files in assets/presets.
+"""Settings by kind of concept and by recipe: the JSON files in assets/presets, and how settings lie over each other.
 
 Those called "paper" are what the method's authors published (arXiv 2211.11337 and its repository), word for word.
 "study-thing" is what the study chose on the embedded model (docs/evaluation.md), with accumulation in place of the
@@ -10,15 +10,39 @@ this project's defaults, with prompts to fit.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..engine.errors import SettingError
+
 FOLDER = Path(__file__).parents[1] / "assets" / "presets"
 ABOUT = "about"  # of a preset, in words: no setting
-_ORDER = ("thing", "character", "style", "photo", "study-thing", "paper-character", "paper-style", "paper-photo")
+KINDS = ("thing", "character", "style", "photo")  # what the concept is: its prompts
+RECIPES = ("study-thing", "paper-character", "paper-style", "paper-photo")  # how it is trained
 
 _FILES: dict[str, dict[str, Any]] = {
-    name: json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8")) for name in _ORDER
+    name: json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8")) for name in (*KINDS, *RECIPES)
 }
 PRESETS = {name: {key: value for key, value in content.items() if key != ABOUT} for name, content in _FILES.items()}
 PRESET_HELP: dict[str, str] = {name: content[ABOUT] for name, content in _FILES.items()}
+
+
+def layered(by_hand: Mapping[str, Any], model: Mapping[str, Any], kind: str = "", recipe: str = "") -> dict[str, Any]:
+    """Settings laid over each other: the model's own < those of the kind < the recipe's < those set by hand.
+
+    What none of them names keeps the default of `TrainConfig`. The page, the command line, the API and train-many all
+    go through here. Raises SettingError for a kind or recipe that there is not.
+    """
+    return {**model, **_named(kind, "kind", KINDS), **_named(recipe, "recipe", RECIPES), **by_hand}
+
+
+def _named(name: str, what: str, known: tuple[str, ...]) -> dict[str, Any]:
+    if name and name not in known:
+        raise SettingError(f"{what} must be one of {', '.join(known)}, got {name[:80]!r}.")
+    return PRESETS[name] if name else {}
+
+
+def kind_and_recipe(preset: str) -> tuple[str, str]:
+    """A preset's name as what `layered` takes: it is the one or the other."""
+    return (preset, "") if preset in KINDS else ("", preset)

@@ -23,6 +23,7 @@ from ..engine.names import check_name
 from ..files.concepts.trash import MissingError, bring_back, throw_away
 from ..files.picture_files import load_picture
 from ..files.pictures import load_mask
+from ..files.presets import KINDS, RECIPES
 from ..hosts.webuis.options import command_line
 from .api_auth import Door, webui_door
 from .compare.api import DrawingRoutes
@@ -53,6 +54,8 @@ class TrainBody(Body):
     pictures: list[str] = Field(description="Picture files in base64.")
     mask: str | None = Field(None, description="Of the first picture: brighter than mid-grey weighs more.")
     settings: dict[str, Any] = Field({}, description=_settings_help())
+    kind: str = Field("", description=f"What it is: {', '.join(KINDS)}.")
+    recipe: str = Field("", description=f"Settings to start from, under those given: {', '.join(RECIPES)}.")
     overwrite: bool = Field(False, description="Replace a concept of this name.")
     previews: bool = Field(True, description="Draw some pictures at every snapshot.")
     wait: bool = Field(False, description="Answer when the training is over.")
@@ -114,7 +117,9 @@ class Routes:
             self.desk.files(body.name).check(resume=False, overwrite=body.overwrite)
         with tempfile.TemporaryDirectory(prefix="dreamartist-") as folder:
             pictures = saved_pictures(body, Path(folder))
-            job = self.desk.prepare({**body.settings, "name": body.name}, pictures, body.overwrite)
+            job = self.desk.prepare(
+                {**body.settings, "name": body.name}, pictures, body.overwrite, body.kind, body.recipe
+            )
         job.previews_wanted = body.previews
         return self._begin(job, body.wait)
 

@@ -14,7 +14,7 @@ from PIL import Image
 from ..engine.config import TrainConfig
 from ..engine.errors import DreamArtistError
 from ..engine.options import field_type
-from ..files.presets import PRESET_HELP, PRESETS
+from ..files.presets import PRESET_HELP, PRESETS, kind_and_recipe, layered
 from .compare.tab import build_comparison
 from .concepts.share_view import trained_html
 from .concepts.tab import build_concepts
@@ -46,7 +46,7 @@ class Actions:
 
     def defaults(self, kind: str = "thing") -> dict[str, Any]:
         plain = {item.name: item.default for item in fields(TrainConfig)}
-        return {**plain, **PRESETS[kind], **self.desk.workplace.defaults}
+        return {**plain, **layered({}, self.desk.workplace.defaults, *kind_and_recipe(kind))}
 
     def choose_kind(self, kind: str) -> list[Any]:
         values = self.defaults(kind)

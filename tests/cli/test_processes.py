@@ -16,7 +16,7 @@ import torch
 from dreamartist_ext.engine.errors import SettingError
 from dreamartist_ext.files import storage
 from dreamartist_ext.files.run import RunFiles
-from dreamartist_ext.hosts.diffusers import processes
+from dreamartist_ext.hosts.diffusers import process_group
 
 from .test_cli import here, model, run, start  # noqa: F401 - fixtures
 
@@ -95,12 +95,12 @@ def test_what_cannot_be_is_one_sentence_and_nobody_needs_accelerate_for_one_proc
 def test_one_that_waits_for_what_will_never_come_is_ended(monkeypatch, capfd):
     """As on a GPU, which waits for another process's for ever."""
     left = threading.Event()
-    monkeypatch.setattr(processes, "PATIENCE", 0.01)
+    monkeypatch.setattr(process_group, "PATIENCE", 0.01)
     monkeypatch.setattr(os, "_exit", lambda status: (status_of.append(status), left.set()))
     status_of = []
     other = multiprocessing.get_context("spawn").Process(target=exec, args=("raise SystemExit(3)",))
     other.start()
-    with processes._end_with([other]):
+    with process_group.end_with([other]):
         assert left.wait(60)
     assert status_of == [2]
     assert "dreamartist: process 2 of 2 has ended, with exit status 3." in capfd.readouterr().err

@@ -20,7 +20,7 @@ from diffusers import UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import CLIPTokenizer
 
-from dreamartist_ext.hosts.diffusers.host import Components
+from dreamartist_ext.hosts.diffusers.components import Components
 from dreamartist_ext.hosts.diffusers.ldm_names import unet_names
 from dreamartist_ext.hosts.diffusers.single_file import (
     UNET_PREFIX,

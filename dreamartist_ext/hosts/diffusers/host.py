@@ -5,82 +5,32 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import DDIMScheduler
 from einops import rearrange
 from PIL import Image
 from torch import Tensor, nn
-from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from ...engine.errors import ModelError
 from ...engine.guidance import combine
 from ...engine.host import BoundWords, Cond, Kept, Vectors
-from ...engine.noise import NoiseSchedule, PredictionType
 from ...engine.preview import to_image
 from ...engine.transfer import to_device
 from ..activations import diffusers_inputs, free_memory, kept_for_backward
 from ..checkpointing import checkpointed
 from ..conditioning import hidden_states, joined, zeroed
-from ..families import ENCODER, ENCODER_G, ENCODER_L, INPAINTING_CHANNELS, check_channels
+from ..families import INPAINTING_CHANNELS, check_channels
 from ..frozen import frozen
 from ..inpainting import InpaintingContext
 from ..precision import computes_in, halved
+from .components import Components, encoders_of, schedule_of
 from .prompt_tokens import Chunk, chunks_of, words_for
-from .text_encoding import PENULTIMATE, Layer, TextEncoder
+from .text_encoding import TextEncoder
 
 FP16_LOSS_SCALE = 2.0**12
 MOST_KNOWN, LONGEST_KNOWN = 10_000, 1_000  # prompts whose token ids are remembered; characters
-
-
-@dataclass(frozen=True)
-class Components:
-    """The parts of a Stable Diffusion, and what is known of where it came from. SDXL has two text encoders."""
-
-    unet: UNet2DConditionModel
-    vae: AutoencoderKL
-    text_encoder: CLIPTextModel
-    tokenizer: CLIPTokenizer
-    scheduler: DDIMScheduler
-    name: str
-    text_encoder_2: CLIPTextModelWithProjection | None = None
-    tokenizer_2: CLIPTokenizer | None = None
-    file: Path | None = None  # of a checkpoint that is one file
-
-
-def encoders_of(parts: Components, clip_skip: int) -> tuple[TextEncoder, ...]:
-    """The text encoders with the layers that the WebUI reads; clip_skip 1 is what the model was made with.
-
-    Raises ModelError for a clip_skip that the model does not have, or that the WebUI does not know for it.
-    """
-    layers = int(parts.text_encoder.config.num_hidden_layers)
-    if not 1 <= clip_skip <= layers:
-        raise ModelError(f"clip_skip must be 1 to {layers} for {parts.name}, got {clip_skip}.")
-    if parts.text_encoder_2 is not None:
-        first = Layer(clip_skip if clip_skip > 1 else PENULTIMATE, False)
-        return (
-            TextEncoder(ENCODER_L, parts.text_encoder, parts.tokenizer, first),
-            TextEncoder(ENCODER_G, parts.text_encoder_2, parts.tokenizer_2, Layer(PENULTIMATE, False), pooled=True),
-        )
-    # SD 2's encoder, which pads with a token of its own, comes without its last layer: the penultimate is the last.
-    if clip_skip > 1 and parts.tokenizer.pad_token_id != parts.tokenizer.eos_token_id:
-        raise ModelError(f"{parts.name} is a Stable Diffusion 2 model, for which the WebUI knows no clip skip.")
-    return (TextEncoder(ENCODER, parts.text_encoder, parts.tokenizer, Layer(clip_skip, True)),)
-
-
-def schedule_of(parts: Components, device: torch.device) -> NoiseSchedule:
-    """What the model's own scheduler says; raises ModelError for one that no prediction fits."""
-    kind = PredictionType(parts.scheduler.config.prediction_type)
-    abar = parts.scheduler.alphas_cumprod.to(device)
-    if kind is PredictionType.EPSILON and abar[-1] == 0:
-        raise ModelError(
-            f"{parts.name} predicts noise, and its last timestep is nothing but noise; such a model draws nothing."
-        )
-    return NoiseSchedule(abar, kind)
 
 
 class DiffusersHost(BoundWords):

@@ -19,7 +19,8 @@ from transformers.utils import logging as transformers_logging
 
 from ...engine.errors import ModelError, first_line
 from ..families import V_MARK, ZERO_SNR_MARK, check_folder, check_tensors
-from .host import Components, DiffusersHost
+from .components import Components
+from .host import DiffusersHost
 from .single_file import names_its_tokenizer, to_diffusers
 
 EMBEDDED_MODEL = Path(__file__).parents[2] / "assets" / "model"

@@ -24,6 +24,7 @@ from ...files.concepts.trash import bring_back_training, throw_away_training
 from ...files.moves import repair
 from ...files.only_one import only_one
 from ...files.pictures import open_pictures
+from ...files.presets import layered
 from ...files.provenance import about_model
 from ...files.run import RunFiles, final_step, run_to_files
 from ...files.templates import with_template_files
@@ -61,18 +62,24 @@ class Desk:
             return str(error)
         return self.workplace.clash(name) or self.workplace.clash(negative_name(name))
 
-    def config(self, values: Mapping[str, Any]) -> TrainConfig:
-        """The settings over those that suit the model, with what template files hold; raises SettingError or
-        FileError."""
+    def config(self, values: Mapping[str, Any], kind: str = "", recipe: str = "") -> TrainConfig:
+        """The settings as `layered` lays them, with what template files hold; raises SettingError or FileError."""
         given = with_template_files(values, self.workplace.templates)
-        return TrainConfig.from_mapping({**self.workplace.defaults, **given})
+        return TrainConfig.from_mapping(layered(given, self.workplace.defaults, kind, recipe))
 
-    def prepare(self, values: Mapping[str, Any], pictures: Sequence[Path], overwrite: bool = False) -> Job:
+    def prepare(
+        self,
+        values: Mapping[str, Any],
+        pictures: Sequence[Path],
+        overwrite: bool = False,
+        kind: str = "",
+        recipe: str = "",
+    ) -> Job:
         """Check everything that can be checked without the model, and keep the pictures for a later continuation.
 
         Raises SettingError, PictureError or FileError; nothing is changed then.
         """
-        config = self.config(values)
+        config = self.config(values, kind, recipe)
         files = self.files(config.name)
         files.check(resume=False, overwrite=overwrite)
         if clash := self.workplace.clash(config.name):

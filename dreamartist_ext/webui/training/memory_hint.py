@@ -11,6 +11,7 @@ from ...engine.config import TrainConfig
 from ...engine.errors import SettingError
 from ...engine.host import Kept
 from ...engine.memory import is_too_much, samples_in_a_pass
+from ...files.presets import layered
 from ..workplace import TrainingHost, Workplace
 from .live_view import SHOWN_BYTES
 
@@ -54,7 +55,7 @@ class MemoryHints:
         Raises ModelError where the loaded model cannot be trained.
         """
         try:
-            config = TrainConfig.from_mapping({**workplace.defaults, **values})
+            config = TrainConfig.from_mapping(layered(values, workplace.defaults))
         except SettingError:  # said when the training is asked for
             return ""
         with self._turn, workplace.glance() as host:

@@ -14,9 +14,10 @@ from dreamartist_ext.engine.errors import FileError, ModelError, SettingError
 from dreamartist_ext.engine.pictures import TrainingPicture
 from dreamartist_ext.engine.trainer import Training
 from dreamartist_ext.hosts.diffusers.generation import with_learned_words
-from dreamartist_ext.hosts.diffusers.host import ENCODER, DiffusersHost
+from dreamartist_ext.hosts.diffusers.host import DiffusersHost
 from dreamartist_ext.hosts.diffusers.model_files import load_host
 from dreamartist_ext.hosts.diffusers.prompt_tokens import Chunk, Word, Words, chunks_of, padded
+from dreamartist_ext.hosts.families import ENCODER
 
 from ...models import TEXT_WIDTH, save_folder, tiny_components, tiny_host
 

@@ -20,7 +20,7 @@ from dreamartist_ext.files.card import card_bytes
 from dreamartist_ext.files.formats import load_embedding
 from dreamartist_ext.files.importing import look
 from dreamartist_ext.files.storage import save_pair
-from dreamartist_ext.hosts.diffusers.host import Components
+from dreamartist_ext.hosts.diffusers.components import Components
 
 from ...files.mutants import torch_file
 from ...models import TEXT_WIDTH, tiny_components
