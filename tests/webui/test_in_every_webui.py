@@ -1,0 +1,155 @@
+"""One table of cases for every WebUI that can train; a new fork is a row in `kinds.py`.
+
+Each runs in a WebUI's own process, through its API or through `probe.py`, which is an extension of its own there.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import urllib.request
+
+import pytest
+
+from dreamartist_ext.engine.config import TrainConfig
+from dreamartist_ext.engine.trainer import Training
+from dreamartist_ext.files.pictures import load_pictures
+from dreamartist_ext.hosts.diffusers.model_files import load_host
+
+from .conftest import make_data_folder, running
+from .kinds import KINDS
+from .test_a1111_host import PICTURE, left
+from .training.test_model_changes import V1, wait
+
+SIDES = {"embedded": 128, "random": 64}  # pixels
+SETTINGS = {"name": "zyx", "initialization_text": "emoji", "template": "a [name]|an emoji of a [name], big"}
+PROMPT = "a noto emoji of a lion"
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(kind, id=kind.marker, marks=getattr(pytest.mark, kind.marker)) for kind in KINDS],
+)
+def anywhere(request, tmp_path_factory):
+    """A WebUI of one kind, which has drawn its first picture: Forge loads nothing before."""
+    kind = request.param
+    if kind.missing:
+        pytest.skip(kind.missing)
+    data = tmp_path_factory.mktemp(kind.marker)
+    make_data_folder(data, kind)
+    with running(data, "--api", kind=kind) as webui:
+        webui.picture(PROMPT)
+        yield webui
+
+
+def settings(webui, **more):
+    side = SIDES[webui.kind.checkpoint]
+    return SETTINGS | {"width": side, "height": side} | more
+
+
+def begin(webui, name, wait=True, **more):
+    picture = base64.b64encode(PICTURE.read_bytes()).decode()
+    values = settings(webui, save_every=2, check_every=2, template="a [name]", **more)
+    wish = {"name": name, "pictures": [picture], "settings": values | {"name": name}, "previews": False, "wait": wait}
+    return webui.post(f"{V1}/train", wish, timeout=900)
+
+
+def delete(webui, name):
+    request = urllib.request.Request(f"{webui.url}{V1}/concepts/{name}", method="DELETE")
+    return webui._send(request, 60, "")
+
+
+def test_fifty_steps_are_those_of_the_standalone_host(anywhere):
+    values = settings(anywhere, steps=50)
+    folder = anywhere.data / "random" if anywhere.kind.checkpoint == "random" else None
+    side = values["width"]
+    there = anywhere.probe("train", settings=values, picture=str(PICTURE))["losses"]
+    here = Training(
+        load_host(folder, "cpu", "fp32"), TrainConfig.from_mapping(values), load_pictures([PICTURE], side, side)
+    )
+    losses = [float(report.loss) for report in here.run()]
+    relative = [abs(a - b) / a for a, b in zip(losses, there, strict=True)]
+    print(f"{anywhere.kind.name}: largest relative difference of the loss over 50 steps {max(relative):.2e}")
+    assert max(relative) < 1e-3
+
+
+@pytest.mark.parametrize("way", [{}, {"stop_after": 2}, {"fail_at": 3}], ids=["done", "stopped", "an error"])
+def test_a_picture_is_the_same_to_the_bit_before_and_after(anywhere, way):
+    first = anywhere.picture(PROMPT, "blurry")
+    before = anywhere.probe("state")
+    values = settings(anywhere, steps=4)
+    result = anywhere.probe("train", settings=values, picture=str(PICTURE), **way)
+    assert len(result["losses"]) == {"stop_after": 2, "fail_at": 3}.get(next(iter(way), ""), 4)
+    assert left(before, anywhere.probe("state")) == set()
+    assert before["gradients"] == 0
+    assert anywhere.picture(PROMPT, "blurry") == first
+
+
+def test_a_word_is_known_at_once_is_gone_when_deleted_and_comes_back(anywhere):
+    unknown, _ = anywhere.picture("a teapotword")
+    job = begin(anywhere, "teapotword", steps=4, learning_rate="0.1")
+    assert job["status"] == "done", job
+    assert anywhere.probe("vectors", name="teapotword") is not None
+    learned, infotext = anywhere.picture("a teapotword")
+    assert learned != unknown
+    assert "teapotword-neg" in infotext, "the negative half is put in by itself"
+    delete(anywhere, "teapotword")
+    assert anywhere.probe("vectors", name="teapotword") is None
+    assert anywhere.picture("a teapotword")[0] == unknown
+    anywhere.post(f"{V1}/concepts/teapotword/restore", {})
+    assert anywhere.picture("a teapotword")[0] == learned
+
+
+def test_interrupt_ends_a_training_and_keeps_its_best_and_the_next_picture_is_the_same(anywhere):
+    first = anywhere.picture(PROMPT, "blurry")
+    begin(anywhere, "stopped", wait=False, steps=5000)
+    wait(anywhere, lambda job: job["step"] >= 3, 300)
+    anywhere.post("/sdapi/v1/interrupt", {})
+    job = wait(anywhere, lambda job: job["status"] != "running", 300)
+    assert job["status"] == "stopped", job
+    assert "is kept as it was at step" in job["message"]
+    assert anywhere.picture(PROMPT, "blurry") == first
+
+
+def test_a_start_that_fails_leaves_no_folder(anywhere):
+    before = {path.name for path in anywhere.data.glob("embeddings-training/*")}
+    answer = begin(anywhere, "unborn", steps=4, initialization_text=" ")
+    assert answer["status"] == "failed", answer
+    assert {path.name for path in anywhere.data.glob("embeddings-training/*")} == before
+
+
+def test_the_plot_has_all_three_axes(anywhere):
+    ours = [label for label in anywhere.probe("axes") if label.startswith("[DreamArtist]")]
+    assert [label.removeprefix("[DreamArtist] ") for label in ours] == [
+        "Negative strength",
+        "Pair or positive only",
+        "Concept step",
+    ]
+
+
+def test_a_name_that_prompts_would_take_for_another_word_is_refused(anywhere):
+    begin(anywhere, "mugword", steps=2, overwrite=True)
+    folder = anywhere.embeddings / "deeper"
+    folder.mkdir()
+    (anywhere.embeddings / "mugword.pt").rename(folder / "mugword.pt")
+    try:
+        anywhere.probe("reload_embeddings")
+        assert "mugword" in anywhere.probe("clash", name="mugword")
+        assert anywhere.probe("clash", name="quitefree") == ""
+    finally:
+        (folder / "mugword.pt").rename(anywhere.embeddings / "mugword.pt")
+        folder.rmdir()
+
+
+def test_a_comparison_is_drawn_on_the_loaded_model(anywhere):
+    begin(anywhere, "cupword", steps=2)
+    wish = {"name": "cupword", "prompts": ["a [name]"], "seeds": 1, "steps": 2, "wait": True}
+    answer = anywhere.post(f"{V1}/compare", wish, timeout=900)
+    assert answer["status"] == "done", answer
+
+
+def test_its_log_has_no_word_of_ours_that_warns(anywhere):
+    log = anywhere.log.read_text(errors="replace")
+    traces = re.findall(r"Traceback \(most recent call last\):\n(?:[ *].*\n)*", log)
+    assert not [trace for trace in traces if "dreamartist_ext" in trace]
+    assert not [line for line in log.splitlines() if re.search(r"(?i)dreamartist.*(warning|error)", line)]
