@@ -19,12 +19,13 @@ from typing import Any
 
 import pytest
 
-from .kinds import A1111, Kind
+from .kinds import A1111, KINDS, Kind
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "dreamartist_ext" / "assets" / "model"
 WEBUI = A1111.home
 START_SECONDS = 400
+PROMPT = "a noto emoji of a lion"
 IS_UP = "Startup time:"  # a line of its log; a request before that can end its start ("Cannot add middleware")
 
 
@@ -110,6 +111,7 @@ def make_data_folder(data: Path, kind: Kind = A1111) -> None:
     """A data folder of its own, so that the user's WebUI keeps its settings, models and embeddings."""
     from dreamartist_ext.hosts.diffusers.single_file import to_single_file
 
+    from .forge_families import knowledge, write_forge_families
     from .random_checkpoint import tokenizer_of, write_random
 
     models = data / "models" / "Stable-diffusion"
@@ -127,8 +129,10 @@ def make_data_folder(data: Path, kind: Kind = A1111) -> None:
     shutil.copy(Path(__file__).with_name("probe.py"), scripts)
     if kind.marker == "forge":
         shutil.copy(Path(__file__).with_name("forge_knows.py"), scripts)
-        (scripts / "forge_knows.json").write_text(json.dumps({"model": str(MODEL)}))
+        _, rows = write_forge_families(models, data / "parts")
+        (scripts / "forge_knows.json").write_text(knowledge(MODEL, rows))
     settings = {"sd_model_checkpoint": f"{kind.checkpoint}.safetensors", "samples_save": False, "grid_save": False}
+    settings["live_previews_enable"] = kind.marker == "webui"  # the others fetch a small decoder for them
     (data / "config.json").write_text(json.dumps(settings))
     (data / "styles.csv").write_text('name,prompt,negative_prompt\npets,"{prompt}, cat1",\n')
 
@@ -192,6 +196,22 @@ def webui(tmp_path_factory):
     data = tmp_path_factory.mktemp("webui")
     make_data_folder(data)
     with running(data, "--api") as webui:
+        yield webui
+
+
+EVERY = [pytest.param(kind, id=kind.marker, marks=getattr(pytest.mark, kind.marker)) for kind in KINDS]
+
+
+@pytest.fixture(scope="session", params=EVERY)
+def anywhere(request, tmp_path_factory):
+    """A WebUI of one kind, which has drawn its first picture: Forge loads nothing before."""
+    kind = request.param
+    if kind.missing:
+        pytest.skip(kind.missing)
+    data = tmp_path_factory.mktemp(kind.marker)
+    make_data_folder(data, kind)
+    with running(data, "--api", kind=kind) as webui:
+        webui.picture(PROMPT)
         yield webui
 
 

@@ -51,8 +51,14 @@ def load(name):
     from modules import call_queue
 
     with call_queue.queue_lock:
-        shared.opts.data["sd_model_checkpoint"] = name
-        sd_models.reload_model_weights()
+        if hasattr(sd_models.model_data, "forge_loading_parameters"):
+            from modules_forge import main_entry
+
+            main_entry.checkpoint_change(name, save=False)
+            _workplace().host()
+        else:
+            shared.opts.data["sd_model_checkpoint"] = name
+            sd_models.reload_model_weights()
     return ready()
 
 

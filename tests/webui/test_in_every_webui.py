@@ -10,36 +10,22 @@ import re
 import urllib.request
 
 import pytest
+import torch
 
 from dreamartist_ext.engine.config import TrainConfig
 from dreamartist_ext.engine.trainer import Training
 from dreamartist_ext.files.pictures import load_pictures
+from dreamartist_ext.hosts.diffusers.host import DiffusersHost
 from dreamartist_ext.hosts.diffusers.model_files import load_host
 
-from .conftest import make_data_folder, running
-from .kinds import KINDS
+from .conftest import PROMPT
+from .forge_families import IN_FORGE, forge_parts
+from .kinds import FORGE
 from .test_a1111_host import PICTURE, left
 from .training.test_model_changes import V1, wait
 
 SIDES = {"embedded": 128, "random": 64}  # pixels
 SETTINGS = {"name": "zyx", "initialization_text": "emoji", "template": "a [name]|an emoji of a [name], big"}
-PROMPT = "a noto emoji of a lion"
-
-
-@pytest.fixture(
-    scope="module",
-    params=[pytest.param(kind, id=kind.marker, marks=getattr(pytest.mark, kind.marker)) for kind in KINDS],
-)
-def anywhere(request, tmp_path_factory):
-    """A WebUI of one kind, which has drawn its first picture: Forge loads nothing before."""
-    kind = request.param
-    if kind.missing:
-        pytest.skip(kind.missing)
-    data = tmp_path_factory.mktemp(kind.marker)
-    make_data_folder(data, kind)
-    with running(data, "--api", kind=kind) as webui:
-        webui.picture(PROMPT)
-        yield webui
 
 
 def settings(webui, **more):
@@ -128,7 +114,7 @@ def test_the_plot_has_all_three_axes(anywhere):
 
 
 def test_a_name_that_prompts_would_take_for_another_word_is_refused(anywhere):
-    begin(anywhere, "mugword", steps=2, overwrite=True)
+    begin(anywhere, "mugword", steps=2)
     folder = anywhere.embeddings / "deeper"
     folder.mkdir()
     (anywhere.embeddings / "mugword.pt").rename(folder / "mugword.pt")
@@ -153,3 +139,24 @@ def test_its_log_has_no_word_of_ours_that_warns(anywhere):
     traces = re.findall(r"Traceback \(most recent call last\):\n(?:[ *].*\n)*", log)
     assert not [trace for trace in traces if "dreamartist_ext" in trace]
     assert not [line for line in log.splitlines() if re.search(r"(?i)dreamartist.*(warning|error)", line)]
+
+
+@pytest.mark.forge
+@pytest.mark.parametrize("anywhere", [FORGE], indirect=True, ids=["forge"])
+@pytest.mark.parametrize("family", IN_FORGE)
+def test_sdxl_in_forge_is_the_standalone_hosts(anywhere, family, tmp_path):
+    anywhere.probe("load", name=f"{family}.safetensors")
+    try:
+        anywhere.picture(PROMPT)
+        before = anywhere.probe("state")
+        values = SETTINGS | {"width": 64, "height": 64, "steps": 50, "initialization_text": "a cat"}
+        host = DiffusersHost(forge_parts(tmp_path, family), torch.device("cpu"), torch.float32)
+        run = Training(host, TrainConfig.from_mapping(values), load_pictures([PICTURE], 64, 64))
+        here = [float(report.loss) for report in run.run()]
+        there = anywhere.probe("train", settings=values, picture=str(PICTURE))["losses"]
+        relative = [abs(a - b) / a for a, b in zip(here, there, strict=True)]
+        print(f"Forge, {family}: largest relative difference of the loss over 50 steps {max(relative):.2e}")
+        assert max(relative) < 1e-3
+        assert left(before, anywhere.probe("state")) == set()
+    finally:
+        anywhere.probe("load", name="embedded.safetensors")

@@ -62,7 +62,7 @@ def load_chosen(webui: str) -> Any:
         raise ModelError(f"{webui} has no checkpoint; choose one at the top of the page first.")
     try:
         model, _ = sd_models.forge_model_reload()
-    except (ValueError, AttributeError, AssertionError, OSError) as error:  # of a file that it makes nothing of
+    except (ValueError, AttributeError, AssertionError, NotImplementedError, OSError) as error:  # of a file not known
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".!")
         name = chosen.name_for_extra
         raise ModelError(f"{webui} cannot load {name} ({reason}); choose another checkpoint.") from error

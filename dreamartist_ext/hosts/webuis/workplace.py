@@ -38,7 +38,8 @@ class WebUIWorkplace(ABC):
     def templates(self) -> Path | None:
         from modules import shared
 
-        return Path(shared.cmd_opts.textual_inversion_templates_dir)
+        named = getattr(shared.cmd_opts, "textual_inversion_templates_dir", None)  # Neo has no such flag
+        return Path(named) if named else self.embeddings.parent / "textual_inversion_templates"
 
     @contextmanager
     def gpu(self, task: str) -> Iterator[None]:
