@@ -72,7 +72,7 @@ class RunningWebUI:
 
     def probe(self, function: str, **values: Any) -> Any:
         """Call a function of `probe.py` inside the WebUI's process."""
-        answer = self.post(f"/dreamartist-test/{function}", values)
+        answer = self.post(f"/dreamartist-test/{function}", values, timeout=1500)
         assert "error" not in answer, answer["error"]
         return answer["result"]
 

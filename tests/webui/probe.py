@@ -203,8 +203,6 @@ def kept(batch, side):
     """Bytes that a pass keeps, as our host computes them and as autograd holds them."""
     from modules import call_queue
 
-    from dreamartist_ext.hosts.a1111.host import WebUIHost
-
     found = {}
 
     def hold(tensor):
@@ -212,7 +210,7 @@ def kept(batch, side):
         return tensor
 
     with call_queue.queue_lock:
-        host = WebUIHost()
+        host = _workplace().host()
         with host.session():
             computed = host.kept_for_backward(batch, side, side)
             with torch.no_grad():
@@ -223,7 +221,7 @@ def kept(batch, side):
             host.predict(latents, timesteps, cond)  # an inpainting model's grey picture is encoded once
             with torch.autograd.graph.saved_tensors_hooks(hold, lambda tensor: tensor):
                 prediction = host.predict(latents, timesteps, cond)
-        weights = {p.untyped_storage().data_ptr() for p in host.model.parameters()}
+        weights = {p.untyped_storage().data_ptr() for part in _parts() for p in part.parameters()}
         held = sum(storage.nbytes() for pointer, storage in found.items() if pointer not in weights)
     return {"plain": computed.plain, "less": computed.less, "held": held, "graph": prediction.requires_grad}
 

@@ -11,6 +11,7 @@ import urllib.request
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from dreamartist_ext.engine.config import TrainConfig
 from dreamartist_ext.engine.trainer import Training
@@ -18,13 +19,15 @@ from dreamartist_ext.files.pictures import load_pictures
 from dreamartist_ext.hosts.diffusers.host import DiffusersHost
 from dreamartist_ext.hosts.diffusers.model_files import load_host
 
-from .conftest import PROMPT
+from .conftest import PROMPT, pixels
 from .forge_families import IN_FORGE, forge_parts
 from .kinds import FORGE
 from .test_a1111_host import PICTURE, left
 from .training.test_model_changes import V1, wait
 
 SIDES = {"embedded": 128, "random": 64}  # pixels
+LORA_WIDTHS = {"embedded": (192, 192), "random": (640, 768)}  # of the U-Net's middle, and of the text encoder
+SMALL = {"seed": 7, "steps": 4, "width": 64, "height": 64, "cfg_scale": 5, "sampler_name": "Euler a"}
 SETTINGS = {"name": "zyx", "initialization_text": "emoji", "template": "a [name]|an emoji of a [name], big"}
 
 
@@ -86,6 +89,14 @@ def test_a_word_is_known_at_once_is_gone_when_deleted_and_comes_back(anywhere):
     assert anywhere.picture("a teapotword")[0] == learned
 
 
+def test_the_memory_hint_counts_what_a_pass_keeps(anywhere):
+    """Forge's and ldm's blocks keep a few small things more than the copy without memory shows."""
+    found = anywhere.probe("kept", batch=1, side=8)
+    assert found["graph"]
+    assert found["plain"] == pytest.approx(found["held"], rel=0.1)
+    assert 0 < found["less"] < found["plain"]
+
+
 def test_interrupt_ends_a_training_and_keeps_its_best_and_the_next_picture_is_the_same(anywhere):
     first = anywhere.picture(PROMPT, "blurry")
     begin(anywhere, "stopped", wait=False, steps=5000)
@@ -111,6 +122,59 @@ def test_the_plot_has_all_three_axes(anywhere):
         "Pair or positive only",
         "Concept step",
     ]
+
+
+def plotted(webui, prompt, axis, values):
+    """The single pictures of an X plot, with the plot's own values for whatever else it takes."""
+    scripts = webui.get("/sdapi/v1/script-info")
+    [script] = [each for each in scripts if each["name"] == "x/y/z plot" and not each["is_img2img"]]
+    wanted = {"Include Sub Images": True, "Use text inputs instead of dropdowns": True, "Draw legend": False}
+    arguments = [wanted.get(each["label"], each["value"]) for each in script["args"]]
+    arguments[:3] = [script["args"][0]["choices"].index(axis), values, []]
+    more = {"script_name": "x/y/z plot", "script_args": arguments, **SMALL}
+    return [pixels(image) for image in webui.post("/sdapi/v1/txt2img", {"prompt": prompt, **more}, 900)["images"]][1:]
+
+
+def test_the_plot_draws_a_concept_as_of_each_step(anywhere):
+    begin(anywhere, "plotword", steps=4, learning_rate="0.1")
+    used, _ = anywhere.picture("a plotword")
+    axis, values = "[DreamArtist] Concept step", "plotword 2, plotword 4"
+    first, last = plotted(anywhere, "a plotword", axis, values)
+    assert first != last
+    assert used in (first, last), "one of them is the step in use"
+    assert anywhere.picture("a plotword")[0] == used
+
+
+def test_a_lora_of_an_earlier_picture_is_not_in_a_training(anywhere):
+    def losses():
+        values = settings(anywhere, steps=2)
+        return anywhere.probe("train", settings=values, picture=str(PICTURE))["losses"]
+
+    write_lora(anywhere)
+    plain, _ = anywhere.picture(PROMPT)
+    before = losses()
+    changed, _ = anywhere.picture(f"{PROMPT} <lora:strong:1>")
+    assert changed != plain, "the LoRA is in use"
+    assert losses() == before
+    assert anywhere.picture(f"{PROMPT} <lora:strong:1>")[0] == changed
+    assert anywhere.picture(PROMPT)[0] == plain
+
+
+def write_lora(webui):
+    """A large change of a layer of the U-Net's middle and of one of the text encoder."""
+    middle, text = LORA_WIDTHS[webui.kind.checkpoint]
+    rows = {
+        "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q": (middle, middle),
+        "lora_te_text_model_encoder_layers_0_mlp_fc1": (4 * text, text),
+    }
+    generator, tensors = torch.Generator().manual_seed(3), {}
+    for name, (height, width) in rows.items():
+        tensors[f"{name}.lora_down.weight"] = torch.randn(4, width, generator=generator)
+        tensors[f"{name}.lora_up.weight"] = torch.randn(height, 4, generator=generator)
+    folder = webui.data / "models" / "Lora"
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, folder / "strong.safetensors")
+    webui.post("/sdapi/v1/refresh-loras", {})
 
 
 def test_a_name_that_prompts_would_take_for_another_word_is_refused(anywhere):
