@@ -164,8 +164,7 @@ def start_process(data: Path, *flags: str, kind: Kind = A1111, **variables: str)
         "no_proxy": "127.0.0.1,localhost",
         **variables,
     }
-    own = kind.flags.split()
-    command = [kind.python, "launch.py", *own, "--data-dir", str(data), "--port", str(port), *flags]
+    command = [kind.python, "launch.py", *kind.arguments, "--data-dir", str(data), "--port", str(port), *flags]
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, cwd=kind.home, env=environment, stdout=output, stderr=output, stdin=subprocess.DEVNULL

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,6 +43,8 @@ def write_forge_families(models: Path, folder: Path) -> tuple[dict[str, Componen
         parts[family] = forge_parts(folder / family, family)
         write_checkpoint(parts[family], folder / family, models / f"{family}.safetensors")
     configs = save_folder(parts["sdxl"], folder / "configs")
+    for name in ("tokenizer", "tokenizer_2"):  # newer transformers merge its files
+        shutil.copytree(folder / "sdxl" / name, configs / name, dirs_exist_ok=True)
     told = {
         "model_channels": 32,
         "transformer_depth": [0, 2],

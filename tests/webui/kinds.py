@@ -31,6 +31,12 @@ class Kind:
         return Path(os.environ.get(self.variable, Path.home() / self.folder))
 
     @property
+    def arguments(self) -> list[str]:
+        """Gradio 4 serves no file of Forge's own where its data are elsewhere, unless it is told to."""
+        allowed = ["--gradio-allowed-path", str(self.home)] if self.marker == "forge" else []
+        return [*self.flags.split(), *allowed]
+
+    @property
     def python(self) -> str:
         return os.environ.get(self.variable.replace("_DIR", "_PYTHON"), str(self.home / "venv" / "bin" / "python"))
 

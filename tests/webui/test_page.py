@@ -306,6 +306,7 @@ def test_in_forge_from_a_picture_to_a_picture_with_the_word(browser, anywhere):
     with opened(browser, anywhere.url) as page:
         open_tab(page)
         ask_for(page, "forgepot", steps=SHOT_STEPS, save_every=SHOT_STEPS // 2)
+        page.locator("#dreamartist_options").get_by_text("Picture", exact=True).first.click()
         for side in ("width", "height"):
             fill(page, side, 128)
         fill_shown_options(page)

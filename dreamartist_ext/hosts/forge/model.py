@@ -60,12 +60,14 @@ def load_chosen(webui: str) -> Any:
     chosen = chosen_checkpoint()
     if chosen is None:
         raise ModelError(f"{webui} has no checkpoint; choose one at the top of the page first.")
+    name = chosen.name_for_extra
     try:
         model, _ = sd_models.forge_model_reload()
-    except (ValueError, AttributeError, AssertionError, NotImplementedError, OSError) as error:  # of a file not known
+    except Exception as error:  # whatever its loader comes to with a file that it does not know
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".!")
-        name = chosen.name_for_extra
         raise ModelError(f"{webui} cannot load {name} ({reason}); choose another checkpoint.") from error
+    if model is None:  # another one failed to load before, and this one is taken for loaded
+        raise ModelError(f"{webui} has lost {name}; choose another checkpoint at the top of the page, then this one.")
     return model
 
 
