@@ -108,6 +108,19 @@ def test_interrupt_ends_a_training_and_keeps_its_best_and_the_next_picture_is_th
     assert anywhere.picture(PROMPT, "blurry") == first
 
 
+def test_a_training_is_paused_and_goes_on_to_its_end(anywhere):
+    begin(anywhere, "restword", wait=False, steps=5000)
+    wait(anywhere, lambda job: job["step"] >= 3, 300)
+    anywhere.post(f"{V1}/cancel", {"how": "pause"})
+    job = wait(anywhere, lambda job: job["status"] != "running", 300)
+    assert job["status"] == "paused", job
+    assert anywhere.probe("vectors", name="restword") is None, "unfinished: prompts know nothing of it"
+    last = job["step"] + 2
+    job = anywhere.post(f"{V1}/continue", {"name": "restword", "steps": last, "wait": True}, timeout=900)
+    assert (job["status"], job["step"]) == ("done", last), job
+    assert anywhere.probe("vectors", name="restword") is not None
+
+
 def test_a_start_that_fails_leaves_no_folder(anywhere):
     before = {path.name for path in anywhere.data.glob("embeddings-training/*")}
     answer = begin(anywhere, "unborn", steps=4, initialization_text=" ")

@@ -51,6 +51,16 @@ def test_words_are_read_again_where_the_model_holds_them(monkeypatch):
     shared = SimpleNamespace(sd_model=SimpleNamespace(embedding_db=database))
     monkeypatch.setitem(sys.modules, "modules", SimpleNamespace(shared=shared))
     UntrainedWorkplace("SD.Next").learned()
-    shared.sd_model = None
+    shared.sd_loaded = False
     UntrainedWorkplace("SD.Next").learned()
-    assert read == [True]
+    assert read == [True], "no model is loaded for it"
+
+
+def test_the_folder_of_words_is_the_command_lines_or_a_setting(monkeypatch):
+    shared = SimpleNamespace(cmd_opts=SimpleNamespace(), opts=SimpleNamespace(embeddings_dir="/settings"))
+    monkeypatch.setitem(sys.modules, "modules", SimpleNamespace(shared=shared))
+    place = UntrainedWorkplace("SD.Next")
+    assert str(place.embeddings) == "/settings"
+    assert str(place.templates) == "/textual_inversion_templates"
+    shared.cmd_opts.embeddings_dir = "/flags/embeddings"
+    assert str(place.embeddings) == "/flags/embeddings"

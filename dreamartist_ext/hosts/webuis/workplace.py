@@ -15,6 +15,7 @@ from typing import Any
 from ...engine.errors import ModelError
 from ...files.card import CARD_SUFFIX
 from ...files.formats import EMBEDDING_SUFFIXES
+from .options import embeddings_folder
 
 RELOAD_SECONDS = 0.5  # from "Reload UI" interrupting to its closing the page; usually a few milliseconds
 CAN_TRAIN = "AUTOMATIC1111, Forge, Forge Neo, reForge and Forge Classic"
@@ -30,9 +31,7 @@ class WebUIWorkplace(ABC):
 
     @property
     def embeddings(self) -> Path:
-        from modules import shared
-
-        return Path(shared.cmd_opts.embeddings_dir)
+        return embeddings_folder()
 
     @property
     def templates(self) -> Path | None:
@@ -160,12 +159,13 @@ class UntrainedWorkplace(WebUIWorkplace):
         return ""
 
     def learned(self) -> None:
-        """SD.Next keeps its database on the model."""
+        """SD.Next keeps its database on the model, and loads one for whoever asks for it."""
         from modules import shared
 
-        database = getattr(shared.sd_model, "embedding_db", None)
-        if database is not None:
-            database.load_textual_inversion_embeddings(force_reload=True)
+        if getattr(shared, "sd_loaded", True):
+            database = getattr(shared.sd_model, "embedding_db", None)
+            if database is not None:
+                database.load_textual_inversion_embeddings(force_reload=True)
 
     def lookups(self) -> Sequence[Lookup]:
         return ()
