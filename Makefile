@@ -8,7 +8,7 @@ VAE_MINUTES ?= 60
 UNET_MINUTES ?= 180
 ICONS := $(WORK)/icons/node_modules/@iconify-json
 
-.PHONY: bench evaluate study install install-dev demo serve test test-slow test-browser test-webui lint types embedded-model clean
+.PHONY: bench evaluate study install install-dev demo serve test test-slow test-browser test-webui test-forge test-reforge lint types embedded-model clean
 
 install: $(VENV)/installed
 install-dev: $(VENV)/installed-dev
@@ -45,11 +45,18 @@ test-slow: install-dev
 
 # Needs Chromium; says what it skips without it.
 test-browser: install-dev
-	$(BIN)/pytest -m "browser and not webui" -rs
+	$(BIN)/pytest -m "browser and not webui and not forge" -rs
 
 # Needs AUTOMATIC1111 v1.10.1 at $$WEBUI_DIR or ~/stable-diffusion-webui; says what it skips without it.
 test-webui: install-dev
 	$(BIN)/pytest -m webui -rs
+
+# The same cases in Forge, at $$FORGE_DIR or ~/forge, and in reForge, at $$REFORGE_DIR or ~/reforge; they say what they skip.
+test-forge: install-dev
+	$(BIN)/pytest -m forge -rs
+
+test-reforge: install-dev
+	$(BIN)/pytest -m reforge -rs
 
 lint: install-dev
 	$(BIN)/ruff check .

@@ -6,6 +6,8 @@ Every function here can be called through POST /dreamartist-test/NAME with its a
 from __future__ import annotations
 
 import hashlib
+import operator
+import sys
 import time
 import traceback
 from contextlib import contextmanager
@@ -18,17 +20,45 @@ from modules import script_callbacks, sd_models, shared
 
 
 def ready():
+    """The checkpoint's name; Forge has chosen one, and loads it with the first picture."""
+    chosen = getattr(sd_models.model_data, "forge_loading_parameters", {}).get("checkpoint_info")
     model = sd_models.model_data.sd_model
-    assert model is not None
-    return model.sd_checkpoint_info.name
+    assert model is not None or chosen is not None
+    return (chosen or model.sd_checkpoint_info).name
+
+
+def _workplace():
+    from dreamartist_ext.webui.running import workplace
+
+    return workplace()
+
+
+def _databases():
+    """Of the words that the loaded model knows."""
+    return [database for _, database in _workplace().lookups()]
+
+
+def _parts():
+    """All modules of the loaded model, without what the last picture made of them."""
+    model = sd_models.model_data.sd_model
+    if isinstance(model, torch.nn.Module):
+        return [model]
+    parts = model.forge_objects_original
+    return [parts.unet.model, parts.clip.patcher.model, parts.vae.patcher.model]
 
 
 def load(name):
     from modules import call_queue
 
     with call_queue.queue_lock:
-        shared.opts.data["sd_model_checkpoint"] = name
-        sd_models.reload_model_weights()
+        if hasattr(sd_models.model_data, "forge_loading_parameters"):
+            from modules_forge import main_entry
+
+            main_entry.checkpoint_change(name, save=False)
+            _workplace().host()
+        else:
+            shared.opts.data["sd_model_checkpoint"] = name
+            sd_models.reload_model_weights()
     return ready()
 
 
@@ -46,10 +76,9 @@ def _trained(values, stop_after=0, fail_at=0, lose_at=0):
     from dreamartist_ext.engine.config import TrainConfig
     from dreamartist_ext.engine.trainer import Training
     from dreamartist_ext.files.pictures import load_pictures
-    from dreamartist_ext.hosts.a1111.host import WebUIHost
 
     with call_queue.queue_lock:
-        host = WebUIHost()
+        host = _workplace().host()
         config = TrainConfig.from_mapping(values["settings"])
         size = config.width or host.picture_size, config.height or host.picture_size
         training = Training(host, config, load_pictures([Path(values["picture"])], *size))
@@ -174,8 +203,6 @@ def kept(batch, side):
     """Bytes that a pass keeps, as our host computes them and as autograd holds them."""
     from modules import call_queue
 
-    from dreamartist_ext.hosts.a1111.host import WebUIHost
-
     found = {}
 
     def hold(tensor):
@@ -183,7 +210,7 @@ def kept(batch, side):
         return tensor
 
     with call_queue.queue_lock:
-        host = WebUIHost()
+        host = _workplace().host()
         with host.session():
             computed = host.kept_for_backward(batch, side, side)
             with torch.no_grad():
@@ -194,7 +221,7 @@ def kept(batch, side):
             host.predict(latents, timesteps, cond)  # an inpainting model's grey picture is encoded once
             with torch.autograd.graph.saved_tensors_hooks(hold, lambda tensor: tensor):
                 prediction = host.predict(latents, timesteps, cond)
-        weights = {p.untyped_storage().data_ptr() for p in host.model.parameters()}
+        weights = {p.untyped_storage().data_ptr() for part in _parts() for p in part.parameters()}
         held = sum(storage.nbytes() for pointer, storage in found.items() if pointer not in weights)
     return {"plain": computed.plain, "less": computed.less, "held": held, "graph": prediction.requires_grad}
 
@@ -304,38 +331,67 @@ def trainable():
 
 def state():
     """Whatever a training could leave behind, as a digest and as counts."""
-    import ldm.modules.attention
-    import sgm.modules.attention
-    from modules import lowvram, sd_hijack
+    from modules import lowvram
 
-    model = sd_models.model_data.sd_model
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode() + tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    modules = list(model.modules())
-    database = sd_hijack.model_hijack.embedding_db
+    parts = _parts()
+    digest, tensors = hashlib.sha256(), []
+    for part in parts:
+        for name, tensor in sorted(part.state_dict(keep_vars=True).items()):
+            raw = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)
+            digest.update(name.encode() + raw.numpy().tobytes())
+            tensors.append(tensor)
+    modules = [module for part in parts for module in part.modules()]
+    databases = _databases()
     return {
         "weights": digest.hexdigest(),
-        "gradients": sum(p.grad is not None for p in model.parameters()),
-        "requires_grad": [p.requires_grad for p in model.parameters()].count(True),
+        "the very tensors": hash(tuple(map(id, tensors))),
+        "of inference mode": sum(tensor.is_inference() for tensor in tensors),
+        "gradients": sum(tensor.grad is not None for tensor in tensors),
+        "requires_grad": sum(tensor.requires_grad for tensor in tensors),
         "training": sum(m.training for m in modules),
         "hooks": [len(m._forward_pre_hooks) for m in modules],
-        "attention": [id(m.modules.attention.CrossAttention.forward) for m in (ldm, sgm)],
+        "attention": _attention(),
         "own forwards": ["forward" in vars(m) for m in modules].count(True),
         "random": hashlib.sha256(torch.get_rng_state().numpy().tobytes()).hexdigest(),
-        "embeddings": sorted(database.word_embeddings),
-        "lookup": sum(len(found) for found in database.ids_lookup.values()),
+        "embeddings": [sorted(database.word_embeddings) for database in databases],
+        "lookup": [sum(len(found) for found in database.ids_lookup.values()) for database in databases],
+        "own lookups": ["find_embedding_at_position" in vars(database) for database in databases],
         "emphasis": shared.opts.emphasis,
-        "lowvram": lowvram.module_in_gpu is None,
-        "devices": sorted({str(p.device) for p in model.parameters()}),
+        "lowvram": getattr(lowvram, "module_in_gpu", None) is None,
+        "devices": sorted({str(tensor.device) for tensor in tensors}),
     }
+
+
+def _attention():
+    """Every function that some host puts another one in place of."""
+    places = {
+        "ldm.modules.attention": ("CrossAttention.forward",),
+        "sgm.modules.attention": ("CrossAttention.forward",),
+        "ldm_patched.ldm.modules.attention": ("optimized_attention", "optimized_attention_masked"),
+        "modules_forge.forge_clip": ("move_clip_to_gpu",),
+        "backend.nn.unet": ("attention_function", "BasicTransformerBlock.forward"),
+        "backend.nn.vae": ("attention_function_single_head_spatial",),
+    }
+    loaded = {sys.modules[name]: names for name, names in places.items() if name in sys.modules}
+    return [id(operator.attrgetter(name)(module)) for module, names in loaded.items() for name in names]
+
+
+def clash(name):
+    return _workplace().clash(name)
+
+
+def axes():
+    """The X/Y/Z plot's own and ours."""
+    from modules import scripts
+
+    plots = [data.module for data in scripts.scripts_data if hasattr(data.module, "axis_options")]
+    return [option.label for plot in plots for option in plot.axis_options]
 
 
 def vectors(name):
     """What the WebUI has loaded under a word."""
-    from modules import sd_hijack
-
-    embedding = sd_hijack.model_hijack.embedding_db.word_embeddings.get(name)
+    database = next(iter(_databases()), None)
+    embedding = None if database is None else database.word_embeddings.get(name)
     return (
         None
         if embedding is None
@@ -344,10 +400,8 @@ def vectors(name):
 
 
 def reload_embeddings():
-    from modules import sd_hijack
-
-    sd_hijack.model_hijack.embedding_db.load_textual_inversion_embeddings(force_reload=True)
-    return sorted(sd_hijack.model_hijack.embedding_db.word_embeddings)
+    _workplace().learned()
+    return sorted(_databases()[0].word_embeddings)
 
 
 _hook_times = []

@@ -17,13 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .kinds import A1111, Kind
+
 ROOT = Path(__file__).parents[1]
-WEBUI = Path(os.environ.get("WEBUI_DIR", Path.home() / "stable-diffusion-webui"))
-FLAGS = (
-    "--skip-torch-cuda-test --skip-prepare-environment --skip-install --use-cpu all --precision full --no-half "
-    "--no-half-vae --no-download-sd-model --skip-version-check --do-not-download-clip --disable-console-progressbars"
-).split()
-START_SECONDS = 300
+MODEL = ROOT / "dreamartist_ext" / "assets" / "model"
+WEBUI = A1111.home
+START_SECONDS = 400
 IS_UP = "Startup time:"  # a line of its log; a request before that can end its start ("Cannot add middleware")
 
 
@@ -33,6 +32,7 @@ class RunningWebUI:
     data: Path
     log: Path
     process: subprocess.Popen
+    kind: Kind = A1111
 
     @property
     def embeddings(self) -> Path:
@@ -69,7 +69,7 @@ class RunningWebUI:
 
     def probe(self, function: str, **values: Any) -> Any:
         """Call a function of `probe.py` inside the WebUI's process."""
-        answer = self.post(f"/dreamartist-test/{function}", values)
+        answer = self.post(f"/dreamartist-test/{function}", values, timeout=1500)
         assert "error" not in answer, answer["error"]
         return answer["result"]
 
@@ -104,19 +104,27 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def make_data_folder(data: Path) -> None:
+def make_data_folder(data: Path, kind: Kind = A1111) -> None:
     """A data folder of its own, so that the user's WebUI keeps its settings, models and embeddings."""
     from dreamartist_ext.hosts.diffusers.single_file import to_single_file
+
+    from .random_checkpoint import tokenizer_of, write_random
 
     models = data / "models" / "Stable-diffusion"
     for folder in (models, data / "embeddings", data / "extensions" / "dreamartist-probe" / "scripts"):
         folder.mkdir(parents=True)
-    for name in ("embedded", "second"):
-        to_single_file(ROOT / "dreamartist_ext" / "assets" / "model", models / f"{name}.safetensors")
-    _change_weights(models / "second.safetensors")
+    if kind.checkpoint == "embedded":
+        for name in ("embedded", "second"):
+            to_single_file(MODEL, models / f"{name}.safetensors")
+        _change_weights(models / "second.safetensors")
+    else:
+        write_random(tokenizer_of(kind.home), data / "random")
+        to_single_file(data / "random", models / "random.safetensors")
     (data / "extensions" / "dreamartist").symlink_to(ROOT)
-    shutil.copy(Path(__file__).with_name("probe.py"), data / "extensions" / "dreamartist-probe" / "scripts")
-    settings = {"sd_model_checkpoint": "embedded.safetensors", "samples_save": False, "grid_save": False}
+    scripts = data / "extensions" / "dreamartist-probe" / "scripts"
+    shutil.copy(Path(__file__).with_name("probe.py"), scripts)
+    settings = {"sd_model_checkpoint": f"{kind.checkpoint}.safetensors", "samples_save": False, "grid_save": False}
+    settings["live_previews_enable"] = kind.marker == "webui"  # the others fetch a small decoder for them
     (data / "config.json").write_text(json.dumps(settings))
     (data / "styles.csv").write_text('name,prompt,negative_prompt\npets,"{prompt}, cat1",\n')
 
@@ -130,13 +138,13 @@ def _change_weights(checkpoint: Path) -> None:
     checkpoint.with_suffix(".new").replace(checkpoint)
 
 
-def start(data: Path, *flags: str) -> RunningWebUI:
-    running = start_process(data, *flags)
+def start(data: Path, *flags: str, kind: Kind = A1111) -> RunningWebUI:
+    running = start_process(data, *flags, kind=kind)
     wait_until_up(running)
     return running
 
 
-def start_process(data: Path, *flags: str, **variables: str) -> RunningWebUI:
+def start_process(data: Path, *flags: str, kind: Kind = A1111, **variables: str) -> RunningWebUI:
     """Without waiting for it; `variables` are added to its environment."""
     port = free_port()
     log = data / "log.txt"
@@ -148,13 +156,12 @@ def start_process(data: Path, *flags: str, **variables: str) -> RunningWebUI:
         "no_proxy": "127.0.0.1,localhost",
         **variables,
     }
-    python = os.environ.get("WEBUI_PYTHON", str(WEBUI / "venv" / "bin" / "python"))
-    command = [python, "launch.py", *FLAGS, "--data-dir", str(data), "--port", str(port), *flags]
+    command = [kind.python, "launch.py", *kind.arguments, "--data-dir", str(data), "--port", str(port), *flags]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, cwd=WEBUI, env=environment, stdout=output, stderr=output, stdin=subprocess.DEVNULL
+            command, cwd=kind.home, env=environment, stdout=output, stderr=output, stdin=subprocess.DEVNULL
         )
-    return RunningWebUI(f"http://127.0.0.1:{port}", data, log, process)
+    return RunningWebUI(f"http://127.0.0.1:{port}", data, log, process, kind)
 
 
 def wait_until_up(webui: RunningWebUI, starts: int = 1) -> None:
@@ -174,9 +181,9 @@ def wait_until_up(webui: RunningWebUI, starts: int = 1) -> None:
 
 
 @contextmanager
-def running(data: Path, *flags: str) -> Iterator[RunningWebUI]:
+def running(data: Path, *flags: str, kind: Kind = A1111) -> Iterator[RunningWebUI]:
     """A WebUI with these flags, ended on the way out."""
-    webui = start(data, *flags)
+    webui = start(data, *flags, kind=kind)
     try:
         yield webui
     finally:

@@ -11,13 +11,15 @@ from ..engine.errors import SettingError
 from .atomic import make_folder
 from .run import RunFiles
 
+LOCK = "lock"  # in the training's folder
+
 
 @contextmanager
 def only_one(files: RunFiles, wait: float = 0) -> Iterator[None]:
     """Refuse a second training of the same name in the same folder, after as many seconds; the system forgets the lock
     of a dead process. Raises SettingError, and FileError where the folder cannot be made."""
     make_folder(files.folder)
-    lock = FileLock(files.folder / "lock")
+    lock = FileLock(files.folder / LOCK)
     try:
         lock.acquire(timeout=wait)
     except Timeout:

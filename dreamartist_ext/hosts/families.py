@@ -12,6 +12,7 @@ ENCODER = "clip"  # the one text encoder of SD 1 and SD 2
 ENCODER_L, ENCODER_G = SDXL_KEYS
 PLAIN_CHANNELS, INPAINTING_CHANNELS, EDIT_CHANNELS = 4, 9, 8  # of the U-Net's input
 V_MARK, ZERO_SNR_MARK = "v_pred", "ztsnr"  # empty tensors by which finetunes of SDXL say what they are
+PLAIN_SIDE, SD2_V_SIDE, SDXL_SIDE = 512, 768, 1024  # pixels: of the pictures that a family was made for
 _UNET = "model.diffusion_model."
 FIRST_CONVOLUTION = f"{_UNET}input_blocks.0.0.weight"
 

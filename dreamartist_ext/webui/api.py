@@ -26,7 +26,7 @@ from ..files.concepts.trash import MissingError, bring_back, throw_away
 from ..files.picture_files import load_picture
 from ..files.pictures import load_mask
 from ..files.presets import KINDS, RECIPES
-from ..hosts.a1111.options import command_line
+from ..hosts.webuis.options import command_line
 from .api_auth import Door, webui_door
 from .compare.api import DrawingRoutes
 from .concepts.shelf import Shelf

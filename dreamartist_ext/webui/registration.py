@@ -7,15 +7,15 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any
 
-from ..hosts.a1111.options import script_runner, settings_page
-from ..hosts.a1111.workplace import WebUIWorkplace
+from ..hosts.webuis.options import script_runner, settings_page
+from .running import workplace
 from .training.jobs import Desk
 
 
 @lru_cache(maxsize=1)
 def desk() -> Desk:
     """One for the life of the process: a training goes on while the page is built again."""
-    desk = Desk(WebUIWorkplace())
+    desk = Desk(workplace())
     desk.finish_interrupted()
     return desk
 

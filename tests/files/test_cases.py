@@ -22,9 +22,8 @@ from dreamartist_ext.files.importing import accept, look
 from dreamartist_ext.files.pictures import load_picture
 from dreamartist_ext.files.storage import find_embedding
 from dreamartist_ext.files.templates import read_templates
-
-from .families import everything, in_text, png, vectors
-from .mutants import png_chunk, torch_file
+from testbed.embedding_families import everything, in_text, png, vectors
+from testbed.hostile_files import png_chunk, torch_file
 
 CASES = Path(__file__).parent / "cases"
 CARD = CASES / "card-resaved-by-imagemagick-ztxt.png"

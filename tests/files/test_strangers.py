@@ -13,8 +13,7 @@ import torch
 from dreamartist_ext.engine.names import check_name
 from dreamartist_ext.files.formats import load_embedding
 from dreamartist_ext.files.importing import accept, look
-
-from .mutants import hand_made, pickled_text, png_file, safetensors_file, torch_file, whole_files, zipped
+from testbed.hostile_files import hand_made, pickled_text, png_file, safetensors_file, torch_file, whole_files, zipped
 
 GOOD = whole_files()[0]
 ALIKE = b"".join(b"\x8a\x10" + (i * (2**61 - 1)).to_bytes(16, "little") + b"N" for i in range(20_000))

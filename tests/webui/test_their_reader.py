@@ -13,9 +13,9 @@ import torch
 
 from dreamartist_ext.files.card_files import card_word
 from dreamartist_ext.files.importing import look
+from testbed.embedding_families import everything, in_text, png, saved, vectors, webui
+from testbed.hostile_files import png_chunk
 
-from ..files.families import everything, in_text, png, saved, vectors, webui
-from ..files.mutants import png_chunk
 from . import their_reader
 from .their_reader import digests
 

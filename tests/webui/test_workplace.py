@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from dreamartist_ext.files.storage import load_pair
-from dreamartist_ext.hosts.a1111.workplace import WebUIWorkplace
+from dreamartist_ext.hosts.a1111.workplace import A1111Workplace
 from dreamartist_ext.webui.training.job import Status
 from dreamartist_ext.webui.training.jobs import Desk
 
@@ -71,7 +71,7 @@ def webui(monkeypatch):
 def test_the_queue_is_free_and_at_rest_whatever_fails(webui, failing):
     state = webui.shared.state
     state.failing = failing
-    with suppress(RuntimeError), WebUIWorkplace().gpu("task(a)"):
+    with suppress(RuntimeError), A1111Workplace().gpu("task(a)"):
         assert webui.call_queue.queue_lock.locked()
         assert (state.job, webui.progress.current_task) == ("task(a)", "task(a)")
         state.skipped = state.interrupted = state.stopping_generation = True
@@ -85,12 +85,12 @@ def test_the_queue_is_free_and_at_rest_whatever_fails(webui, failing):
 class Pressed(FakeWorkplace):
     """A training under the WebUI's own buttons."""
 
-    gpu, interrupted = WebUIWorkplace.gpu, WebUIWorkplace.interrupted
+    gpu, interrupted = A1111Workplace.gpu, A1111Workplace.interrupted
 
 
 @pytest.mark.parametrize("button", FLAGS)
 def test_skip_interrupt_and_stop_end_a_training_and_keep_its_best(webui, tmp_path, picture, button, monkeypatch):  # noqa: F811
-    monkeypatch.setattr("dreamartist_ext.hosts.a1111.workplace.page_is_closing", lambda: False)
+    monkeypatch.setattr("dreamartist_ext.hosts.webuis.workplace.page_is_closing", lambda: False)
     place = Pressed(tmp_path)
     place.show = lambda step, steps, text: setattr(webui.shared.state, button, step == 5)
     mine = Desk(place)

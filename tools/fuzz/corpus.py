@@ -8,8 +8,8 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.files.families import everything, webui
-from tests.files.mutants import hostile_files, own_ending, whole_files
+from testbed.embedding_families import everything, webui
+from testbed.hostile_files import hostile_files, own_ending, whole_files
 
 from .targets import FORMS, archive, as_it_is, card_of, repaired, with_header
 

@@ -1,4 +1,4 @@
-"""AUTOMATIC1111's loaded model, queue, options and prompts.
+"""The loaded model of AUTOMATIC1111, and of its forks with ldm's classes: reForge and Forge Classic.
 
-Imports hosts, files, engine and, on use, the WebUI's modules.
+Imports hosts/webuis, hosts, files, engine and, on use, the WebUI's modules.
 """

@@ -11,6 +11,7 @@ from typing import Any
 
 from ...engine.host import Vectors
 from ..families import ENCODER
+from ..webuis.words import forget_cached_conditionings
 
 
 def embedding_database() -> Any:
@@ -29,43 +30,29 @@ def live_embedding(name: str, vectors: Vectors) -> Any:
     return embedding
 
 
-@contextmanager
-def found_first(model: Any, live: Mapping[str, Any]) -> Iterator[None]:
-    """Inside, prompts find these embeddings though the WebUI's database is being filled again; longest first."""
-    database = embedding_database()
-    instead = vars(database).get("find_embedding_at_position")
-    before = database.find_embedding_at_position
-    own = [(model.cond_stage_model.tokenize([name])[0], embedding) for name, embedding in live.items()]
-    own.sort(key=lambda item: len(item[0]), reverse=True)
-
-    def find(tokens: list[int], offset: int) -> tuple[Any, int | None]:
-        other, length = before(tokens, offset)
-        for ids, embedding in own:
-            if tokens[offset : offset + len(ids)] == ids and len(ids) >= (length or 0):
-                return embedding, len(ids)
-        return other, length
-
-    database.find_embedding_at_position = find
-    try:
-        yield
-    finally:
-        del database.find_embedding_at_position
-        if instead is not None:  # another extension's
-            database.find_embedding_at_position = instead
-
-
-def forget_cached_conditionings() -> None:
-    """The WebUI's caches know prompts by their text, not by what their embeddings hold."""
-    from modules import processing
-
-    kinds = (processing.StableDiffusionProcessing, processing.StableDiffusionProcessingTxt2Img)
-    for kind in kinds:
-        for cache in ("cached_c", "cached_uc", "cached_hr_c", "cached_hr_uc"):
-            if hasattr(kind, cache):
-                setattr(kind, cache, [None, None])
-
-
 def reload_embeddings() -> None:
     """Let the WebUI see the files that are in its embeddings folder now; needs a loaded checkpoint."""
     embedding_database().load_textual_inversion_embeddings(force_reload=True)
     forget_cached_conditionings()
+
+
+@contextmanager
+def standing_for(vectors: Mapping[str, Vectors]) -> Iterator[None]:
+    """Inside, prompts take these words for these vectors, by text encoder, where they fit the loaded model."""
+    from modules import devices, shared
+
+    database, model = embedding_database(), shared.sd_model
+    fitting = {
+        word: live_embedding(word, {key: v.to(devices.device) for key, v in half.items()})
+        for word, half in vectors.items()
+        if sum(v.shape[-1] for v in half.values()) == database.expected_shape
+    }
+    before = {word: database.word_embeddings.get(word) for word in fitting}
+    try:
+        for word, embedding in fitting.items():
+            database.register_embedding_by_name(embedding, model, word)
+        yield
+    finally:
+        for word, embedding in before.items():
+            if database.word_embeddings.get(word) is fitting[word]:
+                database.register_embedding_by_name(embedding, model, word)

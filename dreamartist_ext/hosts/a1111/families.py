@@ -13,11 +13,20 @@ from torch import Tensor, nn
 
 from ...engine.errors import ModelError
 from ...engine.host import Cond
-from ..families import EDIT_CHANNELS, ENCODER, ENCODER_G, ENCODER_L, INPAINTING_CHANNELS, PLAIN_CHANNELS
+from ..families import (
+    EDIT_CHANNELS,
+    ENCODER,
+    ENCODER_G,
+    ENCODER_L,
+    INPAINTING_CHANNELS,
+    PLAIN_CHANNELS,
+    PLAIN_SIDE,
+    SD2_V_SIDE,
+    SDXL_SIDE,
+)
 
 SIZE_KEYS = ("original_size_as_tuple", "target_size_as_tuple")
 CROP_KEY = "crop_coords_top_left"
-PLAIN_SIDE, SD2_V_SIDE, SDXL_SIDE = 512, 768, 1024  # pixels; of no model does the WebUI know more
 
 
 def check_trainable(model: Any) -> None:

@@ -22,9 +22,12 @@ from ..activations import free_memory, kept_for_backward, ldm_inputs
 from ..checkpointing import checkpointed
 from ..conditioning import chosen, joined, zeroed
 from ..families import INPAINTING_CHANNELS
+from ..first_stage import FirstStage
 from ..frozen import frozen
 from ..inpainting import InpaintingContext
-from .embeddings import embedding_database, found_first, live_embedding
+from ..put_back import own_forwards, random_state
+from ..webuis.words import found_first
+from .embeddings import embedding_database, live_embedding
 from .families import (
     check_trainable,
     check_unet,
@@ -37,16 +40,14 @@ from .families import (
     text_encoders,
     vocabulary,
 )
-from .first_stage import attention_inputs, decoded, latent_distribution
 from .schedule import check_file, is_marked, schedule_of, schedule_remark
 from .session import (
     differentiable_attention,
     no_networks,
     no_tiling,
     one_device,
-    own_forwards,
     plain_emphasis,
-    random_state,
+    together,
     unpacked,
 )
 
@@ -57,10 +58,11 @@ FACTOR = 8  # pixels per latent, along one side
 class WebUIHost:
     """See `engine.host.DiffusionHost`. Order of a joined batch: [uncond, cond].
 
-    Make one while holding the WebUI's queue lock; raises ModelError for a checkpoint that cannot be trained.
+    Make one while holding the WebUI's queue lock; raises ModelError for a checkpoint that cannot be trained. `webui` is
+    the name by which the user knows it, or its fork.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, webui: str = "AUTOMATIC1111") -> None:
         from modules import devices, sd_models
 
         self.model: Any = sd_models.model_data.get_sd_model()
@@ -76,6 +78,10 @@ class WebUIHost:
         self.latent_factor = FACTOR
         self.size_unit = 64  # pixels: the U-Net halves its latents three times
         self.picture_size = picture_size(self.model)
+        self._webui = webui
+        self._first_stage = FirstStage(
+            self.model.first_stage_model, self.model.scale_factor, self.device, self.name, autocast=_webuis_autocast
+        )
         self._is_inpainting = input_channels(self.model) == INPAINTING_CHANNELS
         self._context = InpaintingContext(self.encode_images, FACTOR)
         # Half precision loses small gradients; the trainer multiplies its loss by this, and divides what comes back.
@@ -113,10 +119,11 @@ class WebUIHost:
         return sd_models.model_data.sd_model is self.model and is_here
 
     def _is_shared_out(self) -> bool:
-        """With --medvram and --lowvram a part that waits is on the CPU."""
+        """With --medvram and --lowvram a part that waits is on the CPU, and in reForge every part."""
         from modules import lowvram
 
-        return not self._in_session and bool(lowvram.is_enabled(self.model))
+        is_moved = hasattr(self.model, "forge_objects_original") or lowvram.is_enabled(self.model)
+        return not self._in_session and bool(is_moved)
 
     def check_loaded(self) -> None:
         """Raises ModelError when somebody took the model away."""
@@ -130,6 +137,7 @@ class WebUIHost:
         with ExitStack() as stack:
             for entered in (
                 random_state(),
+                together(self.model, self.name, self._webui),
                 one_device(self.model),
                 unpacked(self.model),
                 no_networks(),
@@ -180,15 +188,15 @@ class WebUIHost:
     @torch.no_grad()
     def encode_posterior(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         self.check_loaded()
-        return latent_distribution(self.model, pixels)
+        return self._first_stage.distribution(pixels)
 
     @torch.no_grad()
     def attention_features(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         self.check_loaded()
-        return attention_inputs(self.model, pixels)
+        return self._first_stage.attention_inputs(pixels)
 
     def decode_latents(self, latents: Tensor) -> Tensor:
-        return decoded(self.model, latents)
+        return self._first_stage.decoded(latents)
 
     def context_around(self, pixels: Tensor, hole: Tensor) -> Tensor | None:
         return self._context.around(pixels, hole) if self._is_inpainting else None
@@ -213,9 +221,12 @@ class WebUIHost:
         self.check_loaded()
         self._register_again()
         unique = list(dict.fromkeys(prompts))
-        with self._autocast(), plain_emphasis(), found_first(self.model, self._live):
+        with self._autocast(), plain_emphasis(), self._found_first():
             cond = encoded(self.model, unique)
         return chosen(cond, [unique.index(prompt) for prompt in prompts])
+
+    def _found_first(self) -> AbstractContextManager[None]:
+        return found_first(embedding_database(), self.model.cond_stage_model.tokenize, self._live)
 
     def encode_negatives(self, prompts: Sequence[str]) -> Cond:
         """`encode_prompts` for the unconditional branch; an empty prompt is all zeros in SDXL."""
@@ -274,3 +285,9 @@ class WebUIHost:
             if database.word_embeddings.get(name) is not embedding:
                 with suppress(KeyError):  # of a look-up that another thread has just emptied
                     database.register_embedding_by_name(embedding, self.model, name)
+
+
+def _webuis_autocast(disable: bool) -> AbstractContextManager[Any]:
+    from modules import devices
+
+    return devices.autocast(disable=disable)

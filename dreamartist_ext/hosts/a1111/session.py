@@ -5,32 +5,16 @@ The WebUI's modules are imported inside functions, so that this file can be impo
 
 from __future__ import annotations
 
-import random
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
-EIGHT_BITS = {getattr(torch, kind) for kind in ("float8_e4m3fn", "float8_e5m2") if hasattr(torch, kind)}
-
-
-@contextmanager
-def random_state() -> Iterator[None]:
-    """Whatever draws a random number inside does not change what comes after."""
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
-        if cuda:
-            torch.cuda.set_rng_state_all(cuda)
+from ..put_back import EIGHT_BITS
+from ..webuis.moved_weights import load_on_device, ordinary_tensors
 
 
 @contextmanager
@@ -77,34 +61,54 @@ def no_tiling() -> Iterator[None]:
 
 
 @contextmanager
-def own_forwards(*parts: nn.Module) -> Iterator[None]:
-    """HyperTile and tiled VAEs put a forward of their own on single modules and leave it there: not in a training."""
-    modules = [module for part in parts for module in part.modules() if "forward" in vars(module)]
-    others = [vars(module).pop("forward") for module in modules]
-    try:
-        yield
-    finally:
-        for module, forward in zip(modules, others, strict=True):
-            vars(module)["forward"] = forward
-
-
-@contextmanager
 def differentiable_attention() -> Iterator[None]:
-    """Torch's fused attention: little memory and a backward pass; some of the WebUI's choices work in place."""
+    """Torch's fused attention: little memory and a backward pass; some of the WebUI's choices work in place.
+
+    reForge and Forge Classic, whose U-Net is of their `ldm_patched`, leave ldm's and sgm's attention alone.
+    """
     import ldm.modules.attention
     import sgm.modules.attention
     from modules import sd_hijack_optimizations
 
-    kinds = (ldm.modules.attention.CrossAttention, sgm.modules.attention.CrossAttention)
-    before = [kind.forward for kind in kinds]
-    if hasattr(nn.functional, "scaled_dot_product_attention"):
-        for kind in kinds:
-            kind.forward = sd_hijack_optimizations.scaled_dot_product_attention_forward
+    changes: list[tuple[Any, str, Any]] = []
+    fused = getattr(sd_hijack_optimizations, "scaled_dot_product_attention_forward", None)
+    if fused is not None and hasattr(nn.functional, "scaled_dot_product_attention"):
+        kinds = (ldm.modules.attention.CrossAttention, sgm.modules.attention.CrossAttention)
+        changes += [(kind, "forward", fused) for kind in kinds]
+    patched: Any = sys.modules.get("ldm_patched.ldm.modules.attention")
+    if patched is not None:
+        names = ("optimized_attention", "optimized_attention_masked")
+        changes += [(patched, name, patched.attention_pytorch) for name in names]
+    before = [getattr(place, name) for place, name, _ in changes]
     try:
+        for place, name, instead in changes:
+            setattr(place, name, instead)
         yield
     finally:
-        for kind, forward in zip(kinds, before, strict=True):
-            kind.forward = forward
+        for (place, name, _), value in zip(changes, before, strict=True):
+            setattr(place, name, value)
+
+
+@contextmanager
+def together(model: Any, name: str, webui: str) -> Iterator[None]:
+    """reForge and Forge Classic move weights by their `ldm_patched`, and bake LoRAs into them: inside, all parts are
+    where they compute, without the last picture's LoRAs, and stay there while prompts are encoded."""
+    parts = getattr(model, "forge_objects_original", None)
+    if parts is None:
+        yield
+        return
+    from ldm_patched.modules import model_management
+    from modules import devices
+    from modules_forge import forge_clip
+
+    load_on_device(model_management, (parts.unet, parts.clip.patcher, parts.vae.patcher), name, webui)
+    moves = forge_clip.move_clip_to_gpu
+    try:
+        forge_clip.move_clip_to_gpu = lambda: None
+        with ordinary_tensors([model], devices.dtype_unet):
+            yield
+    finally:
+        forge_clip.move_clip_to_gpu = moves
 
 
 @contextmanager

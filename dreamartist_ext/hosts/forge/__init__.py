@@ -1,4 +1,4 @@
-"""The place for Forge's and its forks' loaded model.
+"""The loaded model of Forge, and of its forks with a `backend`: Forge Neo, and reForge's newmain_newforge.
 
-May import hosts, files, engine and, on use, the WebUI's modules.
+Imports hosts/webuis, hosts, files, engine and, on use, Forge's modules.
 """

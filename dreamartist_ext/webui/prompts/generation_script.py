@@ -14,9 +14,9 @@ from functools import lru_cache
 from html import escape
 from typing import Any
 
-from ...hosts.a1111.options import loaded_model, setting, total_steps
-from ...hosts.a1111.prompts import Host, find_host, old_timelines
 from ...hosts.prompt_language import Steps
+from ...hosts.webuis.options import loaded_model, setting, total_steps
+from ...hosts.webuis.prompts import Host, find_host, old_timelines
 from .loaded_words import loaded_words
 from .prompt_hook import Effective, LearnedWord, describe, describe_left_out, effective_negative, even_chunks
 from .second_model import fits, hires_is_later, watch

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from ...hosts.a1111.families import vocabulary
-from ...hosts.a1111.options import loaded_model
+from ...hosts.webuis.options import loaded_model
 
 BATCH = "dreamartist_batch"  # attribute of `p`: the batch under way, see `Completed`
 

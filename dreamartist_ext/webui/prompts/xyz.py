@@ -6,8 +6,8 @@ A cell of the plot is a copy of the picture's settings `p`. Whatever an axis cha
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from types import ModuleType
 from typing import Any
@@ -16,14 +16,14 @@ from ...engine.embedding import EmbeddingPair
 from ...engine.errors import SettingError
 from ...files.run import RunFiles
 from ...files.storage import embedding_files, load_pair
-from ...hosts.a1111.embeddings import embedding_database, live_embedding
-from ...hosts.a1111.options import device, embeddings_folder, loaded_model
+from ...hosts.webuis.options import embeddings_folder
+from ...hosts.webuis.words import CACHES
+from ..running import standing_for
 
 PAIR, POSITIVE_ONLY = "pair", "positive only"
 STRENGTH = "dreamartist_strength"  # attribute of `p` that the prompt hook takes before its own
 _IS_POSITIVE_ONLY = "dreamartist_positive_only"
 _VECTORS = "dreamartist_vectors"
-_CACHES = ("cached_c", "cached_uc", "cached_hr_c", "cached_hr_uc")
 
 
 def register(scripts: Any) -> None:
@@ -47,7 +47,7 @@ def axes(axis_option: Callable[..., Any]) -> list[Any]:
             "[DreamArtist] Pair or positive only", str, apply_half, confirm=check_halves, choices=lambda: list(HALVES)
         ),
     ]
-    if _has_database():
+    if standing_for() is not None:
         made.append(
             axis_option("[DreamArtist] Concept step", str, apply_step, confirm=check_steps, choices=step_choices)
         )
@@ -55,15 +55,6 @@ def axes(axis_option: Callable[..., Any]) -> list[Any]:
 
 
 HALVES = (PAIR, POSITIVE_ONLY)
-
-
-def _has_database() -> bool:
-    """Forge keeps its embeddings elsewhere."""
-    try:
-        embedding_database()
-    except (ImportError, AttributeError):
-        return False
-    return True
 
 
 def apply_strength(p: Any, value: float, _values: Sequence[float]) -> None:
@@ -129,11 +120,16 @@ def apply_step(p: Any, value: str, _values: Sequence[str]) -> None:
     """The prompts of this cell are encoded with the vectors of that step; files and other cells know nothing of it."""
     vectors = {word: half for pair in pairs_at(value) for word, half in pair.named().items()}
     setattr(p, _VECTORS, {**getattr(p, _VECTORS, {}), **vectors})
-    for cache in _CACHES:  # cells share these, and they know prompts by their text alone
+    for cache in CACHES:  # cells share these, and they know prompts by their text alone
         if hasattr(p, cache):
-            setattr(p, cache, [None, None])
+            setattr(p, cache, [None] * len(getattr(p, cache)))
     p.extra_generation_params = {**p.extra_generation_params, "DreamArtist step": value}
     p.__class__ = encoding_class(p.__class__)
+
+
+def _registered(p: Any) -> AbstractContextManager[None]:
+    stand_for = standing_for()
+    return stand_for(getattr(p, _VECTORS)) if stand_for is not None else nullcontext()
 
 
 @lru_cache(maxsize=8)
@@ -146,32 +142,12 @@ def encoding_class(kind: Any) -> Any:
         encodes_with_own_vectors = True
 
         def setup_conds(self) -> None:
-            with registered(getattr(self, _VECTORS)):
+            with _registered(self):
                 super().setup_conds()
 
         def calculate_hr_conds(self) -> None:
-            with registered(getattr(self, _VECTORS)):
+            with _registered(self):
                 super().calculate_hr_conds()
 
     WithOwnVectors.__name__, WithOwnVectors.__qualname__ = kind.__name__, kind.__qualname__
     return WithOwnVectors
-
-
-@contextmanager
-def registered(vectors: Mapping[str, Any]) -> Iterator[None]:
-    """Words stand for these vectors, by text encoder, while it is open, where they fit the loaded model."""
-    database, model = embedding_database(), loaded_model()
-    fitting = {
-        word: live_embedding(word, {key: v.to(device()) for key, v in half.items()})
-        for word, half in vectors.items()
-        if sum(v.shape[-1] for v in half.values()) == database.expected_shape
-    }
-    before = {word: database.word_embeddings.get(word) for word in fitting}
-    try:
-        for word, embedding in fitting.items():
-            database.register_embedding_by_name(embedding, model, word)
-        yield
-    finally:
-        for word, embedding in before.items():
-            if database.word_embeddings.get(word) is fitting[word]:
-                database.register_embedding_by_name(embedding, model, word)

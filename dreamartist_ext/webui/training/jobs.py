@@ -31,7 +31,7 @@ from ...files.templates import with_template_files
 from ..workplace import Workplace
 from .estimate import Estimate, estimated
 from .job import Ask, Job, Status, new_task
-from .kept_pictures import KEPT, STAGED, adopt_pictures, given_pictures, keep_pictures, kept_pictures
+from .kept_pictures import KEPT, STAGED, adopt_pictures, forget_start, given_pictures, keep_pictures, kept_pictures
 from .previews import add_preview
 
 logger = logging.getLogger(__name__)
@@ -154,10 +154,10 @@ class Desk:
                     self._train(job)
                     self._settle(job)
         except DreamArtistError as error:
-            job.message, job.status = sentence(error), Status.FAILED
+            _fail(job, sentence(error))
         except Exception as error:
             logger.exception("training %s failed", job.name)
-            job.message, job.status = f"Training failed: {type(error).__name__}: {error}.", Status.FAILED
+            _fail(job, f"Training failed: {type(error).__name__}: {error}.")
         if job.status is Status.FAILED and job.name in [name for name, _, _ in self.unfinished()]:
             job.message += f" What {job.name} had learned can be continued, or kept as it is."
         return job
@@ -296,6 +296,13 @@ class Desk:
     def _check_not_running(self, name: str) -> None:
         if self.job is not None and not self.job.is_over and self.job.name == name:
             raise SettingError(f"the word {name} is being trained; stop it first, or wait.")
+
+
+def _fail(job: Job, message: str) -> None:
+    """The status comes last: another training of that name may begin then."""
+    if not job.step:
+        forget_start(job.files)
+    job.message, job.status = message, Status.FAILED
 
 
 def _chosen_meanwhile(model: str) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...engine.config import TrainConfig
 from ...engine.errors import PictureError
+from ...files.only_one import LOCK
 from ...files.picture_files import (
     MASK_SUFFIX,
     caption_of,
@@ -84,6 +86,15 @@ def adopt_pictures(files: RunFiles) -> None:
     kept = files.folder / KEPT
     shutil.rmtree(kept, ignore_errors=True)
     (files.folder / STAGED).rename(kept)
+
+
+def forget_start(files: RunFiles) -> None:
+    """A training that failed before its first step leaves nothing; what an earlier one of that name left stays."""
+    shutil.rmtree(files.folder / STAGED, ignore_errors=True)
+    if files.folder.is_dir() and {path.name for path in files.folder.iterdir()} <= {LOCK}:
+        shutil.rmtree(files.folder, ignore_errors=True)
+        with suppress(OSError):  # other trainings are in it
+            files.folder.parent.rmdir()
 
 
 def kept_pictures(files: RunFiles, folder_name: str = KEPT) -> list[Path]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +11,6 @@ from torch import nn
 
 from dreamartist_ext.engine.errors import ModelError
 from dreamartist_ext.hosts.a1111.families import check_trainable, picture_size, vocabulary
-from dreamartist_ext.hosts.a1111.first_stage import decoded, latent_distribution
 from dreamartist_ext.hosts.a1111.schedule import check_file
 from dreamartist_ext.hosts.a1111.session import placements, put_back
 
@@ -108,44 +105,3 @@ def test_what_a_file_says_of_itself_is_heeded(tmp_path, names, parameterization,
 def test_a_file_that_is_gone_or_of_another_kind_says_nothing(tmp_path):
     check_file(tmp_path / "gone.safetensors", SimpleNamespace(parameterization="eps"))
     check_file(tmp_path / "m.ckpt", SimpleNamespace(parameterization="eps"))
-
-
-class FirstStage(nn.Module):
-    """Its numbers are too large for half precision; it hands out a sample, as SDXL's does."""
-
-    def __init__(self, factor):
-        super().__init__()
-        self.factor = nn.Parameter(torch.tensor([factor, 1 / factor]).half())
-        self.quant_conv = nn.Identity()
-
-    def encode(self, pixels):
-        large = pixels * self.factor[0] * self.factor[0] * self.factor[1] * self.factor[1]
-        return torch.randn_like(self.quant_conv(torch.cat([large, large * 0 + 4], dim=1)))
-
-    def decode(self, latents):
-        return self.encode(latents)[:, :1] * 0 + latents * self.factor[0] * self.factor[0] * self.factor[1]
-
-
-@pytest.fixture
-def first_stage(monkeypatch):
-    devices = SimpleNamespace(device=torch.device("cpu"), autocast=lambda disable=False: nullcontext())
-    monkeypatch.setitem(sys.modules, "modules", SimpleNamespace(devices=devices))
-    info = SimpleNamespace(name_for_extra="tiny")
-    return SimpleNamespace(first_stage_model=FirstStage(1024.0), scale_factor=0.5, sd_checkpoint_info=info)
-
-
-def test_a_vae_without_finite_numbers_in_half_precision_computes_in_full(first_stage):
-    vae, pixels = first_stage.first_stage_model, torch.rand(1, 1, 4, 4) + 1
-    before = vae.factor.detach().clone()
-    mean, deviation = latent_distribution(first_stage, pixels)
-    torch.testing.assert_close(mean, pixels * 0.5, rtol=1e-3, atol=0)
-    torch.testing.assert_close(deviation, torch.full_like(mean, torch.e**2 * 0.5))
-    with torch.no_grad():
-        assert torch.isfinite(decoded(first_stage, mean)).all()
-    assert vae.factor.dtype is torch.float16
-    assert torch.equal(vae.factor, before)
-
-
-def test_a_vae_that_never_gives_numbers_is_a_sentence(first_stage):
-    with pytest.raises(ModelError, match="the VAE of tiny gives no finite numbers"):
-        latent_distribution(first_stage, torch.full((1, 1, 4, 4), torch.nan))

@@ -21,8 +21,8 @@ from dreamartist_ext.files.storage import load_pair, save_pair
 from dreamartist_ext.webui.concepts.shelf import Show
 from dreamartist_ext.webui.concepts.tab import ConceptActions
 from dreamartist_ext.webui.training.jobs import Desk
+from testbed.hostile_files import png_chunk
 
-from ...files.mutants import png_chunk
 from ..test_api import SmallWorkplace, everything_in
 from .test_shelf import names, only, put, trained
 

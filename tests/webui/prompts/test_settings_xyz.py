@@ -119,6 +119,8 @@ def database(tmp_path, monkeypatch):
         "textual_inversion.textual_inversion": embedding_module,
     }
     monkeypatch.setitem(sys.modules, "modules", SimpleNamespace(**modules))
+    for name in ("ldm", "sgm"):  # by these AUTOMATIC1111 is known
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
     for name, module in modules.items():
         monkeypatch.setitem(sys.modules, f"modules.{name}", module)
     for name, steps in {"cat": (10, 20), "dog": (20,)}.items():

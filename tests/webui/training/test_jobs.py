@@ -370,6 +370,7 @@ def test_a_model_that_cannot_be_trained_says_so(desk, place, picture):
     place.host = host
     job = trained(desk, picture)
     assert (job.status, job.message) == (Status.FAILED, "SDXL checkpoints cannot be trained yet.")
+    assert not job.files.folder.parent.exists(), "a failed start leaves nothing"
     assert desk.prepare(SETTINGS | {"name": "dog"}, [picture]).status is Status.WAITING, "the desk is free again"
 
 
@@ -469,6 +470,7 @@ def test_a_refused_overwrite_costs_the_unfinished_training_nothing(desk, place, 
     real, place.host = place.host, None
     refused = desk.run(desk.prepare(SETTINGS, [tmp_path / "another.png"], overwrite=True))
     assert refused.status is Status.FAILED
+    assert not list(job.files.folder.glob("*.new"))
     place.host = real
     assert desk.run(desk.prepare_continuation("cat")).status is Status.DONE
 

@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from .mutants import png_chunk, torch_file
+from .hostile_files import png_chunk, torch_file
 
 WIDTH = 768
 

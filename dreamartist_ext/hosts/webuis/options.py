@@ -14,7 +14,10 @@ def command_line() -> Any:
 
 
 def embeddings_folder() -> Path:
-    return Path(command_line().embeddings_dir)
+    """By the command line; SD.Next has it among its settings."""
+    from modules import shared
+
+    return Path(getattr(shared.cmd_opts, "embeddings_dir", None) or shared.opts.embeddings_dir)
 
 
 def setting(name: str, otherwise: Any) -> Any:
@@ -43,12 +46,6 @@ def loaded_model() -> Any:
     from modules import shared
 
     return shared.sd_model
-
-
-def device() -> Any:
-    from modules import devices
-
-    return devices.device
 
 
 def total_steps(sampler: str, steps: int) -> int:

@@ -1,0 +1,75 @@
+"""What a session changes in Forge, each as a context manager that puts it back on every way out.
+
+Forge's modules are imported inside functions, so that this file can be imported without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+
+@contextmanager
+def differentiable_blocks() -> Iterator[None]:
+    """Forge's transformer blocks add in place, which spoils what the backward pass needs, and some of its kinds of
+    attention have no backward pass: inside, blocks add out of place and attention is PyTorch's."""
+    from backend import attention
+    from backend.nn import unet, vae
+
+    spatial = getattr(attention, "pytorch_attention_single_head_spatial", None) or attention.pytorch_attention_vae
+    changes = (
+        (unet.BasicTransformerBlock, "forward", _added_out_of_place),
+        (unet, "attention_function", attention.attention_pytorch),
+        (vae, "attention_function_single_head_spatial", spatial),
+    )
+    before = [getattr(place, name) for place, name, _ in changes]
+    try:
+        for place, name, instead in changes:
+            setattr(place, name, instead)
+        yield
+    finally:
+        for (place, name, _), value in zip(changes, before, strict=True):
+            setattr(place, name, value)
+
+
+def _added_out_of_place(
+    block: Any, x: Tensor, context: Tensor | None = None, transformer_options: Mapping[str, Any] | None = None
+) -> Tensor:
+    """A transformer block as in the paper; nothing is patched into it, since the options are our own."""
+    x = x + block.attn1(block.norm1(x), context=context if block.disable_self_attn else None)
+    x = x + block.attn2(block.norm2(x), context=context)
+    return x + block.ff(block.norm3(x))
+
+
+@contextmanager
+def without_inference_mode(*parts: nn.Module) -> Iterator[None]:
+    """Neo's VAE computes in inference mode by decorators on its classes: inside, by what they decorate."""
+    modules = [m for part in parts for m in part.modules() if hasattr(type(m).forward, "__wrapped__")]
+    try:
+        for module in modules:
+            module.forward = type(module).forward.__wrapped__.__get__(module)  # type: ignore[attr-defined]
+        yield
+    finally:
+        for module in modules:
+            vars(module).pop("forward", None)
+
+
+@contextmanager
+def plain_text(engines: Sequence[Any]) -> Iterator[None]:
+    """As for the next picture, which sets these itself: the user's clip skip, and weights without renormalising, whose
+    rounding would reach the gradient."""
+    from backend.text_processing import emphasis
+    from modules import shared
+
+    kind = emphasis.EmphasisNone if shared.opts.emphasis == "None" else emphasis.EmphasisOriginalNoNorm
+    before = [(engine.clip_skip, engine.emphasis) for engine in engines]
+    try:
+        for engine in engines:
+            engine.clip_skip, engine.emphasis = int(shared.opts.CLIP_stop_at_last_layers), kind()
+        yield
+    finally:
+        for engine, (skip, emphasised) in zip(engines, before, strict=True):
+            engine.clip_skip, engine.emphasis = skip, emphasised

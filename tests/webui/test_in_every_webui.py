@@ -1,0 +1,242 @@
+"""One table of cases for every WebUI that can train; a new fork is a row in `kinds.py`.
+
+Each runs in a WebUI's own process, through its API or through `probe.py`, which is an extension of its own there.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import urllib.request
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from dreamartist_ext.engine.config import TrainConfig
+from dreamartist_ext.engine.trainer import Training
+from dreamartist_ext.files.pictures import load_pictures
+from dreamartist_ext.hosts.diffusers.host import DiffusersHost
+from dreamartist_ext.hosts.diffusers.model_files import load_host
+from testbed.kinds import FORGE
+from testbed.webui import pixels
+
+from .conftest import EVERY, PROMPT
+from .forge_families import IN_FORGE, forge_parts
+from .test_a1111_host import PICTURE, left
+from .training.test_model_changes import V1, wait
+
+SIDES = {"embedded": 128, "random": 64}  # pixels
+LORA_WIDTHS = {"embedded": (192, 192), "random": (640, 768)}  # of the U-Net's middle, and of the text encoder
+SMALL = {"seed": 7, "steps": 4, "width": 64, "height": 64, "cfg_scale": 5, "sampler_name": "Euler a"}
+SETTINGS = {"name": "zyx", "initialization_text": "emoji", "template": "a [name]|an emoji of a [name], big"}
+
+
+def settings(webui, **more):
+    side = SIDES[webui.kind.checkpoint]
+    return SETTINGS | {"width": side, "height": side} | more
+
+
+def begin(webui, name, wait=True, **more):
+    picture = base64.b64encode(PICTURE.read_bytes()).decode()
+    values = settings(webui, save_every=2, check_every=2, template="a [name]", **more)
+    wish = {"name": name, "pictures": [picture], "settings": values | {"name": name}, "previews": False, "wait": wait}
+    return webui.post(f"{V1}/train", wish, timeout=900)
+
+
+def delete(webui, name):
+    request = urllib.request.Request(f"{webui.url}{V1}/concepts/{name}", method="DELETE")
+    return webui._send(request, 60, "")
+
+
+def test_fifty_steps_are_those_of_the_standalone_host(anywhere):
+    values = settings(anywhere, steps=50)
+    folder = anywhere.data / "random" if anywhere.kind.checkpoint == "random" else None
+    side = values["width"]
+    there = anywhere.probe("train", settings=values, picture=str(PICTURE))["losses"]
+    here = Training(
+        load_host(folder, "cpu", "fp32"), TrainConfig.from_mapping(values), load_pictures([PICTURE], side, side)
+    )
+    losses = [float(report.loss) for report in here.run()]
+    relative = [abs(a - b) / a for a, b in zip(losses, there, strict=True)]
+    print(f"{anywhere.kind.name}: largest relative difference of the loss over 50 steps {max(relative):.2e}")
+    assert max(relative) < 1e-3
+
+
+@pytest.mark.parametrize("way", [{}, {"stop_after": 2}, {"fail_at": 3}], ids=["done", "stopped", "an error"])
+def test_a_picture_is_the_same_to_the_bit_before_and_after(anywhere, way):
+    first = anywhere.picture(PROMPT, "blurry")
+    before = anywhere.probe("state")
+    values = settings(anywhere, steps=4)
+    result = anywhere.probe("train", settings=values, picture=str(PICTURE), **way)
+    assert len(result["losses"]) == {"stop_after": 2, "fail_at": 3}.get(next(iter(way), ""), 4)
+    assert left(before, anywhere.probe("state")) == set()
+    assert before["gradients"] == 0
+    assert anywhere.picture(PROMPT, "blurry") == first
+
+
+def test_a_word_is_known_at_once_is_gone_when_deleted_and_comes_back(anywhere):
+    unknown, _ = anywhere.picture("a teapotword")
+    job = begin(anywhere, "teapotword", steps=4, learning_rate="0.1")
+    assert job["status"] == "done", job
+    assert anywhere.probe("vectors", name="teapotword") is not None
+    learned, infotext = anywhere.picture("a teapotword")
+    assert learned != unknown
+    assert "teapotword-neg" in infotext, "the negative half is put in by itself"
+    delete(anywhere, "teapotword")
+    assert anywhere.probe("vectors", name="teapotword") is None
+    assert anywhere.picture("a teapotword")[0] == unknown
+    anywhere.post(f"{V1}/concepts/teapotword/restore", {})
+    assert anywhere.picture("a teapotword")[0] == learned
+
+
+def test_the_memory_hint_counts_what_a_pass_keeps(anywhere):
+    """Forge's and ldm's blocks keep a few small things more than the copy without memory shows."""
+    found = anywhere.probe("kept", batch=1, side=8)
+    assert found["graph"]
+    assert found["plain"] == pytest.approx(found["held"], rel=0.1)
+    assert 0 < found["less"] < found["plain"]
+
+
+def test_interrupt_ends_a_training_and_keeps_its_best_and_the_next_picture_is_the_same(anywhere):
+    first = anywhere.picture(PROMPT, "blurry")
+    begin(anywhere, "stopped", wait=False, steps=5000)
+    wait(anywhere, lambda job: job["step"] >= 3, 300)
+    anywhere.post("/sdapi/v1/interrupt", {})
+    job = wait(anywhere, lambda job: job["status"] != "running", 300)
+    assert job["status"] == "stopped", job
+    assert "is kept as it was at step" in job["message"]
+    assert anywhere.picture(PROMPT, "blurry") == first
+
+
+def test_a_training_is_paused_and_goes_on_to_its_end(anywhere):
+    begin(anywhere, "restword", wait=False, steps=5000)
+    wait(anywhere, lambda job: job["step"] >= 3, 300)
+    anywhere.post(f"{V1}/cancel", {"how": "pause"})
+    job = wait(anywhere, lambda job: job["status"] != "running", 300)
+    assert job["status"] == "paused", job
+    assert anywhere.probe("vectors", name="restword") is None, "unfinished: prompts know nothing of it"
+    last = job["step"] + 2
+    job = anywhere.post(f"{V1}/continue", {"name": "restword", "steps": last, "wait": True}, timeout=900)
+    assert (job["status"], job["step"]) == ("done", last), job
+    assert anywhere.probe("vectors", name="restword") is not None
+
+
+def test_a_start_that_fails_leaves_no_folder(anywhere):
+    before = {path.name for path in anywhere.data.glob("embeddings-training/*")}
+    answer = begin(anywhere, "unborn", steps=4, initialization_text=" ")
+    assert answer["status"] == "failed", answer
+    assert {path.name for path in anywhere.data.glob("embeddings-training/*")} == before
+
+
+def test_the_plot_has_all_three_axes(anywhere):
+    ours = [label for label in anywhere.probe("axes") if label.startswith("[DreamArtist]")]
+    assert [label.removeprefix("[DreamArtist] ") for label in ours] == [
+        "Negative strength",
+        "Pair or positive only",
+        "Concept step",
+    ]
+
+
+def plotted(webui, prompt, axis, values):
+    """The single pictures of an X plot, with the plot's own values for whatever else it takes."""
+    scripts = webui.get("/sdapi/v1/script-info")
+    [script] = [each for each in scripts if each["name"] == "x/y/z plot" and not each["is_img2img"]]
+    wanted = {"Include Sub Images": True, "Use text inputs instead of dropdowns": True, "Draw legend": False}
+    arguments = [wanted.get(each["label"], each["value"]) for each in script["args"]]
+    names = [each if isinstance(each, str) else each[0] for each in script["args"][0]["choices"]]  # gradio 4: pairs
+    arguments[:9] = [names.index(axis), values, [], *[0, "", []] * 2]
+    more = {"script_name": "x/y/z plot", "script_args": arguments, **SMALL}
+    return [pixels(image) for image in webui.post("/sdapi/v1/txt2img", {"prompt": prompt, **more}, 900)["images"]][1:]
+
+
+def test_the_plot_draws_a_concept_as_of_each_step(anywhere):
+    begin(anywhere, "plotword", steps=4, learning_rate="0.1")
+    used, _ = anywhere.picture("a plotword")
+    axis, values = "[DreamArtist] Concept step", "plotword 2, plotword 4"
+    first, last = plotted(anywhere, "a plotword", axis, values)
+    assert first != last
+    assert used in (first, last), "one of them is the step in use"
+    assert anywhere.picture("a plotword")[0] == used
+
+
+def test_a_lora_of_an_earlier_picture_is_not_in_a_training(anywhere):
+    def losses():
+        values = settings(anywhere, steps=2)
+        return anywhere.probe("train", settings=values, picture=str(PICTURE))["losses"]
+
+    write_lora(anywhere)
+    plain, _ = anywhere.picture(PROMPT)
+    before = losses()
+    changed, _ = anywhere.picture(f"{PROMPT} <lora:strong:1>")
+    assert changed != plain, "the LoRA is in use"
+    assert losses() == before
+    assert anywhere.picture(f"{PROMPT} <lora:strong:1>")[0] == changed
+    assert anywhere.picture(PROMPT)[0] == plain
+
+
+def write_lora(webui):
+    """A large change of a layer of the U-Net's middle and of one of the text encoder."""
+    middle, text = LORA_WIDTHS[webui.kind.checkpoint]
+    rows = {
+        "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q": (middle, middle),
+        "lora_te_text_model_encoder_layers_0_mlp_fc1": (4 * text, text),
+    }
+    generator, tensors = torch.Generator().manual_seed(3), {}
+    for name, (height, width) in rows.items():
+        tensors[f"{name}.lora_down.weight"] = torch.randn(4, width, generator=generator)
+        tensors[f"{name}.lora_up.weight"] = torch.randn(height, 4, generator=generator)
+    folder = webui.data / "models" / "Lora"
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, folder / "strong.safetensors")
+    webui.post("/sdapi/v1/refresh-loras", {})
+
+
+def test_a_name_that_prompts_would_take_for_another_word_is_refused(anywhere):
+    begin(anywhere, "mugword", steps=2)
+    folder = anywhere.embeddings / "deeper"
+    folder.mkdir()
+    (anywhere.embeddings / "mugword.pt").rename(folder / "mugword.pt")
+    try:
+        anywhere.probe("reload_embeddings")
+        assert "mugword" in anywhere.probe("clash", name="mugword")
+        assert anywhere.probe("clash", name="quitefree") == ""
+    finally:
+        (folder / "mugword.pt").rename(anywhere.embeddings / "mugword.pt")
+        folder.rmdir()
+
+
+@pytest.mark.parametrize("anywhere", EVERY[:2], indirect=True)  # 512 pixels of SD 1.5's widths take a core too long
+def test_a_comparison_is_drawn_on_the_loaded_model(anywhere):
+    begin(anywhere, "cupword", steps=2)
+    wish = {"name": "cupword", "prompts": ["a [name]"], "seeds": 1, "steps": 2, "wait": True}
+    answer = anywhere.post(f"{V1}/compare", wish, timeout=900)
+    assert answer["status"] == "done", answer
+
+
+def test_its_log_has_no_word_of_ours_that_warns(anywhere):
+    log = anywhere.log.read_text(errors="replace")
+    traces = re.findall(r"Traceback \(most recent call last\):\n(?:[ *].*\n)*", log)
+    assert not [trace for trace in traces if "dreamartist_ext" in trace]
+    assert not [line for line in log.splitlines() if re.search(r"(?i)dreamartist.*(warning|error)", line)]
+
+
+@pytest.mark.forge
+@pytest.mark.parametrize("anywhere", [FORGE], indirect=True, ids=["forge"])
+@pytest.mark.parametrize("family", IN_FORGE)
+def test_sdxl_in_forge_is_the_standalone_hosts(anywhere, family, tmp_path):
+    anywhere.probe("load", name=f"{family}.safetensors")
+    try:
+        anywhere.picture(PROMPT)
+        before = anywhere.probe("state")
+        values = SETTINGS | {"width": 64, "height": 64, "steps": 50, "initialization_text": "a cat"}
+        host = DiffusersHost(forge_parts(tmp_path, family), torch.device("cpu"), torch.float32)
+        run = Training(host, TrainConfig.from_mapping(values), load_pictures([PICTURE], 64, 64))
+        here = [float(report.loss) for report in run.run()]
+        there = anywhere.probe("train", settings=values, picture=str(PICTURE))["losses"]
+        relative = [abs(a - b) / a for a, b in zip(here, there, strict=True)]
+        print(f"Forge, {family}: largest relative difference of the loss over 50 steps {max(relative):.2e}")
+        assert max(relative) < 1e-3
+        assert left(before, anywhere.probe("state")) == set()
+    finally:
+        anywhere.probe("load", name="embedded.safetensors")
