@@ -17,7 +17,7 @@ from ..training.jobs import Desk, sentence
 from ..training.live_view import message_html
 from .comparison import Comparer, Comparison, What, comparer_of
 from .evaluation import Report, evaluator_of
-from .view import STYLE, comparison_html, report_html
+from .view import comparison_html, report_html
 
 PROMPTS_SHOWN = 3  # of the shipped list, to begin with
 
@@ -123,7 +123,6 @@ def report_state(report: Report | None) -> list[Any]:
 def build_comparison(desk: Desk, tab: Any) -> None:
     """Put "Compare" into the tab that is open; its concepts are looked up whenever the tab is opened."""
     actions = ComparisonActions(desk)
-    gr.HTML(STYLE)
     with gr.Row(elem_id="dreamartist_compare_tab"):
         with gr.Column(scale=1, min_width=280):
             name = gr.Dropdown([], label="Concept", elem_id="dreamartist_compare_name")
