@@ -9,7 +9,7 @@ from datetime import datetime
 from html import escape
 
 from ...engine.names import NEGATIVE_SUFFIX
-from ...files.concepts.index import Concept
+from ...files.concepts.index import Concept, is_name
 from ...files.concepts.trash import Thrown
 from ..training.live_view import message_html
 from .shelf import PAGE_SIZE, Card, Page, Show
@@ -52,15 +52,21 @@ def said(words: str, kind: str = "info", *buttons: str) -> str:
     return f'<div class="dreamartist-message dreamartist-{kind}">{escape(words)} {"".join(buttons)}</div>'
 
 
-def page_html(page: Page, show: Show, has_filter: bool) -> str:
-    """Cards, or rows of the trash, and a way to the other pages."""
+def page_html(page: Page, show: Show, has_filter: bool, problem: tuple[str, str] = ("", "")) -> str:
+    """Cards, or rows of the trash, and a way to the other pages. `problem`: a card's key, and what is said on it."""
     if not page.found:
         return message_html(_nothing(show, has_filter))
     if show is Show.TRASH:
         body = "".join(_thrown_html(thrown) for thrown in page.thrown)
         return f'<div class="dreamartist-trash">{body}</div>{_pager(page)}'
-    cards = "".join(card_html(card) for card in page.cards)
-    return f'<div class="dreamartist-cards" data-page="{page.number}">{cards}</div>{_pager(page)}'
+    cards = "".join(card_html(card, problem[1] if card.concept.key == problem[0] else "") for card in page.cards)
+    return f'{_selected()}<div class="dreamartist-cards" data-page="{page.number}">{cards}</div>{_pager(page)}'
+
+
+def _selected() -> str:
+    """What can be done with several at once; the page's script shows it, and puts their keys in place of the star."""
+    buttons = button("Share them", "share", "*") + button("Delete them", "delete", "*")
+    return f'<div class="dreamartist-selected" role="status" hidden><span></span>{buttons}</div>'
 
 
 def _nothing(show: Show, has_filter: bool) -> str:
@@ -90,15 +96,17 @@ def _thrown_html(thrown: Thrown) -> str:
     return f"<div><b>{text(thrown.name)}</b><span>{how} {when}</span>{undo}</div>"
 
 
-def card_html(card: Card) -> str:
-    """One concept."""
+def card_html(card: Card, problem: str = "") -> str:
+    """One concept, and what went wrong with what was asked of it."""
     concept, facts = card.concept, card.facts
-    family = f'<span class="dreamartist-family">{text(facts.family, 20)}</span>' if facts.family else ""
+    name = attribute(concept.name)
+    select = f'<input type="checkbox" class="dreamartist-select" value="{concept.key}" aria-label="select {name}">'
     parts = [
-        f'<div class="dreamartist-picture">{_picture(card)}{family}</div>',
+        f'{select}<div class="dreamartist-picture">{_picture(card)}</div>',
         f'<div class="dreamartist-name" title="{attribute(concept.name)}">{text(concept.name)}</div>',
         f'<div class="dreamartist-about">{_about(card)}</div>',
         _warning(card),
+        message_html(problem, "error"),
         f'<div class="dreamartist-buttons">{_buttons(card)}</div>',
     ]
     kind = " dreamartist-broken" if facts.problem or card.lacks or card.is_mixed else ""
@@ -108,9 +116,7 @@ def card_html(card: Card) -> str:
 def _picture(card: Card) -> str:
     name = card.concept.name
     if not card.preview:
-        hue = int(card.concept.key[:4], 16) % 360
-        letters = "".join(char for char in name if char.isalnum())[:2] or "?"
-        return f'<div class="dreamartist-none" style="--hue:{hue}" aria-hidden="true">{escape(letters)}</div>'
+        return '<div class="dreamartist-none">No drawing of it here.</div>'
     alt = f"what {name} was learned from" if card.is_of_picture else f"a picture drawn with {name}"
     note = "<small>learned from</small>" if card.is_of_picture else ""
     source = base64.b64encode(card.preview).decode()
@@ -124,11 +130,20 @@ def _about(card: Card) -> str:
     if facts.step is not None and not facts.problem:
         first.insert(1, f"{facts.step} steps")
     lines = [" · ".join(first)]
+    if facts.family:
+        lines.insert(0, text(family_in_words(facts.family), 40))
     if model := facts.provenance.get("model", ""):
         lines.append(text(model, 60))
     if card.kept_steps:
         lines.append(f"{card.kept_steps} snapshots kept")
     return "".join(f"<div>{line}</div>" for line in lines)
+
+
+def family_in_words(family: str) -> str:
+    """Which models it is for."""
+    if "wide" in family:
+        return "for the model that it was learned on only"
+    return "for " + family.replace("SD ", "Stable Diffusion ")
 
 
 def size_text(size: int) -> str:
@@ -175,9 +190,21 @@ def _buttons(card: Card) -> str:
             "Use</button>"
         )
         parts.append(button("Share", "share", key))
+        if is_name(concept.name):
+            parts.append(_go("Compare", "compare", concept.name))
+            if card.kept_steps:
+                parts.append(_go("Its training", "curve", concept.name))
     parts.append(_menu("Rename", _rename_form(concept)))
     parts.append(button("Delete", "delete", key))
     return "".join(parts)
+
+
+def _go(label: str, where: str, name: str) -> str:
+    """To another part of the page, with this concept chosen there."""
+    return (
+        f'<button type="button" class="dreamartist-do" data-dreamartist-go="{where}" data-name="{escape(name)}">'
+        f"{label}</button>"
+    )
 
 
 def _rename_form(concept: Concept) -> str:

@@ -91,8 +91,8 @@ def estimated(
     views = pictures * config.views_of_each
     seconds = config.steps * step + snapshots * snapshot + views * encoding
     held, share = kept.less if less else kept.plain, max(0.0, 1 - plain / step)
-    size = blank.shape[2], blank.shape[1]
-    return Estimate(config.steps, seconds, memory, views, views * encoding, held, kept.plain, share, step, *size)
+    shown = blank.shape[2], blank.shape[1]
+    return Estimate(config.steps, seconds, memory, views, views * encoding, held, kept.plain, share, step, *shown)
 
 
 def measured(training: Training, check: Callable[[], None] = lambda: None) -> tuple[float, float]:

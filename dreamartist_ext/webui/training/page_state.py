@@ -117,7 +117,7 @@ def pictures(job: Job | None, alone: bool) -> list[tuple[Image.Image, str]]:
     """Every drawing with what it is, the newest step first."""
     if job is None:
         return []
-    found = []
+    found: list[tuple[Image.Image, str]] = []
     for row in reversed(job.previews):
         note = ", best so far" if row.step == job.best_step else ""
         contents = row.positive_only if alone else row.pair

@@ -58,7 +58,7 @@ def test_use_rename_delete_undo_and_reunite(browser, served):  # noqa: F811
         card(page, "mycat").get_by_text("Rename", exact=True).first.click()
         card(page, "mycat").locator("input").fill("tom cat")
         card(page, "mycat").locator("input").press("Enter")
-        says(page, "must be letters a-z")
+        card(page, "mycat").get_by_text("must be letters a-z").wait_for(timeout=WAIT)
         card(page, "mycat").get_by_text("Rename", exact=True).first.click()
         card(page, "mycat").locator("input").fill("tom")
         card(page, "mycat").get_by_role("button", name="Rename").click()
