@@ -191,24 +191,34 @@ function dreamartistOpenTab(label) {
     [...tabs].find((tab) => tab.textContent.trim() === label)?.click();
 }
 
-function dreamartistUseWord(word) {
-    const prompt = dreamartistFind(
-        "#txt2img_prompt textarea, #dreamartist_try_prompt textarea, #dreamartist_try_prompt input");
-    if (!word || !prompt) {
-        return;
+// Today's gradio makes what a tab holds only when it is opened first.
+function dreamartistWhenThere(selector, then, tries = 50) {
+    const element = dreamartistFind(selector);
+    if (element) {
+        then(element);
+    } else if (tries) {
+        setTimeout(() => dreamartistWhenThere(selector, then, tries - 1), 100);
     }
-    const escaped = word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
-    if (!new RegExp(`(^|[^\\w-])${escaped}($|[^\\w-])`, "i").test(prompt.value)) {
-        prompt.value = prompt.value.trim() ? `${prompt.value.trim()}, ${word}` : word;
-        prompt.dispatchEvent(new Event("input", {bubbles: true}));
+}
+
+function dreamartistUseWord(word) {
+    if (!word) {
+        return;
     }
     if (typeof switch_to_txt2img === "function") {
         switch_to_txt2img();
     } else {
         dreamartistOpenTab("Try it");
-        setTimeout(() => prompt.scrollIntoView({block: "center"}), 60);
     }
-    prompt.focus();
+    const fields = "#txt2img_prompt textarea, #dreamartist_try_prompt textarea, #dreamartist_try_prompt input";
+    dreamartistWhenThere(fields, (prompt) => {
+        const escaped = word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+        if (!new RegExp(`(^|[^\\w-])${escaped}($|[^\\w-])`, "i").test(prompt.value)) {
+            prompt.value = prompt.value.trim() ? `${prompt.value.trim()}, ${word}` : word;
+            prompt.dispatchEvent(new Event("input", {bubbles: true}));
+        }
+        setTimeout(() => prompt.focus(), 60);
+    });
 }
 
 function dreamartistShownName() {

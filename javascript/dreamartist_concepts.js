@@ -43,7 +43,8 @@ function dreamartistGo(where, name) {
 
 function dreamartistToCompare(name = dreamartistShownName()) {
     dreamartistOpenTab("Compare");
-    setTimeout(() => dreamartistSend("#dreamartist_compare_do", {key: name}), 300);
+    dreamartistWhenThere("#dreamartist_compare_do", () => setTimeout(
+        () => dreamartistSend("#dreamartist_compare_do", {key: name}), 300)); // after the tab's own choice
     return [];
 }
 

@@ -6,7 +6,7 @@ const DREAMARTIST_MOST_BYTES = 100e6;
 const DREAMARTIST_LEAST_SIDE = 32;
 const DREAMARTIST_MOST_PICTURES = 100;
 const DREAMARTIST_VIEW = 640; // pixels of the longer side, to look at and to paint on
-const DREAMARTIST_BRUSH = "#ff7a00"; // shown half transparent, so that it can be seen on everything
+const DREAMARTIST_BRUSH = ["#ff00aa", "#00e5ff"]; // stripes, half transparent: they show on everything
 
 let dreamartistTray = []; // {name, data, width, height, from, view, paint, isPainted, maskFile, caption, isClear}
 let dreamartistPicked = null;
@@ -356,13 +356,28 @@ document.addEventListener("input", (event) => {
     }
 });
 
+function dreamartistBrush(context) {
+    const tile = document.createElement("canvas"), side = 12;
+    tile.width = tile.height = side;
+    const draw = tile.getContext("2d");
+    [draw.fillStyle] = DREAMARTIST_BRUSH;
+    draw.fillRect(0, 0, side, side);
+    [, draw.fillStyle] = DREAMARTIST_BRUSH;
+    for (const left of [0, side]) {
+        draw.beginPath();
+        [[left, 0], [left - side / 2, 0], [left - side * 1.5, side], [left - side, side]].forEach((at) => draw.lineTo(...at));
+        draw.fill();
+    }
+    return context.createPattern(tile, "repeat");
+}
+
 function dreamartistStroke(event, from) {
     const item = dreamartistPicked, box = item.paint.getBoundingClientRect();
     const scale = item.paint.width / box.width;
     const at = [(event.clientX - box.left) * scale, (event.clientY - box.top) * scale];
     const context = item.paint.getContext("2d"), editor = dreamartistFind(".dreamartist-editor");
     context.globalCompositeOperation = editor.querySelector(".erase").checked ? "destination-out" : "source-over";
-    context.strokeStyle = DREAMARTIST_BRUSH;
+    context.strokeStyle = dreamartistBrush(context);
     context.lineCap = context.lineJoin = "round";
     context.lineWidth = Number(editor.querySelector(".size").value) / 100 * item.paint.width;
     context.beginPath();

@@ -187,7 +187,7 @@ def test_from_a_picture_to_a_word(browser, served):
         assert pair_id(read_card(folder / "mypot.png")) == pair_id(load_pair(folder / "embeddings", "mypot"))
         shot(page, "serve-done")
         page.click("#dreamartist_use")
-        assert field(page, "try_prompt").input_value() == "mypot"
+        in_the_prompt(page, "mypot")
         page.click("#dreamartist_draw")
         page.get_by_text("Added to the negative prompt: mypot-neg.").wait_for(timeout=WAIT)
         page.wait_for_selector("#dreamartist_gallery img", timeout=WAIT)
@@ -211,6 +211,12 @@ def acknowledged_at_once(page, button, words):
     )
     page.wait_for_function("window.seen >= 0", timeout=WAIT)
     assert page.evaluate("window.seen") < 200
+
+
+def in_the_prompt(page, word):
+    """Of the sub-tab "Try it", which is opened first."""
+    fields = "#dreamartist_try_prompt textarea, #dreamartist_try_prompt input"
+    page.wait_for_function(f"document.querySelector('{fields}')?.value === '{word}'", timeout=WAIT)
 
 
 def is_still(page):
@@ -272,7 +278,7 @@ def test_a_training_survives_a_reload_and_is_paused_and_continued(browser, serve
         page.click("#dreamartist_pause")
         wait_for_status(page, "paused")
         assert not (folder / "embeddings" / "slowpot.pt").exists()
-        page.locator("#dreamartist_unfinished").get_by_text("Unfinished").click()
+        page.locator("#dreamartist_continue").wait_for(timeout=WAIT)
         page.click("#dreamartist_continue")
         wait_for_status(page, "running")
         page.click("#dreamartist_stop")

@@ -67,7 +67,9 @@ def _build_pictures(parts: SimpleNamespace) -> None:
 
 
 def _build_unfinished(parts: SimpleNamespace) -> None:
-    with gr.Accordion("Unfinished trainings", visible=False, elem_id="dreamartist_unfinished") as parts.to_go_on:
+    with gr.Accordion(
+        "Unfinished trainings", visible=False, open=True, elem_id="dreamartist_unfinished"
+    ) as parts.to_go_on:
         parts.unfinished = gr.Dropdown([], label="Nothing is unfinished", elem_id="dreamartist_unfinished_name")
         with gr.Row(elem_classes=["dreamartist-row"]):
             parts.resume = gr.Button("Continue", elem_id="dreamartist_continue")
