@@ -7,16 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ..test_page import (
-    PICTURE,
-    ROOT,
-    WAIT,
-    field,
-    in_the_prompt,
-    opened,
-    shot,
-    wait_for_status,
-)
+from ..test_page import PICTURE, ROOT, WAIT, browser, field, in_the_prompt, opened, served, shot, wait_for_status
+
+__all__ = ["browser", "served"]  # fixtures
 
 pytestmark = pytest.mark.browser
 AXE = Path(os.environ.get("DREAMARTIST_AXE", ROOT / "node_modules" / "axe-core" / "axe.min.js"))

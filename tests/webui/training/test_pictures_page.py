@@ -10,7 +10,7 @@ from dreamartist_ext.files.picture_files import find_caption, find_mask
 from dreamartist_ext.files.run import RunFiles
 from dreamartist_ext.webui.training.kept_pictures import kept_pictures
 
-from ..test_page import (  # noqa: F401
+from ..test_page import (
     PATIENCE,
     PICTURE,
     WAIT,
@@ -23,6 +23,8 @@ from ..test_page import (  # noqa: F401
     shot,
     wait_for_status,
 )
+
+__all__ = ["browser", "served"]  # fixtures
 
 pytestmark = pytest.mark.browser
 FREEZE = 400 * PATIENCE  # milliseconds that the page may not answer
@@ -52,7 +54,7 @@ def thumbs(page, count):
     page.wait_for_function(f"document.querySelectorAll('.dreamartist-thumbs li').length === {count}", timeout=3 * WAIT)
 
 
-def test_what_is_dropped_is_looked_at_before_anything_freezes(browser, served, tmp_path):  # noqa: F811
+def test_what_is_dropped_is_looked_at_before_anything_freezes(browser, served, tmp_path):
     url, _ = served
     noise = np.random.default_rng(0).integers(0, 255, (600, 800, 3), np.uint8)
     Image.fromarray(noise).resize((8000, 6000)).save(tmp_path / "huge.jpg", quality=60)
@@ -95,7 +97,7 @@ def test_what_is_dropped_is_looked_at_before_anything_freezes(browser, served, t
         assert not page.problems
 
 
-def test_each_picture_has_its_mask_and_caption(browser, served):  # noqa: F811
+def test_each_picture_has_its_mask_and_caption(browser, served):
     url, folder = served
     with opened(browser, url) as page:
         ask_for(page, "twopots", steps=2)

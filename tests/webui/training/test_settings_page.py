@@ -8,7 +8,9 @@ import pytest
 
 from dreamartist_ext.hosts.diffusers.model_files import training_defaults
 
-from ..test_page import WAIT, browser, field, fill, open_options, opened, served, shot  # noqa: F401 (fixtures)
+from ..test_page import WAIT, browser, field, fill, open_options, opened, served, shot
+
+__all__ = ["browser", "served"]  # fixtures
 
 pytestmark = pytest.mark.browser
 
@@ -17,7 +19,7 @@ def changed(page, words):
     page.wait_for_function(f"document.querySelector('.dreamartist-count').textContent === {words!r}", timeout=WAIT)
 
 
-def test_what_is_set_by_hand_is_marked_survives_a_kind_and_has_a_way_back(served, browser):  # noqa: F811
+def test_what_is_set_by_hand_is_marked_survives_a_kind_and_has_a_way_back(served, browser):
     url, _ = served
     with opened(browser, url) as page:
         open_options(page)
@@ -48,7 +50,7 @@ def test_what_is_set_by_hand_is_marked_survives_a_kind_and_has_a_way_back(served
         assert not page.problems
 
 
-def test_a_preset_is_saved_and_another_one_fills_the_page(served, browser, tmp_path):  # noqa: F811
+def test_a_preset_is_saved_and_another_one_fills_the_page(served, browser, tmp_path):
     url, _ = served
     with opened(browser, url) as page:
         fill(page, "name", "mypot")
