@@ -20,7 +20,7 @@ function dreamartistVisible(element) {
 // ---- what a click says at once, until the server has answered
 
 const dreamartistBusy = {
-    dreamartist_train: "Starting ...", dreamartist_spread: "Spreading ...", dreamartist_stop: "Stopping ...",
+    dreamartist_train: "Starting ...", dreamartist_add: "Adding ...", dreamartist_spread: "Spreading ...", dreamartist_stop: "Stopping ...",
     dreamartist_pause: "Pausing ...", dreamartist_discard: "Discarding ...", dreamartist_undo: "Bringing back ...",
     dreamartist_share: "Making the card ...", dreamartist_again: "Filling the form ...", dreamartist_go_on: "Going on ...",
     dreamartist_continue: "Going on ...", dreamartist_keep: "Keeping ...", dreamartist_forget: "Discarding ...",
@@ -62,7 +62,7 @@ function dreamartistAnswered() {
 }
 
 // Train has answered: to the progress where it is out of sight, or to what speaks against it.
-function dreamartistBegun() {
+function dreamartistBegun(goes = true) {
     dreamartistAnswered();
     setTimeout(() => {
         const places = "#dreamartist_pictures_says, #dreamartist_name_says, #dreamartist_train_says, #dreamartist_field_says";
@@ -70,7 +70,7 @@ function dreamartistBegun() {
         if (typeof dreamartistMarkWrong === "function") {
             dreamartistMarkWrong();
         }
-        const to = wrong || (window.innerWidth < 1000 ? dreamartistFind("#dreamartist_live") : null);
+        const to = wrong || (goes && window.innerWidth < 1000 ? dreamartistFind("#dreamartist_live") : null);
         if (to) {
             to.scrollIntoView({block: wrong ? "center" : "start", behavior: "smooth"});
         }

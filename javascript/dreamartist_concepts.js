@@ -60,7 +60,7 @@ document.addEventListener("click", (event) => {
     } else if (data.dreamartistTrain) {
         button.setAttribute("aria-busy", "true");
         button.style.opacity = 0.5;
-        dreamartistSend("#dreamartist_train_do", {key: data.key});
+        dreamartistSend("#dreamartist_train_do", {do: data.dreamartistTrain, key: data.key});
     } else if (data.dreamartistSet !== undefined) {
         dreamartistSend("#dreamartist_set", {key: data.dreamartistSet, value: data.value || ""});
     } else if (data.dreamartistGo) {

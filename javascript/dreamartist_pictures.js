@@ -32,7 +32,8 @@ function dreamartistTake(files) {
             } catch (error) {
                 problems.push(error instanceof TypeError ? `"${file.name}" could not be read.` : error.message || String(error));
             }
-            dreamartistDraw();
+            dreamartistDraw(number === 0 || number === files.length - 1);
+            await new Promise((done) => setTimeout(done)); // a click in between is answered
         }
         says.innerHTML = "";
         for (const problem of problems) {
@@ -95,8 +96,16 @@ async function dreamartistItem(file, name) {
     paint.width = view.width;
     paint.height = view.height;
     paint.className = "paint";
-    return {name, data, width: Math.round(width * scale), height: Math.round(height * scale), from, view, paint,
+    return {name, data, small: dreamartistSmall(view), width: Math.round(width * scale), height: Math.round(height * scale), from, view, paint,
         isPainted: false, maskFile: "", caption: "", isClear};
+}
+
+function dreamartistSmall(view) {
+    const small = document.createElement("canvas"), scale = Math.min(1, 160 / Math.max(view.width, view.height));
+    small.width = Math.max(1, view.width * scale);
+    small.height = Math.max(1, view.height * scale);
+    small.getContext("2d").drawImage(view, 0, 0, small.width, small.height);
+    return small;
 }
 
 async function dreamartistMeasured(file, name) {
@@ -200,9 +209,15 @@ function dreamartistWarnings(item) {
 
 // ---- thumbnails and the editor
 
-function dreamartistDraw() {
+function dreamartistDraw(isWhole = true) {
     const list = dreamartistFind(".dreamartist-thumbs");
     if (!list) {
+        return;
+    }
+    if (!isWhole) { // one of many that are read
+        for (let number = list.children.length; number < dreamartistTray.length; number++) {
+            list.append(dreamartistThumb(dreamartistTray[number], number));
+        }
         return;
     }
     list.innerHTML = "";
@@ -215,12 +230,8 @@ function dreamartistDraw() {
 function dreamartistThumb(item, number) {
     const line = document.createElement("li");
     line.innerHTML = '<button type="button" class="pick"></button><button type="button" class="drop">×</button>';
-    const [pick, drop] = line.children, small = document.createElement("canvas");
-    const scale = Math.min(1, 160 / Math.max(item.view.width, item.view.height));
-    small.width = Math.max(1, item.view.width * scale);
-    small.height = Math.max(1, item.view.height * scale);
-    small.getContext("2d").drawImage(item.view, 0, 0, small.width, small.height);
-    pick.append(small);
+    const [pick, drop] = line.children;
+    pick.append(item.small);
     pick.dataset.number = drop.dataset.number = number;
     pick.setAttribute("aria-pressed", String(item === dreamartistPicked));
     pick.setAttribute("aria-label", `picture ${number + 1}, ${item.name}`);

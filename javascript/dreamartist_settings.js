@@ -1,9 +1,15 @@
 // The settings form: folded away until wanted, searched, and marked where it is not as usual.
 "use strict";
 
+const dreamartistRead = {text: "", values: null}; // read once for each answer of the server's
+
 function dreamartistUsual() {
     const element = dreamartistFind("#dreamartist_usual .dreamartist-usual");
-    return element ? {values: JSON.parse(element.dataset.usual), own: Number(element.dataset.own)} : null;
+    if (element && element.dataset.usual !== dreamartistRead.text) {
+        dreamartistRead.text = element.dataset.usual;
+        dreamartistRead.values = JSON.parse(dreamartistRead.text);
+    }
+    return element ? {values: dreamartistRead.values, own: Number(element.dataset.own)} : null;
 }
 
 function dreamartistSetting(name) {

@@ -275,6 +275,10 @@ def test_a_training_survives_a_reload_and_is_paused_and_continued(browser, serve
         page.wait_for_timeout(1200)
         shot(page, "serve-narrow")
         assert page.locator("#dreamartist_live .dreamartist-learned img").count() == 1, "its picture, from the disk"
+        page.route("**/*", lambda route: route.abort())  # as if the server were gone
+        page.get_by_text("The server does not answer").wait_for(timeout=WAIT)
+        page.unroute("**/*")
+        page.get_by_text("The server does not answer").wait_for(state="detached", timeout=WAIT)
         page.click("#dreamartist_pause")
         wait_for_status(page, "paused")
         assert not (folder / "embeddings" / "slowpot.pt").exists()

@@ -266,6 +266,37 @@ def test_a_training_is_found_on_disk_by_another_page_and_fills_the_form(actions)
     assert dict(zip(kinds.OPTION_NAMES, values, strict=True))["guidance"] == "2"
 
 
+def test_trainings_wait_in_a_queue_change_places_and_are_called_off(actions):
+    def add(name):
+        return dict(zip(PLACES, actions.add(tray(), name, "", False, False, *options(actions)), strict=True))
+
+    with actions.desk.workplace.turn:  # the model is in use
+        actions.train(tray(), "one", "", False, False, *options(actions))
+        for name in ("two", "three", "four"):
+            assert "is in the queue" in add(name)["train"]
+        assert "in the queue already" in add("Two")["name"]
+        assert "being trained" in add("one")["train"] + add("one")["name"]
+        actions.do('{"do": "queue_earlier", "key": "three"}')
+        actions.do('{"do": "queue_off", "key": "four"}')
+        assert [each.name for each in actions.desk.queue.jobs] == ["three", "two"]
+        assert not actions.desk.files("four").folder.exists()
+        parts, _ = shown(actions)
+        assert parts["queue"].index("three") < parts["queue"].index("two")
+        assert parts["add"]["visible"]
+        actions.do('{"do": "queue_pause", "key": "*"}')
+    wait(actions)
+    time.sleep(0.3)
+    assert (actions.desk.job.name, len(actions.desk.queue.jobs)) == ("one", 2), "it is paused"
+    actions.do('{"do": "queue_pause", "key": "*"}')
+    deadline = time.monotonic() + 60
+    while actions.desk.queue.jobs or not actions.desk.job.is_over:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert actions.desk.job.name == "two"
+    for name in ("one", "two", "three"):
+        assert (actions.desk.workplace.embeddings / f"{name}.pt").is_file()
+
+
 def test_what_learned_nothing_is_not_called_learned():
     checks = (Check(2, 0.3, 0.2), Check(4, 0.25, 0.2))
     assert is_worse_than_nothing(checks, 4)
@@ -415,10 +446,11 @@ def test_the_curve_is_drawn_to_scale_with_the_best_marked():
 
 def test_a_long_curve_is_smoothed_over_its_dots():
     points = [(step, 0.2 + 0.05 * (step % 2)) for step in range(1, 200)]
-    svg = ElementTree.fromstring(curve_svg(points, 200, None, None))
+    svg = ElementTree.fromstring(curve_svg(points, 200, 0.3, None))
     raw, smooth = ([float(p.split(",")[1]) for p in line.get("points").split()] for line in svg.findall("polyline"))
     assert max(smooth[20:]) - min(smooth[20:]) < (max(raw) - min(raw)) / 2
     assert len(list(svg.iter("circle"))) <= 60
+    assert "<circle" not in curve_svg(points, 200, None, None), "single steps are noise"
     assert ticks(0, 100, 5) == [0, 20, 40, 60, 80, 100]
 
 

@@ -100,6 +100,38 @@ class Actions:
         in_background(self.desk, job)
         return [""] * len(PLACES)
 
+    def add(self, tray: Any, name: str, start: str, overwrite: bool, previews: bool, *options: Any) -> list[str]:
+        """As `train`, for a training that begins when those before it are over."""
+        with tempfile.TemporaryDirectory(prefix="dreamartist-") as folder:
+            try:
+                values = self.values(name, start, options)
+                self._check_name(values, overwrite)
+                job = self.desk.enqueue(values, saved_pictures(tray, Path(folder)), overwrite)
+            except DreamArtistError as error:
+                return said_at(error)
+        job.previews_wanted = previews
+        self.go_on_with_queue()  # where the last training has ended meanwhile
+        return [message_html(f"{job.name} is in the queue.", "good"), *[""] * (len(PLACES) - 1)]
+
+    def go_on_with_queue(self) -> None:
+        job = self.desk.next_in_queue() if self.desk.job is None or self.desk.job.is_over else None
+        if job is not None:
+            in_background(self.desk, job)
+
+    def do(self, wish: str, shown: str | None = "") -> str:
+        """What a button inside our own HTML asks for (JSON: do, key)."""
+        asked, queue = read_wish(wish), self.desk.queue
+        if asked["do"] == "queue_earlier":
+            queue.earlier(asked["key"])
+        elif asked["do"] == "queue_off":
+            queue.call_off(asked["key"])
+        elif asked["do"] == "queue_pause":
+            queue.is_paused = not queue.is_paused
+            self.go_on_with_queue()
+        else:
+            return self.use_step(wish, shown)
+        return ""
+
     def _check_name(self, values: dict[str, Any], overwrite: bool) -> None:
         """As while it is typed; a name that is taken may be replaced."""
         said = name_said(self.desk.workplace, values["name"], template_of(values))
@@ -236,10 +268,10 @@ def said_at(error: DreamArtistError) -> list[str]:
 
 
 def read_wish(wish: Any) -> dict[str, str]:
-    """key and value, as texts; what a page did not send, or sent wrong, is empty."""
+    """do, key and value, as texts; what a page did not send, or sent wrong, is empty."""
     try:
         asked = json.loads(wish or "{}")
     except (TypeError, ValueError, RecursionError):
         asked = {}
     asked = asked if isinstance(asked, dict) else {}
-    return {name: str(asked.get(name) or "") for name in ("key", "value")}
+    return {name: str(asked.get(name) or "") for name in ("do", "key", "value")}

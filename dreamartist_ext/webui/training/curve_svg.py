@@ -26,6 +26,8 @@ def curve_svg(points: Sequence[Point], steps: int, baseline: float | None, best:
     line = smoothed(points) if len(points) > FEW else points
     parts.append(f'<polyline class="raw" points="{plane.line(points)}"/>' if len(points) > FEW else "")
     parts.append(f'<polyline class="smooth" points="{plane.line(line)}"/>')
+    if baseline is None:  # single steps: noise, in which no dot means anything
+        return "".join([*parts, "</svg>"])
     shown = points if len(points) <= MOST_POINTS else points[:: math.ceil(len(points) / MOST_POINTS)]
     parts += [_dot(plane, step, value, step == best, baseline) for step, value in shown]
     return "".join([*parts, "</svg>"])

@@ -42,6 +42,8 @@ class Form:
     train: Any
     estimate: Any
     measured: Any
+    add: Any
+    queue: Any
     options: list[Any]
 
     @property
@@ -59,7 +61,20 @@ def build_form(actions: Actions) -> Form:
     _build_settings(actions, parts, values)
     _connect_name_and_kind(actions, parts)
     _connect_train(actions, parts)
-    names = ("tray", "name", "start", "kind", "recipe", "chosen", "train", "estimate", "measured", "options")
+    names = (
+        "tray",
+        "name",
+        "start",
+        "kind",
+        "recipe",
+        "chosen",
+        "train",
+        "estimate",
+        "measured",
+        "add",
+        "queue",
+        "options",
+    )
     return Form(**{name: getattr(parts, name) for name in names})
 
 
@@ -93,6 +108,8 @@ def _build_train(parts: SimpleNamespace) -> None:
     with gr.Row(elem_classes=["dreamartist-row"]):
         parts.train = gr.Button("Train", variant="primary", elem_id="dreamartist_train")
         parts.estimate = gr.Button(MEASURE, elem_id="dreamartist_estimate")
+    parts.add = gr.Button("Add to the queue", visible=False, elem_id="dreamartist_add")
+    parts.queue = gr.HTML(elem_id="dreamartist_queue")
     parts.memory_says = gr.HTML(elem_id="dreamartist_memory")
     parts.measured = gr.HTML(elem_id="dreamartist_measured")
 
@@ -141,15 +158,12 @@ def _connect_name_and_kind(actions: Actions, parts: SimpleNamespace) -> None:
 def _connect_train(actions: Actions, parts: SimpleNamespace) -> None:
     settings = [parts.tray, parts.name, parts.start]
     said = [parts.train_says, parts.name_says, parts.pictures_says, parts.settings_says]
-    on(
-        parts.train.click,
-        actions.train,
-        [*settings, parts.overwrite, parts.previews, *parts.options],
-        said,
-        js=WITH_TRAY,
-        then="() => dreamartistBegun()",
-        queue=False,
-    )
+    asked = [*settings, parts.overwrite, parts.previews, *parts.options]
+    for button, do, then in (
+        (parts.train, actions.train, "() => dreamartistBegun()"),
+        (parts.add, actions.add, "() => dreamartistBegun(false)"),
+    ):
+        on(button.click, do, asked, said, js=WITH_TRAY, then=then, queue=False)
     on(
         parts.estimate.click,
         actions.estimate,

@@ -5,17 +5,16 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from ... import __version__
 from ...engine.config import TrainConfig
-from ...engine.errors import DreamArtistError, FileError, SettingError
-from ...engine.names import check_name, negative_name
+from ...engine.errors import DreamArtistError, SettingError
+from ...engine.names import check_name
 from ...engine.stopping import is_over, lacks_check
 from ...engine.trainer import Training
 from ...files.concepts import thumbnails
@@ -23,15 +22,12 @@ from ...files.concepts.trash import bring_back_training, throw_away_training
 from ...files.moves import repair
 from ...files.only_one import only_one
 from ...files.pictures import open_pictures
-from ...files.presets import layered
 from ...files.provenance import about_model
 from ...files.run import RunFiles, final_step, run_to_files
-from ...files.templates import with_template_files
-from ..workplace import Workplace
 from .estimate import Estimate, estimated, pace_key
 from .job import Ask, Job, Stage, Status, new_task
-from .kept_pictures import KEPT, STAGED, adopt_pictures, given_pictures, keep_pictures, kept_pictures
-from .name_check import taken
+from .kept_pictures import KEPT, STAGED, adopt_pictures, kept_pictures
+from .preparation import Preparation
 from .previews import add_preview
 from .recall import recalled, trainings_in, used_step
 from .sentences import how_it_ended, is_worse_than_nothing, sentence
@@ -39,91 +35,12 @@ from .sentences import how_it_ended, is_worse_than_nothing, sentence
 logger = logging.getLogger(__name__)
 
 
-class Desk:
+class Desk(Preparation):
     """All trainings of this page: at most one at a time. Everything a button or a route does goes through here."""
-
-    def __init__(self, workplace: Workplace) -> None:
-        self.workplace = workplace
-        self.job: Job | None = None
-        self.pace: dict[tuple[Any, ...], float] = {}  # seconds per step, measured or of the last training
-        self.thrown = ""  # stands for the training that was discarded last, in the trash
-        self._lock = threading.Lock()
 
     def finish_interrupted(self) -> None:
         """At the start: what a killed process was writing or moving becomes whole again."""
         repair(self.workplace.embeddings)
-
-    def files(self, name: str) -> RunFiles:
-        return RunFiles(self.workplace.embeddings, name)
-
-    def check_word(self, name: str) -> str:
-        """Why this name cannot be used, in one sentence, or nothing."""
-        try:
-            check_name(name)
-            self.files(name).check_free()
-        except DreamArtistError as error:
-            return str(error)
-        return self.workplace.clash(name) or self.workplace.clash(negative_name(name))
-
-    def config(self, values: Mapping[str, Any], kind: str = "", recipe: str = "") -> TrainConfig:
-        """The settings as `layered` lays them, with what template files hold; raises SettingError or FileError."""
-        given = with_template_files(values, self.workplace.templates)
-        return TrainConfig.from_mapping(layered(given, self.workplace.defaults, kind, recipe))
-
-    def prepare(
-        self,
-        values: Mapping[str, Any],
-        pictures: Sequence[Path],
-        overwrite: bool = False,
-        kind: str = "",
-        recipe: str = "",
-    ) -> Job:
-        """Check everything that can be checked without the model, and keep the pictures for a later continuation.
-
-        Raises SettingError, PictureError or FileError; nothing is changed then.
-        """
-        config = self.config(values, kind, recipe)
-        files = self.files(config.name)
-        self._check_free(files, overwrite)
-        if clash := self.workplace.clash(config.name):
-            raise SettingError(clash)
-        if not pictures:
-            raise SettingError("there is no picture to learn from; drop one first.")
-        given = given_pictures(pictures)
-        for picture in given:
-            picture.check(config)
-        job = self._take(Job(config, files))
-        try:
-            keep_pictures(files, given, config)
-        except OSError as error:
-            job.status = Status.FAILED
-            job.message = f"The pictures could not be kept beside the training: {error.strerror or error}."
-            raise FileError(job.message) from error
-        return job
-
-    def _check_free(self, files: RunFiles, overwrite: bool) -> None:
-        """In the page's words, which has a box for replacing; raises SettingError or FileError."""
-        if not overwrite:
-            files.finish_interrupted()
-            try:
-                files.check_free()
-            except SettingError as error:
-                raise SettingError(taken(files.name)) from error
-        files.check(resume=False, overwrite=True)
-
-    def prepare_continuation(self, name: str, steps: int | None = None) -> Job:
-        """A job that goes on from the snapshot of an earlier one; raises FileError or SettingError."""
-        check_name(name)
-        files = self.files(name)
-        files.check(resume=True, overwrite=False)
-        snapshot = files.last_snapshot()
-        config = TrainConfig.from_json(snapshot.config)
-        if steps is not None:
-            config = TrainConfig.from_mapping({**config.to_mapping(), "steps": steps})
-        best = files.best_step(snapshot.checks)
-        return self._take(
-            Job(config, files, step=snapshot.step, checks=snapshot.checks, best_step=best, notice=snapshot.notice)
-        )
 
     def unfinished(self) -> list[tuple[str, int, int]]:
         """(name, step, steps) of trainings that stopped before their end, newest first."""
@@ -142,14 +59,6 @@ class Desk:
             if not ended and not is_running and kept_pictures(self.files(path.parent.name)):
                 found.append((path.parent.name, snapshot.step, config.steps))
         return found
-
-    def _take(self, job: Job) -> Job:
-        with self._lock:
-            if self.job is not None and not self.job.is_over:
-                raise SettingError(f"the word {self.job.name} is being trained; stop it first, or wait.")
-            job.first_loaded = self.workplace.chosen_model()
-            self.job = job
-        return job
 
     def shown(self, name: str = "") -> Job | None:
         """The training that a page shows: the one under way; the one of this name; or else the newest there is."""
@@ -332,10 +241,6 @@ class Desk:
             if self.job is not None and self.job.is_over and self.job.name.lower() == name.lower():
                 self.job = None
 
-    def _check_not_running(self, name: str) -> None:
-        if self.job is not None and not self.job.is_over and self.job.name == name:
-            raise SettingError(f"the word {name} is being trained; stop it first, or wait.")
-
 
 def _chosen_meanwhile(model: str) -> str:
     return f"{model} was chosen meanwhile: it is loaded when this training is over." if model else ""
@@ -348,7 +253,14 @@ def use_step(files: RunFiles, step: int) -> None:
 
 
 def in_background(desk: Desk, job: Job) -> threading.Thread:
-    """Run a job in a thread of its own."""
-    thread = threading.Thread(target=desk.run, args=(job,), name=f"dreamartist {job.name}", daemon=True)
+    """Run a job in a thread of its own, and after it what waits in the queue."""
+
+    def run() -> None:
+        following: Job | None = job
+        while following is not None:
+            desk.run(following)
+            following = desk.next_in_queue()
+
+    thread = threading.Thread(target=run, name=f"dreamartist {job.name}", daemon=True)
     thread.start()
     return thread

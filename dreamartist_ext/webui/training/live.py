@@ -20,7 +20,8 @@ ANSWERED = "() => dreamartistAnswered()"
 
 def build_live(actions: Actions, form: Form, use_label: str, share: Callable[[str], str]) -> None:
     """Put the training into the column that is open; `share` gives the card of a name as HTML."""
-    parts = SimpleNamespace(train=form.train, estimate=form.estimate, measured=form.measured)
+    theirs = {name: getattr(form, name) for name in ("train", "estimate", "measured", "add", "queue")}
+    parts = SimpleNamespace(**theirs)
     parts.shown = gr.Dropdown([], label="Training", visible=False, elem_id="dreamartist_shown")
     parts.live = gr.HTML(progress_html(actions.desk.shown(), actions.model), elem_id="dreamartist_live")
     _build_buttons(parts, use_label)
@@ -92,7 +93,7 @@ def _connect_buttons(actions: Actions, parts: SimpleNamespace) -> None:
         on(button.click, do, inputs, [parts.says], then=ANSWERED, queue=False)
         on(button.click, lambda: "", [], [parts.shared], queue=False)  # what it shows is of another training
     do_step: Any = [parts.wish, parts.shown]
-    on(parts.do.click, actions.use_step, do_step, [parts.says], js=WITH_WISH, then=ANSWERED, queue=False)
+    on(parts.do.click, actions.do, do_step, [parts.says], js=WITH_WISH, then=ANSWERED, queue=False)
 
 
 def _connect_again(actions: Actions, form: Form, parts: SimpleNamespace) -> None:

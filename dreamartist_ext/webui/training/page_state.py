@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 # The page's parts, in the order of `updates`.
 PARTS = (
     "live", "train", "measured", "estimate", "slider", "curve", "gallery", "alone", "alone_box", "steps", "unfinished",
-    "to_go_on", "controls", "done", "go_on", "undo", "shown", "beat",
+    "to_go_on", "controls", "done", "go_on", "undo", "shown", "queue", "add",
+    "beat",
 )  # fmt: skip
 MEASURE, CALL_OFF = "Measure the time", "Measuring ..., call off"
 
@@ -46,6 +47,7 @@ _OF = {
     "unfinished": ("unfinished", "to_go_on"),
     "buttons": ("controls", "done", "go_on", "undo"),
     "trainings": ("shown",),
+    "queue": ("queue", "add"),
 }
 
 
@@ -70,6 +72,8 @@ def _values(job: Job | None, desk: Desk, measuring: Measuring, wanted: set[str])
         "go_on": lambda: gr.update(visible=go_on),
         "undo": lambda: gr.update(visible=undo),
         "shown": lambda: shown_choice(job, desk),
+        "queue": desk.queue.html,
+        "add": lambda: gr.update(visible=controls or bool(desk.queue.jobs)),
     }
     return {part: make[part]() for part in wanted}
 
@@ -81,6 +85,7 @@ def shown_state(job: Job | None, desk: Desk, measuring: Measuring) -> dict[str, 
         "unfinished": unfinished,
         "buttons": [*buttons(job, desk), bool(unfinished)],
         "measuring": measuring.html(),
+        "queue": [desk.queue.html(), job is not None and not job.is_over],
         "trainings": [trainings_in(desk.workplace.embeddings) if job is None or job.is_over else [job.name]],
     }
     if job is None:
