@@ -106,11 +106,11 @@ def build_page(desk: Desk, workplace: StandaloneWorkplace) -> gr.Blocks:
     """The tab, with a sub-tab for a prompt to try."""
     with gr.Blocks(analytics_enabled=False, title="DreamArtist", **_script(4, 5)) as page:
         gr.Markdown(f"# DreamArtist\nTeach one picture to {workplace.model_name()}; then type its name in a prompt.")
-        build_tab(desk, "Try it", {"Try it": lambda: build_playground(workplace)})
+        build_tab(desk, "Try it", {"Try it": lambda: build_playground(desk, workplace)})
     return page
 
 
-def build_playground(workplace: StandaloneWorkplace) -> None:
+def build_playground(desk: Desk, workplace: StandaloneWorkplace) -> None:
     """A prompt, and what the model draws of it."""
     with gr.Row():
         with gr.Column(scale=1, min_width=280):
@@ -125,6 +125,13 @@ def build_playground(workplace: StandaloneWorkplace) -> None:
     def draw_pictures(*values: Any) -> tuple[list[Image.Image], str]:
         return try_prompt(workplace, *values)
 
+    def waiting() -> str:
+        job = desk.job
+        if job is None or job.is_over:
+            return message_html("Drawing ...")
+        return message_html(f"{job.name} is being trained: the pictures are drawn when that is over.")
+
+    on(button.click, waiting, [], [says], queue=False)
     on(button.click, draw_pictures, [prompt, negative, count], [drawn, says], then="() => dreamartistAnswered()")
 
 

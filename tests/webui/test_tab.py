@@ -111,6 +111,7 @@ def test_train_begins_and_the_page_follows(actions):
             "did not arrive as a picture",
         ),
         ({}, {"name": "a/b"}, "name", "must be letters"),
+        ({}, {"name": "taken"}, "name", "Prompts would take"),
         ({"template": "a photo of [name]"}, {"name": "photo"}, "name", "the prompts to train with hold that word"),
         ({"steps": -3}, {}, "settings", "Steps must be at least 1"),
         ({"learning_rate": "fast"}, {}, "settings", 'data-field="learning_rate"'),

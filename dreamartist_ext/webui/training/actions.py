@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from ...engine.errors import DreamArtistError
+from ...engine.errors import DreamArtistError, SettingError
 from ..gradio_compat import NOTHING
 from . import kinds
 from .job import Ask
@@ -28,6 +28,10 @@ from .recall import trainings_in, tray_of
 from .sentences import place_of, sentence
 
 PLACES = ("train", "name", "pictures", "settings")  # where the page says what speaks against a training
+
+
+class WrongNameError(SettingError):
+    """Is said beside the name, whatever it says."""
 
 
 class Actions:
@@ -136,7 +140,7 @@ class Actions:
         """As while it is typed; a name that is taken may be replaced."""
         said = name_said(self.desk.workplace, values["name"], template_of(values))
         if said.problem and not (said.is_taken and overwrite):
-            raise DreamArtistError(said.problem if "name" in said.problem.split()[:3] else f"name: {said.problem}")
+            raise WrongNameError(said.problem)
 
     def resume(self, choice: str | None) -> str:
         if not choice:
@@ -260,8 +264,8 @@ def said_html(problem: str, warning: str, name: str) -> str:
 
 def said_at(error: DreamArtistError) -> list[str]:
     """An error beside the part of the page that it is about; of a setting, with its name for the page's script."""
-    place = place_of(error)
-    shown = message_html(sentence(error).removeprefix("Name: "), "error")
+    place = "name" if isinstance(error, WrongNameError) else place_of(error)
+    shown = message_html(sentence(error), "error")
     if place in ("train", "name", "pictures"):
         return [shown if each == place else "" for each in PLACES]
     return ["", "", "", f'<div data-field="{place}">{shown}</div>']
