@@ -130,8 +130,8 @@ def test_a_name_is_checked_while_it_is_typed_as_train_does(actions):
     for name, kind, words in (
         ("a/b", "error", "must be letters"),
         ("cat", "warning", "&quot;cat&quot; is an ordinary word: every prompt with it will change."),
-        ("a", "warning", "ordinary word"),
-        ("1", "warning", "ordinary word"),
+        ("a", "warning", "every prompt with"),
+        ("1", "warning", "every prompt with"),
         ("drawing", "error", "the prompts to train with hold that word"),
         ("taken", "error", "Prompts would take"),
         ("mycat", "good", "mycat is free."),
