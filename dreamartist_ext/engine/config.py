@@ -292,9 +292,9 @@ class TrainConfig:
         most=1_000_000,
     )
     keep: str = option(
-        "last",
+        "best",
         "Keep at the end",
-        "The pair of the last step, or of the best check.",
+        "best: the pair that foresees noise best; last: that of the last step.",
         "saving",
         choices=("last", "best"),
     )

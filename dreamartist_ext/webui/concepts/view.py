@@ -9,7 +9,7 @@ from datetime import datetime
 from html import escape
 
 from ...engine.names import NEGATIVE_SUFFIX
-from ...files.concepts.index import Concept
+from ...files.concepts.index import Concept, is_name
 from ...files.concepts.trash import Thrown
 from ..training.live_view import message_html
 from .shelf import PAGE_SIZE, Card, Page, Show
@@ -52,15 +52,21 @@ def said(words: str, kind: str = "info", *buttons: str) -> str:
     return f'<div class="dreamartist-message dreamartist-{kind}">{escape(words)} {"".join(buttons)}</div>'
 
 
-def page_html(page: Page, show: Show, has_filter: bool) -> str:
-    """Cards, or rows of the trash, and a way to the other pages."""
+def page_html(page: Page, show: Show, has_filter: bool, problem: tuple[str, str] = ("", "")) -> str:
+    """Cards, or rows of the trash, and a way to the other pages. `problem`: a card's key, and what is said on it."""
     if not page.found:
         return message_html(_nothing(show, has_filter))
     if show is Show.TRASH:
         body = "".join(_thrown_html(thrown) for thrown in page.thrown)
         return f'<div class="dreamartist-trash">{body}</div>{_pager(page)}'
-    cards = "".join(card_html(card) for card in page.cards)
-    return f'<div class="dreamartist-cards" data-page="{page.number}">{cards}</div>{_pager(page)}'
+    cards = "".join(card_html(card, problem[1] if card.concept.key == problem[0] else "") for card in page.cards)
+    return f'{_selected()}<div class="dreamartist-cards" data-page="{page.number}">{cards}</div>{_pager(page)}'
+
+
+def _selected() -> str:
+    """What can be done with several at once; the page's script shows it, and puts their keys in place of the star."""
+    buttons = button("Share them", "share", "*") + button("Delete them", "delete", "*")
+    return f'<div class="dreamartist-selected" role="status" hidden><span></span>{buttons}</div>'
 
 
 def _nothing(show: Show, has_filter: bool) -> str:
@@ -90,15 +96,17 @@ def _thrown_html(thrown: Thrown) -> str:
     return f"<div><b>{text(thrown.name)}</b><span>{how} {when}</span>{undo}</div>"
 
 
-def card_html(card: Card) -> str:
-    """One concept."""
+def card_html(card: Card, problem: str = "") -> str:
+    """One concept, and what went wrong with what was asked of it."""
     concept, facts = card.concept, card.facts
-    family = f'<span class="dreamartist-family">{text(facts.family, 20)}</span>' if facts.family else ""
+    name = attribute(concept.name)
+    select = f'<input type="checkbox" class="dreamartist-select" value="{concept.key}" aria-label="select {name}">'
     parts = [
-        f'<div class="dreamartist-picture">{_picture(card)}{family}</div>',
+        f'{select}<div class="dreamartist-picture">{_picture(card)}</div>',
         f'<div class="dreamartist-name" title="{attribute(concept.name)}">{text(concept.name)}</div>',
         f'<div class="dreamartist-about">{_about(card)}</div>',
         _warning(card),
+        message_html(problem, "error"),
         f'<div class="dreamartist-buttons">{_buttons(card)}</div>',
     ]
     kind = " dreamartist-broken" if facts.problem or card.lacks or card.is_mixed else ""
@@ -108,9 +116,7 @@ def card_html(card: Card) -> str:
 def _picture(card: Card) -> str:
     name = card.concept.name
     if not card.preview:
-        hue = int(card.concept.key[:4], 16) % 360
-        letters = "".join(char for char in name if char.isalnum())[:2] or "?"
-        return f'<div class="dreamartist-none" style="--hue:{hue}" aria-hidden="true">{escape(letters)}</div>'
+        return '<div class="dreamartist-none">No drawing of it here.</div>'
     alt = f"what {name} was learned from" if card.is_of_picture else f"a picture drawn with {name}"
     note = "<small>learned from</small>" if card.is_of_picture else ""
     source = base64.b64encode(card.preview).decode()
@@ -124,11 +130,20 @@ def _about(card: Card) -> str:
     if facts.step is not None and not facts.problem:
         first.insert(1, f"{facts.step} steps")
     lines = [" · ".join(first)]
+    if facts.family:
+        lines.insert(0, text(family_in_words(facts.family), 40))
     if model := facts.provenance.get("model", ""):
         lines.append(text(model, 60))
     if card.kept_steps:
         lines.append(f"{card.kept_steps} snapshots kept")
     return "".join(f"<div>{line}</div>" for line in lines)
+
+
+def family_in_words(family: str) -> str:
+    """Which models it is for."""
+    if "wide" in family:
+        return "for the model that it was learned on only"
+    return "for " + family.replace("SD ", "Stable Diffusion ")
 
 
 def size_text(size: int) -> str:
@@ -175,9 +190,21 @@ def _buttons(card: Card) -> str:
             "Use</button>"
         )
         parts.append(button("Share", "share", key))
+        if is_name(concept.name):
+            parts.append(_go("Compare", "compare", concept.name))
+            if card.kept_steps:
+                parts.append(_go("Its training", "curve", concept.name))
     parts.append(_menu("Rename", _rename_form(concept)))
     parts.append(button("Delete", "delete", key))
     return "".join(parts)
+
+
+def _go(label: str, where: str, name: str) -> str:
+    """To another part of the page, with this concept chosen there."""
+    return (
+        f'<button type="button" class="dreamartist-do" data-dreamartist-go="{where}" data-name="{escape(name)}">'
+        f"{label}</button>"
+    )
 
 
 def _rename_form(concept: Concept) -> str:
@@ -193,57 +220,3 @@ def _menu(label: str, content: str) -> str:
         f'<details class="dreamartist-menu" name="dreamartist-menu"><summary class="dreamartist-do">{label}</summary>'
         f'<div class="dreamartist-form">{content}</div></details>'
     )
-
-
-STYLE = """<style>
-.dreamartist-cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(146px, 1fr)); gap: 12px }
-.dreamartist-card { position: relative; display: flex; flex-direction: column; min-width: 0; padding: 8px;
-  border: 1px solid rgba(128, 128, 128, .3); border-radius: 10px; background: rgba(128, 128, 128, .06) }
-.dreamartist-card.dreamartist-broken { border-color: #e08a1e }
-.dreamartist-picture { position: relative; aspect-ratio: 1; border-radius: 6px; overflow: hidden;
-  background: rgba(128, 128, 128, .12) }
-.dreamartist-picture img { width: 100%; height: 100%; object-fit: cover; margin: 0; display: block }
-.dreamartist-picture small { position: absolute; right: 6px; bottom: 6px }
-.dreamartist-family { position: absolute; left: 6px; top: 6px }
-.dreamartist-family, .dreamartist-picture small { padding: 1px 7px; border-radius: 9px; font-size: 11px;
-  line-height: 16px; background: rgba(0, 0, 0, .6) }
-.dreamartist-family, .dreamartist-family *, .dreamartist-picture small { color: #fff !important }
-.dreamartist-none { height: 100%; display: flex; align-items: center; justify-content: center; font-size: 44px;
-  font-weight: 600; text-transform: uppercase; color: hsl(var(--hue) 45% 45%);
-  background: linear-gradient(135deg, hsl(var(--hue) 60% 50% / .28), hsl(calc(var(--hue) + 50) 60% 50% / .14)) }
-.dreamartist-name { margin-top: 6px; font-weight: 600; overflow: hidden; text-overflow: ellipsis; white-space: nowrap }
-.dreamartist-about { font-size: 12px; opacity: .75; line-height: 1.45; min-height: 3em }
-.dreamartist-about div { overflow: hidden; text-overflow: ellipsis; white-space: nowrap }
-.dreamartist-warning { font-size: 12px; line-height: 1.4; margin: 4px 0; color: #b96a08; overflow-wrap: anywhere }
-.dreamartist-warning select { width: 100%; margin: 3px 0; font-size: 12px; padding: 2px 4px; border-radius: 6px;
-  background: transparent; color: inherit; border: 1px solid currentColor }
-.dreamartist-warning option { color: #222; background: #fff }
-.dreamartist-buttons { display: flex; flex-wrap: wrap; gap: 4px; margin-top: auto; padding-top: 6px }
-.dreamartist-do { cursor: pointer; font-size: 12px !important; line-height: 18px !important;
-  font-weight: 500 !important; font-family: inherit !important; padding: 2px 8px !important; margin: 0 !important;
-  border-radius: 6px !important; border: 1px solid rgba(128, 128, 128, .4) !important; list-style: none;
-  background: rgba(128, 128, 128, .12) !important; color: inherit !important }
-.dreamartist-do:hover, .dreamartist-do:focus-visible { border-color: #2f9e6e }
-.dreamartist-do.dreamartist-main { background: #2f9e6e !important; border-color: #2f9e6e !important;
-  color: #fff !important }
-.dreamartist-menu > summary::-webkit-details-marker { display: none }
-.dreamartist-menu > .dreamartist-form { position: absolute; left: 8px; right: 8px; bottom: 42px; z-index: 5;
-  display: flex; flex-wrap: wrap; gap: 4px; padding: 8px; border-radius: 8px; color: #222; background: #fff;
-  border: 1px solid rgba(128, 128, 128, .5); box-shadow: 0 4px 14px rgba(0, 0, 0, .25) }
-.dark .dreamartist-menu > .dreamartist-form { color: #eee; background: #1f2937 }
-.dreamartist-menu input { flex: 1 1 90px; min-width: 0; font-size: 13px; padding: 2px 6px; border-radius: 6px;
-  border: 1px solid rgba(128, 128, 128, .5); background: transparent; color: inherit }
-.dreamartist-offer { padding: 8px 10px; margin: 6px 0; border: 1px solid rgba(128, 128, 128, .3);
-  border-radius: 8px; overflow-wrap: anywhere } .dreamartist-offer .dreamartist-form { display: flex; gap: 6px;
-  margin-top: 6px; max-width: 420px }
-.dreamartist-offer input { flex: 1; min-width: 0; font-size: 13px; padding: 2px 6px; border-radius: 6px;
-  border: 1px solid rgba(128, 128, 128, .5); background: transparent; color: inherit }
-.dreamartist-share { display: flex; flex-wrap: wrap; gap: 16px; align-items: flex-start; margin: 8px 0 }
-.dreamartist-share img { width: 240px; margin: 0; border-radius: 8px } .dreamartist-share > div { flex: 1 1 260px }
-.dreamartist-share a { text-decoration: none; display: inline-block; margin: 2px 0 !important }
-.dreamartist-pager { display: flex; gap: 10px; align-items: center; justify-content: center; margin: 12px 0;
-  font-size: 13px; opacity: .85 }
-.dreamartist-trash div { display: flex; gap: 12px; align-items: center; padding: 6px 2px;
-  border-bottom: 1px solid rgba(128, 128, 128, .25) }
-.dreamartist-trash b { overflow-wrap: anywhere } .dreamartist-trash span { opacity: .7; font-size: 12px }
-</style>"""

@@ -28,6 +28,7 @@ SETTINGS = {
     "save_every": 2,
     "check_every": 2,
     "learning_rate": "0.05",
+    "keep": "last",
 }
 
 
