@@ -10,7 +10,7 @@ from html import escape
 
 from ...engine.names import NEGATIVE_SUFFIX
 from ...files.concepts.index import Concept, is_name
-from ...files.concepts.trash import Thrown
+from ...files.pages import page as filled
 from ..training.live_view import message_html
 from .shelf import PAGE_SIZE, Card, Page, Show
 
@@ -56,17 +56,16 @@ def page_html(page: Page, show: Show, has_filter: bool, problem: tuple[str, str]
     """Cards, or rows of the trash, and a way to the other pages. `problem`: a card's key, and what is said on it."""
     if not page.found:
         return message_html(_nothing(show, has_filter))
-    if show is Show.TRASH:
-        body = "".join(_thrown_html(thrown) for thrown in page.thrown)
-        return f'<div class="dreamartist-trash">{body}</div>{_pager(page)}'
-    cards = "".join(card_html(card, problem[1] if card.concept.key == problem[0] else "") for card in page.cards)
-    return f'{_selected()}<div class="dreamartist-cards" data-page="{page.number}">{cards}</div>{_pager(page)}'
-
-
-def _selected() -> str:
-    """What can be done with several at once; the page's script shows it, and puts their keys in place of the star."""
-    buttons = button("Share them", "share", "*") + button("Delete them", "delete", "*")
-    return f'<div class="dreamartist-selected" role="status" hidden><span></span>{buttons}</div>'
+    tools = {
+        "about": about,
+        "base64": lambda picture: base64.b64encode(picture).decode(),
+        "is_name": is_name,
+        "plain": plain,
+        "positive_word": positive_word,
+        "prompt_word": prompt_word,
+    }
+    is_trash = show is Show.TRASH
+    return filled("page/concepts.html.j2", page=page, is_trash=is_trash, problem=problem, size=PAGE_SIZE, **tools)
 
 
 def _nothing(show: Show, has_filter: bool) -> str:
@@ -80,63 +79,29 @@ def _nothing(show: Show, has_filter: bool) -> str:
     }[show]
 
 
-def _pager(page: Page) -> str:
-    first = page.number * PAGE_SIZE
-    here = f"{first + 1} to {min(first + PAGE_SIZE, page.found)} of {page.found}"
-    if page.pages == 1:
-        return f'<div class="dreamartist-pager">{page.found} in all</div>'
-    before = button("Previous", "page", str(page.number - 1)) if page.number else ""
-    after = button("Next", "page", str(page.number + 1)) if page.number + 1 < page.pages else ""
-    return f'<div class="dreamartist-pager">{before}<span>{here}</span>{after}</div>'
-
-
-def _thrown_html(thrown: Thrown) -> str:
-    when = thrown.when.strftime("%Y-%m-%d %H:%M")
-    undo, how = button("Bring back", "undo", thrown.key), "replaced" if thrown.is_replaced else "deleted"
-    return f"<div><b>{text(thrown.name)}</b><span>{how} {when}</span>{undo}</div>"
-
-
-def card_html(card: Card, problem: str = "") -> str:
-    """One concept, and what went wrong with what was asked of it."""
-    concept, facts = card.concept, card.facts
-    name = attribute(concept.name)
-    select = f'<input type="checkbox" class="dreamartist-select" value="{concept.key}" aria-label="select {name}">'
-    parts = [
-        f'{select}<div class="dreamartist-picture">{_picture(card)}</div>',
-        f'<div class="dreamartist-name" title="{attribute(concept.name)}">{text(concept.name)}</div>',
-        f'<div class="dreamartist-about">{_about(card)}</div>',
-        _warning(card),
-        message_html(problem, "error"),
-        f'<div class="dreamartist-buttons">{_buttons(card)}</div>',
-    ]
-    kind = " dreamartist-broken" if facts.problem or card.lacks or card.is_mixed else ""
-    return f'<article class="dreamartist-card{kind}">{"".join(parts)}</article>'
-
-
-def _picture(card: Card) -> str:
-    name = card.concept.name
-    if not card.preview:
-        return '<div class="dreamartist-none">No drawing of it here.</div>'
-    alt = f"what {name} was learned from" if card.is_of_picture else f"a picture drawn with {name}"
-    note = "<small>learned from</small>" if card.is_of_picture else ""
-    source = base64.b64encode(card.preview).decode()
-    return f'<img decoding="async" src="data:image/jpeg;base64,{source}" alt="{attribute(alt)}">{note}'
-
-
-def _about(card: Card) -> str:
+def about(card: Card) -> list[tuple[str, bool, int]]:
+    """The lines of a card, whether each is a stranger's, and how much of it is shown."""
     facts = card.facts
     when = datetime.fromtimestamp(card.concept.changed / 1e9).strftime("%Y-%m-%d")
     first = [when, size_text(card.concept.size)]
     if facts.step is not None and not facts.problem:
         first.insert(1, f"{facts.step} steps")
-    lines = [" · ".join(first)]
+    lines = [(" · ".join(first), False, 0)]
     if facts.family:
-        lines.insert(0, text(family_in_words(facts.family), 40))
+        lines.insert(0, (family_in_words(facts.family), True, 40))
     if model := facts.provenance.get("model", ""):
-        lines.append(text(model, 60))
+        lines.append((model, True, 60))
     if card.kept_steps:
-        lines.append(f"{card.kept_steps} snapshots kept")
-    return "".join(f"<div>{line}</div>" for line in lines)
+        lines.append((f"{card.kept_steps} snapshots kept", False, 0))
+    return lines
+
+
+def positive_word(concept: Concept) -> str:
+    """What a concept is renamed from: a negative half on its own loses its ending."""
+    name = concept.name
+    if concept.positive is None and name.lower().endswith(NEGATIVE_SUFFIX):
+        return name[: -len(NEGATIVE_SUFFIX)]
+    return name
 
 
 def family_in_words(family: str) -> str:
@@ -148,75 +113,3 @@ def family_in_words(family: str) -> str:
 
 def size_text(size: int) -> str:
     return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{max(1, round(size / 1e3))} kB"
-
-
-def _warning(card: Card) -> str:
-    if card.facts.problem:
-        return f'<div class="dreamartist-warning">Refused: {text(card.facts.problem, 300)}</div>'
-    if card.is_mixed:
-        return '<div class="dreamartist-warning">Its two halves were not learned together.</div>'
-    if card.facts.packed and card.concept.negative is None:
-        unpack = button("Unpack", "unpack", card.concept.key)
-        return f'<div class="dreamartist-warning">A card: prompts find only its positive half. {unpack}</div>'
-    if not card.lacks:
-        return ""
-    there = "negative" if card.lacks == "positive" else "positive"
-    words = f"Only the {there} half is here."
-    if not card.others:
-        return (
-            f'<div class="dreamartist-warning">{words} Put the {card.lacks} one into the folder to make it whole.</div>'
-        )
-    options = "".join(_option(concept, is_certain) for concept, is_certain in card.others)
-    choice = f'<select aria-label="the {card.lacks} half">{options}</select>'
-    reunite = button("Reunite", "reunite", card.concept.key)
-    return (
-        f'<div class="dreamartist-warning dreamartist-form">{words} '
-        f"<label>Its {card.lacks} half is {choice}</label>{reunite}</div>"
-    )
-
-
-def _option(concept: Concept, is_certain: bool) -> str:
-    note = " (same training)" if is_certain else ""
-    return f'<option value="{concept.key}">{attribute(concept.name)}{note}</option>'
-
-
-def _buttons(card: Card) -> str:
-    concept, key = card.concept, card.concept.key
-    word = prompt_word(concept.name)
-    parts = []
-    if concept.positive is not None and not card.facts.problem and word:
-        parts.append(
-            f'<button type="button" class="dreamartist-do dreamartist-main" data-dreamartist-word="{escape(word)}">'
-            "Use</button>"
-        )
-        parts.append(button("Share", "share", key))
-        if is_name(concept.name):
-            parts.append(_go("Compare", "compare", concept.name))
-            if card.kept_steps:
-                parts.append(_go("Its training", "curve", concept.name))
-    parts.append(_menu("Rename", _rename_form(concept)))
-    parts.append(button("Delete", "delete", key))
-    return "".join(parts)
-
-
-def _go(label: str, where: str, name: str) -> str:
-    """To another part of the page, with this concept chosen there."""
-    return (
-        f'<button type="button" class="dreamartist-do" data-dreamartist-go="{where}" data-name="{escape(name)}">'
-        f"{label}</button>"
-    )
-
-
-def _rename_form(concept: Concept) -> str:
-    name = concept.name
-    if concept.positive is None and name.lower().endswith(NEGATIVE_SUFFIX):
-        name = name[: -len(NEGATIVE_SUFFIX)]
-    field = f'<input type="text" value="{attribute(name)}" maxlength="64" aria-label="new name">'
-    return field + button("Rename", "rename", concept.key)
-
-
-def _menu(label: str, content: str) -> str:
-    return (
-        f'<details class="dreamartist-menu" name="dreamartist-menu"><summary class="dreamartist-do">{label}</summary>'
-        f'<div class="dreamartist-form">{content}</div></details>'
-    )

@@ -106,7 +106,7 @@ def test_a_card_never_shows_the_picture_that_was_learned_from(tmp_path, place):
 def test_a_lone_negative_is_not_shared(page, place):
     put(place.embeddings, "mycat")[0].unlink()
     card = only(page.shelf)
-    assert "Share" not in page.look("", "Learned concepts", "Newest first")
+    assert ">Share<" not in page.look("", "Learned concepts", "Newest first")
     assert "Only the negative half" in act(page, "share", card.concept.key)[0]
 
 
