@@ -142,7 +142,7 @@ def _about(card: Card) -> str:
 def family_in_words(family: str) -> str:
     """Which models it is for."""
     if "wide" in family:
-        return "for the model that it was learned on only"
+        return "for this model only"
     return "for " + family.replace("SD ", "Stable Diffusion ")
 
 
