@@ -149,8 +149,8 @@ def _reference(given: References, files: RunFiles) -> Path:
         return given.find(files, False)
     except FileError as error:
         raise FileError(
-            f"the picture that {files.name} was learned from is not kept here, so that there is nothing to compare "
-            "with; train it here, or evaluate it by the command line with that picture."
+            f"there is no picture of {files.name} to compare with: the one that it was learned from is not kept here; "
+            "train it here to have one."
         ) from error
 
 

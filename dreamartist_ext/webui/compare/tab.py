@@ -161,6 +161,17 @@ def build_comparison(desk: Desk, tab: Any) -> None:
                 use = gr.Button("Use this snapshot", elem_id="dreamartist_compare_use")
         with gr.Column(scale=3, min_width=320):
             grid = gr.HTML(comparison_html(None), elem_id="dreamartist_compare_grid")
+    parts = {
+        "asked": [name, what, prompts, seeds, guidance, steps],
+        "drawn": [grid, step, row, report, file],
+        "buttons": [begin, evaluate, stop, use],
+    }
+    _connect(actions, tab, parts, says)
+
+
+def _connect(actions: ComparisonActions, tab: Any, parts: dict[str, list[Any]], says: Any) -> None:
+    """What the buttons do, and what brings the grid up to date."""
+    asked, (begin, evaluate, stop, use), name = parts["asked"], parts["buttons"], parts["asked"][0]
     hidden = ["dreamartist-hidden"]
     refresh = gr.Button("refresh", elem_id="dreamartist_compare_refresh", elem_classes=hidden)
     beat = gr.HTML(elem_id="dreamartist_compare_beat")
@@ -170,9 +181,8 @@ def build_comparison(desk: Desk, tab: Any) -> None:
     then = "() => dreamartistAnswered()"
     on(tab.select, actions.choices, [name], [name], queue=False)
     on(do.click, actions.choose, [wish], [name], js="(wish) => [dreamartistWish()]", queue=False)
-    asked = [name, what, prompts, seeds, guidance, steps]
     on(begin.click, actions.compare, asked, [says], then=then, queue=False)
-    on(evaluate.click, actions.evaluate, [name, seeds, guidance, steps], [says], then=then, queue=False)
+    on(evaluate.click, actions.evaluate, [name, *asked[3:]], [says], then=then, queue=False)
     on(stop.click, actions.stop, [], [says], then=then, queue=False)
-    on(use.click, actions.use, [step], [says], then=then, queue=False)
-    on(refresh.click, actions.refresh, [seen], [grid, step, row, report, file, beat, seen], queue=False)
+    on(use.click, actions.use, [parts["drawn"][1]], [says], then=then, queue=False)
+    on(refresh.click, actions.refresh, [seen], [*parts["drawn"], beat, seen], queue=False)

@@ -107,7 +107,7 @@ def positive_word(concept: Concept) -> str:
 def family_in_words(family: str) -> str:
     """Which models it is for."""
     if "wide" in family:
-        return "for the model that it was learned on only"
+        return "for this model only"
     return "for " + family.replace("SD ", "Stable Diffusion ")
 
 
