@@ -36,8 +36,9 @@ demo: install
 serve: $(VENV)/installed-serve
 	$(BIN)/dreamartist serve
 
+# Side by side: as many at once as there are cores.
 test: install-dev
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist worksteal
 
 test-slow: install-dev
 	$(BIN)/pytest -m slow

@@ -8,7 +8,7 @@ import torch
 
 from dreamartist_ext.engine.embedding import EmbeddingPair
 from dreamartist_ext.files.storage import save_pair
-from tests.webui.conftest import RunningWebUI
+from testbed.webui import RunningWebUI
 
 from .clock import spread_of
 from .models import Bench

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from tests.models import save_folder
+from testbed.model_folder import save_folder
 
 from .clock import spread_of
 from .models import NARROW, PICTURE, Bench, shaped, tokenizer_of

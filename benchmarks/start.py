@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from tests.webui.conftest import IS_UP, START_SECONDS, start_process
+from testbed.webui import IS_UP, START_SECONDS, start_process
 
 from .clock import spread_of
 from .models import Bench

@@ -14,8 +14,8 @@ from typing import Any
 
 from dreamartist_ext.hosts.diffusers.model_files import EMBEDDED_MODEL
 from dreamartist_ext.hosts.diffusers.single_file import to_single_file
-from tests.models import save_folder
-from tests.webui.conftest import WEBUI, RunningWebUI, make_data_folder, running
+from testbed.model_folder import save_folder
+from testbed.webui import WEBUI, RunningWebUI, make_data_folder, running
 
 from .models import NARROW, PICTURE, shaped
 

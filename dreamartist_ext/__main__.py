@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
 def main() -> None:
-    """Run the command line; Ctrl-C at any moment, also while torch is loading, ends it in one sentence."""
+    """Run the command line, and exit with its status; whatever happens, at any moment, ends in one sentence."""
     try:
-        from .cli.commands import dreamartist
+        from .cli.output import safe_streams
 
-        dreamartist(standalone_mode=False)
-    except KeyboardInterrupt:
-        sys.exit(_refused("stopped."))
-    except Exception as error:
-        import click
-
-        from .engine.errors import DreamArtistError
-
-        if isinstance(error, click.ClickException):
-            error.show()
-            sys.exit(2)
-        if isinstance(error, click.Abort):
-            sys.exit(_refused("stopped."))
-        if isinstance(error, DreamArtistError):
-            sys.exit(_refused(str(error)))
-        raise
+        safe_streams()
+        sys.exit(_run())
+    except KeyboardInterrupt:  # also while something is loading
+        sys.stderr.write("dreamartist: stopped.\n")
+        sys.exit(130)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in ("click", "rich", "rich_click"):
+            raise
+        sys.stderr.write(f'dreamartist: this needs {error.name}: pip install "dreamartist[standalone]".\n')
+        sys.exit(1)
 
 
-def _refused(sentence: str) -> int:
-    sys.stderr.write(f"dreamartist: {sentence}\n")
-    return 2
+def _run() -> int:
+    """The status to exit with."""
+    from .cli.commands import COMPLETE, PROGRAM, dreamartist
+
+    try:
+        status = dreamartist(prog_name=PROGRAM, complete_var=COMPLETE, standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has read enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (Exception, KeyboardInterrupt) as error:
+        from .cli.failures import told
+
+        return told(error)
+    return status if isinstance(status, int) else 0
 
 
 if __name__ == "__main__":

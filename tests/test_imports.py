@@ -136,6 +136,18 @@ def test_only_a_webuis_host_imports_its_modules():
             assert not foreign, f"{module} imports {foreign}"
 
 
+@pytest.mark.parametrize("folder", ["benchmarks", "testbed", "tools"])
+def test_only_tests_import_tests(folder):
+    """What tests share with others lies in testbed/."""
+    files = sorted((PACKAGE.parent / folder).rglob("*.py"))
+    assert files
+    for file in files:
+        nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+        names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+        names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+        assert not [name for name in names if name.split(".")[0] == "tests"], file
+
+
 def test_every_room_says_what_it_is_for():
     for module, file in MODULES.items():
         if file.name == "__init__.py":

@@ -67,3 +67,11 @@ def test_every_dreamartist_command_in_it_runs(tmp_path):
         assert result.returncode == 0, (command, result.stderr)
     for written in ("embeddings/mypot.pt", "embeddings/mypot-neg.pt", "mypot.png", "two.png", "two-2.png"):
         assert (tmp_path / written).stat().st_size > 1000
+
+
+def test_every_place_that_contributing_names_is_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([\w./]+/[\w./]*)`", text)
+    assert len(named) > 15
+    for place in named:
+        assert (ROOT / place).exists() or (ROOT / "dreamartist_ext" / place).exists(), place

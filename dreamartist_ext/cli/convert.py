@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
+import rich_click as click
 
 from ..engine.errors import FileError, SettingError
 from ..engine.names import check_name, negative_name
-from .options import PATH
-from .text import printable
+from .help import OUTPUT, REQUIRED, command
+from .output import answer, json_option, printable, quiet_option, say
+from .paths import PATH, repaired, shown
 
 if TYPE_CHECKING:
     from ..engine.embedding import EmbeddingPair
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
 _SUFFIXES = (".pt", ".safetensors", ".png")
 
 
-@click.command()
-@click.argument("source", type=PATH)
-@click.argument("out", type=PATH)
+@command("convert embeddings/mycat.pt mycat.safetensors", "convert embeddings/mycat.pt mycat.png --picture cat.jpg")
+@click.argument("source", type=PATH, panel=REQUIRED, help="A .pt, .safetensors or .bin file, or a card.")
+@click.argument("out", type=PATH, panel=REQUIRED, help="A .pt or .safetensors file, or a .png for a card.")
 @click.option("--picture", type=PATH, help="What a card shows; without one, the picture drawn after the training.")
-@click.option("--overwrite", is_flag=True, help="Replace files of this name.")
+@click.option("--overwrite", is_flag=True, panel=OUTPUT, help="Replace files of this name.")
+@json_option
+@quiet_option
 def convert(source: Path, out: Path, picture: Path | None, overwrite: bool) -> None:
     """Write the pair of SOURCE (.pt, .safetensors, .bin or a card) as OUT: .pt, .safetensors, or .png for a card.
 
@@ -33,14 +36,15 @@ def convert(source: Path, out: Path, picture: Path | None, overwrite: bool) -> N
     """
     from ..files.atomic import write_together
     from ..files.earlier import keep_earlier
-    from ..files.moves import repair
     from ..files.reading import read_offer
 
     suffix = out.suffix.lower()
     if suffix not in _SUFFIXES:
         raise SettingError(f"OUT must end in {', '.join(_SUFFIXES)}, got {printable(out.name, 80)}.")
+    if not out.parent.resolve().name:
+        raise SettingError(f"OUT cannot be {shown(out)}: it lies in the root of a drive; choose a folder in it.")
     for folder in (source.parent, out.parent):
-        repair(folder)
+        repaired(folder)
     offer = replace(read_offer(source), name=check_name(out.stem))
     if suffix == ".png":
         contents = _card(offer, source, picture)
@@ -53,7 +57,8 @@ def convert(source: Path, out: Path, picture: Path | None, overwrite: bool) -> N
         raise SettingError(f"{taken[0]} is there already; choose another name, or --overwrite it.")
     keep_earlier(out.parent, offer.name, earlier)
     write_together(out.parent, offer.name, contents, [file for file in earlier if file not in contents])
-    click.echo(f"Written to {out.parent}: {', '.join(contents)}")
+    say(f"Written to {out.parent}: {', '.join(contents)}")
+    answer({"folder": str(out.parent), "files": list(contents)})
 
 
 def _taken(offer: Offer, source: Path, folder: Path, contents: Collection[str]) -> list[str]:

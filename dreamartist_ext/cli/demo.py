@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import click
+import rich_click as click
 
-from .options import PATH
+from .help import command
+from .options import out_option
+from .output import quiet_option
+from .paths import PATH
 
 
-@click.command()
-@click.option("--out", type=PATH, default=Path("demo-output"), show_default=True)
+@command("demo", "demo --picture photo.png --out my-demo")
 @click.option("--picture", type=PATH, help="Another picture than the one that is shipped.")
+@out_option("demo-output", "Folder for the page, the pictures and the pair.")
+@quiet_option
 def demo(out: Path, picture: Path | None) -> None:
     """Learn a pair from a shipped picture on the embedded model, and show what it does."""
     from .demonstration import run_demo

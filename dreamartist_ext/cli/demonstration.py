@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import base64
-import html
 import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import click
 import torch
+from jinja2 import Environment, StrictUndefined
 from PIL import Image, ImageDraw, ImageFont
-from tqdm import tqdm
 
 from .. import __version__
 from ..engine.config import TrainConfig
@@ -21,15 +20,18 @@ from ..engine.embedding import EmbeddingPair
 from ..engine.names import negative_name
 from ..engine.trainer import Training
 from ..files.atomic import write_all_atomically
+from ..files.picture_files import load_picture
 from ..files.pictures import load_pictures
 from ..files.presets import layered
 from ..files.run import RunFiles, run_to_files
 from ..hosts.diffusers.generation import LearnedPrompt, draw, picture_bytes
 from ..hosts.diffusers.host import DiffusersHost, to_image
 from ..hosts.diffusers.model_files import load_host, quiet_libraries, training_defaults
-from .progress import progress
+from .output import say
+from .progress import bar, progress
 
-SAMPLE = Path(__file__).parents[1] / "assets" / "samples" / "pineapple.png"
+ASSETS = Path(__file__).parents[1] / "assets"
+SAMPLE, PAGE = ASSETS / "samples" / "pineapple.png", ASSETS / "demo.html.j2"
 NAME = "mything"
 GUIDANCE, DRAWING_STEPS = 5.0, 25
 PROMPTS = ("a {}", "a {} on a blue background", "a {} on a yellow background", "a {} on a red background")
@@ -42,7 +44,7 @@ class Row:
 
     title: str
     meaning: str
-    pictures: list[Image.Image]
+    pictures: list[Any]  # on the page, as text
 
 
 def run_demo(out: Path, picture: Path | None) -> None:
@@ -53,6 +55,8 @@ def run_demo(out: Path, picture: Path | None) -> None:
     """
     started = time.monotonic()
     torch.set_num_threads(1)
+    if picture is not None:
+        load_picture(picture)  # refuses it before anything large is loaded
     quiet_libraries()
     host = load_host()
     config = TrainConfig.from_mapping(layered({"name": NAME, "save_every": 0}, training_defaults()))
@@ -67,7 +71,7 @@ def run_demo(out: Path, picture: Path | None) -> None:
     sheet = contact_sheet(reference, rows)
     page = report(reference, rows, config)
     write_all_atomically({out / "demo.png": picture_bytes(sheet), out / "demo.html": page.encode()})
-    click.echo(
+    say(
         f"\nDone in {time.monotonic() - started:.0f} s. Look at {(out / 'demo.html').resolve()}\n"
         f"or {(out / 'demo.png').resolve()}; the pair is {NAME}.pt and {negative_name(NAME)}.pt in embeddings/ there."
     )
@@ -101,13 +105,13 @@ def _draw_rows(host: DiffusersHost, pair: EmbeddingPair, plain: EmbeddingPair) -
     )
     count = SEEDS_FOR_FIRST_PROMPT + len(PROMPTS) - 1
     rows = []
-    with tqdm(total=len(ways) * count * DRAWING_STEPS, desc="drawing", unit="step", dynamic_ncols=True) as bar:
+    with bar("drawing", len(ways) * count * DRAWING_STEPS) as shown:
         for title, meaning, learned, negative in ways:
             pictures: list[Image.Image] = []
             for number, prompt in enumerate(PROMPTS):
                 words = LearnedPrompt(prompt.format(learned.name), negative, learned.named())
                 seeds = range(SEEDS_FOR_FIRST_PROMPT) if number == 0 else range(number, number + 1)
-                pictures += draw(host, words, seeds, DRAWING_STEPS, GUIDANCE, on_step=bar.update)
+                pictures += draw(host, words, seeds, DRAWING_STEPS, GUIDANCE, on_step=shown.update)
             rows.append(Row(title, meaning, pictures))
     return rows
 
@@ -135,39 +139,20 @@ def contact_sheet(reference: Image.Image, rows: Sequence[Row]) -> Image.Image:
     return sheet
 
 
-def _image_tag(picture: Image.Image, label: str) -> str:
-    data = base64.b64encode(picture_bytes(picture)).decode()
-    return f'<img src="data:image/png;base64,{data}" alt="{html.escape(label)}">'
-
-
 def report(reference: Image.Image, rows: Sequence[Row], config: TrainConfig) -> str:
     """One self-contained page that needs no knowledge of the method."""
-    titles = column_titles()
-    head = "".join(f"<th>{html.escape(title)}</th>" for title in titles)
-    body = "".join(
-        f"<tr><th><b>{html.escape(row.title)}</b><br>{html.escape(row.meaning)}</th>"
-        + "".join(f"<td>{_image_tag(p, t)}</td>" for p, t in zip(row.pictures, titles, strict=True))
-        + "</tr>"
-        for row in rows
+    environment = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
+    template = environment.from_string(PAGE.read_text(encoding="utf-8"))
+    return template.render(
+        reference=_base64(reference),
+        steps=config.steps,
+        name=NAME,
+        negative=negative_name(NAME),
+        titles=column_titles(),
+        rows=[replace(row, pictures=list(map(_base64, row.pictures))) for row in rows],
+        settings=config.to_json(),
     )
-    return f"""<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>DreamArtist: from one picture</title>
-<style>
-body {{ font: 15px/1.4 system-ui, sans-serif; margin: 2em auto; max-width: 1100px; color: #222 }}
-img {{ width: 128px; height: 128px; border-radius: 6px; display: block }}
-th {{ font-weight: normal; text-align: left; vertical-align: top; padding: 4px; max-width: 190px; color: #444 }}
-td {{ padding: 4px }} .one {{ display: flex; gap: 1.5em; align-items: center }}
-</style>
-<h1>From one picture</h1>
-<div class="one">{_image_tag(reference, "the picture that was learned")}
-<p>This one picture was shown to a small Stable Diffusion that had never seen such a thing.
-In {config.steps} steps it learned <b>{NAME}</b> (what the picture shows) together with
-<b>{negative_name(NAME)}</b> (what to avoid when drawing it). Nothing of the model itself was changed.</p></div>
-<p>Each row draws the same prompts with the same random seeds. Look for two things: is it the thing in the picture,
-and does the rest of the prompt, here the colour of the background, still come true?</p>
-<table><tr><th></th>{head}</tr>{body}</table>
-<p>Files: <code>embeddings/{NAME}.pt</code> and <code>embeddings/{negative_name(NAME)}.pt</code>, in the format that the
-WebUI loads.
-Settings: <code>{html.escape(config.to_json())}</code></p>
-</html>
-"""
+
+
+def _base64(picture: Image.Image) -> str:
+    return base64.b64encode(picture_bytes(picture)).decode()

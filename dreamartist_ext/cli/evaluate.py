@@ -5,33 +5,69 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import click
+import rich_click as click
 
 from ..engine.errors import SettingError
-from .options import EMBEDDINGS, PATH, model_options
+from .help import REQUIRED, command
+from .numbers import Whole
+from .options import embeddings_option, model_options, out_option
+from .output import json_option, quiet_option
+from .paths import FOLDER, PATH
 
 
-@click.command()
-@click.argument("targets", nargs=-1, metavar="NAME|FOLDER...")
-@click.option("--embeddings", type=PATH, default=EMBEDDINGS, show_default=True, help="Folder of embeddings.")
+@command(
+    "evaluate mycat --reference photo.png --plain-word cat",
+    "evaluate pairs/ --reference pictures/",
+    "evaluate --write-prompts my-prompts",
+)
+@click.argument(
+    "targets", nargs=-1, metavar="NAME|FOLDER...", panel=REQUIRED, help="Words of pairs, or folders of pairs."
+)
 @click.option(
     "--reference",
     "references",
     multiple=True,
+    metavar="PICTURE",
+    panel=REQUIRED,
     help="What a pair was learned from: a picture, NAME=PICTURE, or a folder of NAME.png.",
 )
-@click.option("--plain-word", "plain_words", multiple=True, help="What to call it without the word, or NAME=WORD.")
-@click.option("--prompts", type=PATH, help="Folder of lists of prompts, instead of the shipped ones.")
-@click.option("--write-prompts", type=PATH, help="Put the shipped lists into this folder, to be edited, and end.")
-@click.option("--seeds", type=click.IntRange(1, 64), default=4, show_default=True, help="Pictures of each prompt.")
-@click.option("--seed", type=click.IntRange(0, 2**63 - 65), default=0, show_default=True, help="Of the first.")
-@click.option("--guidance", "guidances", type=float, multiple=True, default=(3, 5, 7), show_default=True)
-@click.option("--strength", "strengths", type=float, multiple=True, default=(0.5, 0.7, 0.9), show_default=True)
+@embeddings_option
+@click.option(
+    "--plain-word",
+    "plain_words",
+    multiple=True,
+    metavar="WORD",
+    help="What to call it without the word, or NAME=WORD.",
+)
+@click.option("--prompts", type=FOLDER, help="Folder of lists of prompts, instead of the shipped ones.")
+@click.option("--write-prompts", type=FOLDER, help="Put the shipped lists into this folder, to be edited, and end.")
+@click.option("--seeds", type=Whole(1, 64), default=4, show_default=True, help="Pictures of each prompt.")
+@click.option("--seed", type=Whole(0, 2**63 - 65), default=0, show_default=True, help="Of the first.")
+@click.option(
+    "--guidance",
+    "guidances",
+    type=float,
+    multiple=True,
+    default=(3, 5, 7),
+    show_default=True,
+    help="CFG scale; may be given several times.",
+)
+@click.option(
+    "--strength",
+    "strengths",
+    type=float,
+    multiple=True,
+    default=(0.5, 0.7, 0.9),
+    show_default=True,
+    help="How much of the picture is drawn anew; may be given several times.",
+)
 @click.option("--steps", type=int, default=20, show_default=True, help="Of each picture.")
-@click.option("--out", type=PATH, default=Path("evaluation-output"), show_default=True)
 @click.option("--clip", type=PATH, help="Weights of CLIP on this machine, to look with it.")
 @click.option("--clip-model", default="ViT-L-14-quickgelu", show_default=True, help="Their architecture.")
 @model_options
+@out_option("evaluation-output", "Folder for the report.")
+@json_option
+@quiet_option
 def evaluate(
     targets: tuple[str, ...],
     embeddings: Path,

@@ -8,9 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import click
-from tqdm import tqdm
-
 from ..engine.errors import FileError, SettingError
 from ..evaluation.clip import ClipNet
 from ..evaluation.evaluate import Evaluation
@@ -23,6 +20,8 @@ from ..evaluation.report import write_report
 from ..evaluation.studio import studio_of
 from ..files.picture_files import load_picture
 from ..hosts.diffusers.model_files import load_host, quiet_libraries
+from .output import answer, say
+from .progress import bar
 
 EMBEDDED_NAME = "the embedded model"
 LONGEST_GROUP = 40
@@ -77,11 +76,12 @@ def evaluate(
     studio = studio_of(host)
     studio = replace(studio, name=EMBEDDED_NAME) if is_embedded else studio
     others = other_pictures(given, concepts, side)
-    with tqdm(unit="step", desc="drawing", dynamic_ncols=True) as bar:
-        evaluation = Evaluation(concepts, drawn, eyes, studio, out / "pictures", others, showing(bar))
+    with bar("drawing") as shown:
+        evaluation = Evaluation(concepts, drawn, eyes, studio, out / "pictures", others, showing(shown))
         results = evaluation.run()
     written = write_report(results, out)
-    click.echo(f"Look at {written[0].resolve()}\nThe figures are in {written[1].name} and {written[2].name} beside it.")
+    say(f"Look at {written[0].resolve()}\nThe figures are in {written[1].name} and {written[2].name} beside it.")
+    answer({"report": str(written[0].resolve()), "files": [str(path) for path in written]})
 
 
 def words_by_name(given: Sequence[str]) -> dict[str, str]:
@@ -96,12 +96,12 @@ def words_by_name(given: Sequence[str]) -> dict[str, str]:
     return words
 
 
-def showing(bar: tqdm) -> Callable[[Progress], None]:
+def showing(shown: Any) -> Callable[[Progress], None]:
     """A bar with the time left, of what is still to be drawn."""
 
     def show(progress: Progress) -> None:
-        bar.total = progress.total
-        bar.set_description(progress.doing[:LONGEST_GROUP], refresh=False)
-        bar.update(progress.done - bar.n)
+        shown.total = progress.total
+        shown.set_description(progress.doing[:LONGEST_GROUP], refresh=False)
+        shown.update(progress.done - shown.n)
 
     return show

@@ -5,29 +5,41 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
-import click
+import rich_click as click
 
 from ..engine.errors import FileError, SettingError
 from ..files.atomic import write_atomically
-from .options import EMBEDDINGS, PATH, model_options
+from .help import OUTPUT, REQUIRED, command
+from .numbers import Number, Whole
+from .options import embeddings_option, model_options
+from .output import answer, json_option, quiet_option, say
+from .paths import PATH
+from .progress import bar
 
 
-@click.command()
-@click.argument("prompt")
+@command(
+    'generate "a mycat on a red background"',
+    'generate "a mycat" --count 4 --seed 7 --out cats.png',
+    'generate "a mycat" --negative blurry --model ~/models/sd15.safetensors',
+)
+@click.argument("prompt", panel=REQUIRED, help="What to draw, with learned words in it.")
 @click.option("--negative", default="", help="Negative prompt; the negatives of learned words are added to it.")
-@click.option("--embeddings", type=PATH, default=EMBEDDINGS, show_default=True, help="Folder of embeddings.")
+@embeddings_option
+@click.option("--count", type=Whole(1, 1000), default=1, show_default=True, help="How many pictures.")
+@click.option("--seed", type=Whole(0, 2**63 - 1), default=0, show_default=True, help="Of the first picture.")
+@click.option("--steps", type=Whole(1, 500), default=25, show_default=True, help="Of the sampler.")
+@click.option("--guidance", type=Number(0, 100), default=5.0, show_default=True, help="The CFG scale.")
+@model_options
 @click.option(
     "--out",
     type=PATH,
     default=Path("picture.png"),
     show_default=True,
+    panel=OUTPUT,
     help="PNG file; none is overwritten, more get a number.",
 )
-@click.option("--count", type=click.IntRange(1, 1000), default=1, show_default=True)
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of the first picture.")
-@click.option("--steps", type=click.IntRange(1, 500), default=25, show_default=True)
-@click.option("--guidance", type=click.FloatRange(0, 100), default=5.0, show_default=True)
-@model_options
+@json_option
+@quiet_option
 def generate(
     prompt: str,
     negative: str,
@@ -49,8 +61,6 @@ def generate(
         if not text.isprintable():
             raise SettingError("prompt and negative must be one line of plain text each.")
     paths = free_paths(out, count)
-    from tqdm import tqdm
-
     from ..hosts.diffusers.generation import draw, picture_bytes, with_learned_words
     from ..hosts.diffusers.model_files import load_host, quiet_libraries
 
@@ -58,12 +68,13 @@ def generate(
     host = load_host(model, device, precision, clip_skip)
     words = with_learned_words(host, embeddings, prompt, negative)
     if words.added:
-        click.echo("added to the negative prompt: " + ", ".join(words.added))
-    with tqdm(total=count * steps, desc="drawing", unit="step", dynamic_ncols=True) as bar:
-        pictures = draw(host, words, range(seed, seed + count), steps, guidance, on_step=bar.update)
+        say("added to the negative prompt: " + ", ".join(words.added))
+    with bar("drawing", count * steps) as shown:
+        pictures = draw(host, words, range(seed, seed + count), steps, guidance, on_step=shown.update)
         for path, picture in zip(paths, pictures, strict=True):
             write_atomically(path, picture_bytes(picture))
-    click.echo("Written: " + ", ".join(map(str, paths)))
+    say("Written: " + ", ".join(map(str, paths)))
+    answer({"files": [str(path) for path in paths], "added": list(words.added)})
 
 
 def free_paths(out: Path, count: int) -> list[Path]:

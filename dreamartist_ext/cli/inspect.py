@@ -3,35 +3,62 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import click
+import rich_click as click
 
-from .options import PATH
-from .text import printable
+from .help import REQUIRED, command
+from .output import answer, json_option, printable, quiet_option, say
+from .paths import PATH, repaired
+
+if TYPE_CHECKING:
+    from ..files.importing import Offer
 
 
-@click.command()
-@click.argument("file", type=PATH)
+@command("inspect embeddings/mycat.pt", "inspect mycat.png --json")
+@click.argument("file", type=PATH, panel=REQUIRED, help="A .pt, .safetensors or .bin file, or a card.")
+@json_option
+@quiet_option
 def inspect(file: Path) -> None:
     """Say what an embedding FILE or card holds, and who made it with what."""
-    from ..engine.family import family_of, widths_of
-    from ..files.moves import repair
     from ..files.reading import read_offer
 
-    repair(file.parent)
-    offer = read_offer(file)
+    repaired(file.parent)
+    about = _about(read_offer(file))
+    say(f"files    {printable(' + '.join(about['files']))}")
+    say(f"name     {printable(about['name'])}")
+    say(f"for      {about['for']}")
+    for half in about["halves"]:
+        norms = f"{half['least_norm']:.3f} to {half['most_norm']:.3f}"
+        say(f"{half['side']} {half['vectors']} x {half['width']} ({printable(half['encoder'], 80)}), norms {norms}")
+    say(f"step     {'unknown' if about['step'] is None else about['step']}")
+    for key, value in about["provenance"].items():
+        say(f"{printable(key):8} {printable(value)}")
+    answer(about)
+
+
+def _about(offer: Offer) -> dict[str, Any]:
+    from ..engine.family import family_of, widths_of
+
     halves = {"positive": offer.positive, "negative": offer.negative}
     found = {side: half for side, half in halves.items() if half is not None}
     first = next(iter(found.values()))
-    click.echo(f"files    {printable(' + '.join(offer.sources))}")
-    click.echo(f"name     {printable(first.name)}")
-    click.echo(f"for      {family_of(widths_of(first.vectors))}")
-    for side, half in found.items():
-        for encoder, vectors in half.vectors.items():
-            norms = vectors.norm(dim=1)
-            size = f"{len(vectors)} x {vectors.shape[1]} ({encoder}), norms {norms.min():.3f} to {norms.max():.3f}"
-            click.echo(f"{side} {size}")
-    click.echo(f"step     {'unknown' if first.step is None else first.step}")
-    for key, value in sorted(first.provenance.items()):
-        if key != "half":
-            click.echo(f"{printable(key):8} {printable(value)}")
+    return {
+        "files": list(offer.sources),
+        "name": first.name,
+        "for": family_of(widths_of(first.vectors)),
+        "halves": [
+            {
+                "side": side,
+                "encoder": encoder,
+                "vectors": len(vectors),
+                "width": vectors.shape[1],
+                "least_norm": float(vectors.norm(dim=1).min()),
+                "most_norm": float(vectors.norm(dim=1).max()),
+            }
+            for side, half in found.items()
+            for encoder, vectors in half.vectors.items()
+        ],
+        "step": first.step,
+        "provenance": {key: value for key, value in sorted(first.provenance.items()) if key != "half"},
+    }

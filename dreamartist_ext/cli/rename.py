@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import click
+import rich_click as click
 
-from .options import EMBEDDINGS, PATH
+from .help import REQUIRED, command
+from .options import embeddings_option
+from .output import answer, json_option, quiet_option, say
+from .paths import repaired
 
 
-@click.command()
-@click.argument("old")
-@click.argument("new")
-@click.option("--embeddings", type=PATH, default=EMBEDDINGS, show_default=True, help="Folder of embeddings.")
+@command("rename mycat tom", "rename mycat tom --embeddings pairs")
+@click.argument("old", panel=REQUIRED, help="Its word now.")
+@click.argument("new", panel=REQUIRED, help="Its word from now on.")
+@embeddings_option
+@json_option
+@quiet_option
 def rename(old: str, new: str, embeddings: Path) -> None:
     """Give the concept OLD the name NEW: both files, and what belongs to its training."""
     from ..files.concepts.changes import rename as rename_files
     from ..files.concepts.trash import find_concept
-    from ..files.moves import repair
 
-    repair(embeddings)
+    repaired(embeddings)
     rename_files(embeddings, find_concept(embeddings, old), new)
-    click.echo(f"{old} is called {new} now.")
+    say(f"{old} is called {new} now.")
+    answer({"old": old, "new": new})

@@ -7,39 +7,55 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import click
+import rich_click as click
 
 from .. import __version__
 from ..engine.config import TrainConfig
 from ..engine.errors import SettingError, StoppedError
 from ..engine.names import negative_name
 from ..files.presets import layered
-from .options import EMBEDDINGS, PATH, chosen, config_options, model_options, preset_options
+from .help import MODEL, OUTPUT, REQUIRED, SOURCES, command
+from .numbers import Whole
+from .options import chosen, config_options, model_options, out_option, preset_options
+from .output import answer, json_option, note, quiet_option, say
+from .paths import PATH
 from .progress import progress, stop_on_ctrl_c
 
 
-@click.command()
-@click.argument("pictures", nargs=-1, required=True, type=PATH)
+@command(
+    "train cat.png --name mycat",
+    "train cat.png cat2.jpg --name mycat --kind character --initialization-text cat",
+    "train cat.png --name mycat --model ~/models/sd15.safetensors --resume",
+)
+@click.argument(
+    "pictures", nargs=-1, required=True, type=PATH, metavar="PICTURE...", panel=REQUIRED, help="Of the same concept."
+)
 @config_options
-@click.option("--out", type=PATH, default=EMBEDDINGS, show_default=True, help="Folder for the embeddings.")
 @preset_options
 @click.option(
     "--config",
     "config_file",
     type=PATH,
-    help="Settings as JSON, or an embedding, whose training's settings are taken; flags win over it.",
-)
-@click.option("--save-config", type=PATH, help="Write the settings of this training, but for its name, as JSON.")
-@click.option("--resume", is_flag=True, help="Go on where this training stopped, with the same settings.")
-@click.option("--overwrite", is_flag=True, help="Replace a concept of this name.")
-@click.option(
-    "--processes",
-    type=click.IntRange(1, 256),
-    default=1,
-    show_default=True,
-    help="Share the samples of every step, each process on a GPU of its own.",
+    panel=SOURCES,
+    help="Settings as JSON, or an embedding, whose training's settings are taken.",
 )
 @model_options
+@click.option(
+    "--processes",
+    type=Whole(1, 256),
+    default=1,
+    show_default=True,
+    panel=MODEL,
+    help="Share the samples of every step, each process on a GPU of its own.",
+)
+@out_option("embeddings", "Folder for the embeddings.")
+@click.option("--resume", is_flag=True, panel=OUTPUT, help="Go on where this training stopped, with the same settings.")
+@click.option("--overwrite", is_flag=True, panel=OUTPUT, help="Replace a concept of this name.")
+@click.option(
+    "--save-config", type=PATH, panel=OUTPUT, help="Write the settings of this training, but for its name, as JSON."
+)
+@json_option
+@quiet_option
 def train(
     pictures: tuple[Path, ...],
     out: Path,
@@ -57,15 +73,18 @@ def train(
     clip_skip: int,
     **flags: Any,
 ) -> None:
-    """Learn NAME and NAME-neg from one PICTURE (or a few of the same concept)."""
+    """Learn NAME and NAME-neg from one PICTURE (or a few of the same concept).
+
+    The defaults shown are the plain ones. A model's own settings win over them, then --kind, then --recipe, then
+    --config, and a flag over all of these.
+    """
     from ..files.atomic import write_atomically
     from ..files.only_one import only_one
     from ..files.provenance import about_model
     from ..files.run import RunFiles
     from ..files.settings_files import check_replaceable, read_settings, settings_json
     from ..files.templates import with_template_files
-    from ..hosts.diffusers.model_files import quiet_libraries, training_defaults
-    from ..hosts.diffusers.processes import Job, opened
+    from ..hosts.diffusers.model_files import training_defaults
 
     given = read_settings(config_file) if config_file else {}
     given |= {name: value for name, value in flags.items() if value is not None}
@@ -76,12 +95,16 @@ def train(
     files.check(resume, overwrite)
     snapshot = files.last_snapshot() if resume else None
     if snapshot and snapshot.notice:
-        click.echo(f"Note: {snapshot.notice}")
+        note(f"Note: {snapshot.notice}")
     base = json.loads(snapshot.config) if snapshot else training_defaults(model)
     config = TrainConfig.from_mapping(layered(given, base, *chosen(kind, recipe, preset)))
     if save_config:
         check_replaceable(save_config)
     check_pictures(pictures, config)
+    warn_of_ordinary(config.name)
+    from ..hosts.diffusers.model_files import quiet_libraries
+    from ..hosts.diffusers.processes import Job, opened
+
     quiet_libraries()
     job = Job(config, pictures, (model, device, precision, clip_skip), files.folder)
     with opened(job, processes, snapshot) as (host, training):
@@ -102,9 +125,16 @@ def check_pictures(paths: tuple[Path, ...], config: TrainConfig) -> None:
         captions(path)
 
 
+def warn_of_ordinary(name: str) -> None:
+    """Say that the name is a word that people use in prompts; that is the user's decision."""
+    from ..files.ordinary_words import warning_about
+
+    if warning := warning_about(name):
+        note(f"Note: {warning}")
+
+
 def _train_with_progress(training: Any, files: Any, provenance: dict[str, str]) -> None:
-    from ..files.run import final_step, run_to_files
-    from ..files.storage import find_embedding
+    from ..files.run import run_to_files
 
     name, steps = files.name, training.config.steps
     with stop_on_ctrl_c() as stopped, closing(run_to_files(training, files, provenance)) as reports:
@@ -112,16 +142,36 @@ def _train_with_progress(training: Any, files: Any, provenance: dict[str, str]) 
             if stopped() and not training.is_over:
                 break
     if not training.is_over:
+        answer({"name": name, "finished": False, "step": training.step, "steps": steps})
         raise StoppedError(
             f"stopped at step {training.step} of {steps}; the same command with --resume goes on from there."
         )
+    _say_what_became_of(training, files)
+
+
+def _say_what_became_of(training: Any, files: Any) -> None:
+    from ..files.run import final_step
+    from ..files.storage import find_embedding
+
+    name, steps = files.name, training.config.steps
     if notice := training.guard.notice():
-        click.echo(f"Note: {notice}")
+        note(f"Note: {notice}")
     halves = [name, negative_name(name)] if training.config.use_negative else [name]
-    written = [path.name for half in halves if (path := find_embedding(files.out, half))]
+    written = [path for half in halves if (path := find_embedding(files.out, half))]
     kept = final_step(training, files)
     if training.step < steps:
-        click.echo(f"Stopped at step {training.step} of {steps}: patience has run out.")
+        say(f"Stopped at step {training.step} of {steps}: patience has run out.")
     if kept < training.step:
-        click.echo(f"The best check was at step {kept}, and so is the pair.")
-    click.echo(f"Written to {files.out}: {', '.join(written)}")
+        say(f"The best check was at step {kept}, and so is the pair.")
+    say(f"Written to {files.out}: {', '.join(path.name for path in written)}")
+    answer(
+        {
+            "name": name,
+            "finished": True,
+            "step": training.step,
+            "steps": steps,
+            "kept_step": kept,
+            "files": [str(path) for path in written],
+            "checks": [{"step": check.step, "loss": check.loss} for check in training.checks],
+        }
+    )

@@ -4,43 +4,77 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
+import rich_click as click
 
 from ..engine.errors import SettingError, StoppedError, TrainingError
 from ..files.presets import layered
-from .options import PATH, chosen, config_options, model_options, preset_options
+from .help import OUTPUT, REQUIRED, SOURCES, WORKERS, command
+from .numbers import Whole
+from .options import chosen, config_options_without_name, model_options, out_option, preset_options
+from .output import answer, json_option, note, printable, quiet_option, say
+from .paths import FOLDER, PATH
+from .progress import bar, beside_bar, stop_on_ctrl_c
 
 if TYPE_CHECKING:
     from ..many.concepts import Concept, Outcome
     from ..many.group import Job
 
 MOST_SENTENCES = 20
+MOST_NAMES = 5
 
 
-@click.command()
-@click.argument("folder", metavar="PICTURES", type=PATH)
-@config_options
-@click.option("--out", type=PATH, default=Path("pairs"), show_default=True, help="Folder for the embeddings.")
+@command(
+    "train-many pictures/ --out pairs",
+    "train-many pictures/ --kind style --per-pass 8 --workers 0",
+    "train-many pictures/ --address auto --json",
+)
+@click.argument("folder", metavar="PICTURES", type=FOLDER, panel=REQUIRED, help="Folder of pictures, one per concept.")
+@config_options_without_name
 @preset_options
-@click.option("--config", "config_file", type=PATH, help="Settings as JSON, or an embedding's; flags win over it.")
-@click.option("--overwrite", is_flag=True, help="Begin concepts again that were trained with other settings.")
 @click.option(
-    "--per-pass", type=click.IntRange(1, 256), default=1, show_default=True, help="Concepts that share a pass."
+    "--config",
+    "config_file",
+    type=PATH,
+    panel=SOURCES,
+    help="Settings as JSON, or an embedding, whose training's settings are taken.",
 )
 @click.option(
-    "--workers", type=click.IntRange(0, 1024), help="Processes on this machine; 0 is none but this.  [default: cores]"
+    "--per-pass",
+    type=Whole(1, 256),
+    default=1,
+    show_default=True,
+    panel=WORKERS,
+    help="Concepts that share a pass.",
 )
-@click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="Of each worker.")
-@click.option("--address", help='Of a Ray cluster, such as "auto" or "10.0.0.1:6379", instead of this machine.')
 @click.option(
-    "--retries", type=click.IntRange(0, 1000), default=3, show_default=True, help="After a worker or machine died."
+    "--workers",
+    type=Whole(0, 1024),
+    panel=WORKERS,
+    help="Processes on this machine; 0 is none but this.  [default: cores]",
+)
+@click.option("--threads", type=Whole(1, 256), default=1, show_default=True, panel=WORKERS, help="Of each worker.")
+@click.option(
+    "--address", panel=WORKERS, help='Of a Ray cluster, such as "auto" or "10.0.0.1:6379", instead of this machine.'
+)
+@click.option(
+    "--retries",
+    type=Whole(0, 1000),
+    default=3,
+    show_default=True,
+    panel=WORKERS,
+    help="After a worker or machine died.",
 )
 @model_options
+@out_option("pairs", "Folder for the embeddings.")
+@click.option(
+    "--overwrite", is_flag=True, panel=OUTPUT, help="Begin concepts again that were trained with other settings."
+)
+@json_option
+@quiet_option
 def train_many(
     folder: Path,
     out: Path,
@@ -62,7 +96,8 @@ def train_many(
 ) -> None:
     """Learn a pair from each picture of the folder PICTURES, named after its file.
 
-    The same command goes on where it was stopped, and does not train again what is done.
+    The same command goes on where it was stopped, and does not train again what is done. The defaults shown are the
+    plain ones. A model's own settings win over them, then --kind, then --recipe, then --config, and a flag over all.
     """
     from ..files.settings_files import read_settings
     from ..files.templates import with_template_files
@@ -81,6 +116,7 @@ def train_many(
     settings = layered(given, training_defaults(model), *chosen(kind, recipe, preset))
     loading = (model and model.resolve(), device, precision, clip_skip)
     concepts, refused = concepts_in(folder, settings)
+    _warn_of_ordinary([concept.name for concept in concepts])
     groups = groups_of(concepts, per_pass, out)
     job = Job(settings, out.resolve(), loading, overwrite, threads)
     run = _ways_to_run(job, groups, workers, address, retries)
@@ -95,9 +131,9 @@ def _ways_to_run(
 
     if not has_ray():
         if workers or address:
-            raise SettingError(NEEDS_RAY)
+            raise SettingError(NEEDS_RAY, "Ray")
         if workers is None:
-            click.echo('One after the other in this process; pip install "dreamartist[many]" uses all cores.')
+            note('One after the other in this process; pip install "dreamartist[many]" uses all cores.')
     if address is None and (workers == 0 or not has_ray()):
         return lambda show, is_stopped: _one_after_another(job, groups, show, is_stopped)
     count = workers or max(1, (os.cpu_count() or 1) // job.threads)
@@ -123,42 +159,47 @@ def _one_after_another(
 
 def _shown(run: Callable, job: Job, concepts: list[Concept], refused: list[Outcome]) -> Iterator[Outcome]:
     """Under a bar with the time left; Ctrl-C asks to stop."""
-    from tqdm import tqdm
-
-    from .progress import stop_on_ctrl_c
-
     yield from refused
     if not concepts:
         return
     steps = len(concepts) * job.config(concepts[0].name).steps
-    with stop_on_ctrl_c() as is_stopped, tqdm(total=steps, desc="training", unit="step", dynamic_ncols=True) as bar:
+    with stop_on_ctrl_c() as is_stopped, bar("training", steps) as shown:
 
         def show(made: int, spared: int) -> None:
             if is_stopped():
                 signal.signal(signal.SIGINT, signal.default_int_handler)  # the second one does not wait
-            bar.total = max(steps - spared, made)
-            bar.n = min(made, bar.n)  # less than before where a task is tried again
-            bar.update(made - bar.n)
+            shown.total = max(steps - spared, made)
+            shown.n = min(made, shown.n)  # less than before where a task is tried again
+            shown.update(made - shown.n)
 
         for number, outcome in enumerate(run(show, is_stopped), start=1):
-            bar.set_postfix_str(f"concept {number} of {len(concepts)}")
+            shown.set_postfix_str(f"concept {number} of {len(concepts)}")
             yield outcome
 
 
 def _report(outcomes: Iterator[Outcome], count: int, out: Path) -> None:
     """What failed, as it comes, and at the end what became of all; raises where not all is well."""
-    from tqdm import tqdm
-
     numbers = {"trained": 0, "already": 0, "stopped": 0, "failed": 0}
+    told = []
     for outcome in outcomes:
         numbers[outcome.what] += 1
+        told.append({"name": outcome.name, "what": outcome.what, "sentence": outcome.sentence})
         if outcome.sentence and numbers["failed"] <= MOST_SENTENCES:
-            tqdm.write(f"{outcome.name}: {outcome.sentence}", file=sys.stderr)
+            beside_bar(f"{printable(outcome.name, 80)}: {outcome.sentence}")
     failed, stopped = numbers["failed"], numbers["stopped"]
-    click.echo(
-        f"Trained {numbers['trained']} of {count}, {numbers['already']} were done before; the pairs are in {out}."
-    )
+    say(f"Trained {numbers['trained']} of {count}, {numbers['already']} were done before; the pairs are in {out}.")
+    answer({**numbers, "folder": str(out), "concepts": told})
     if stopped:
         raise StoppedError(f"stopped with {stopped} of {count} to go; the same command goes on from there.")
     if failed:
         raise TrainingError(f"{failed} of {count} could not be trained; the same command tries them again.")
+
+
+def _warn_of_ordinary(names: Sequence[str]) -> None:
+    from ..files.ordinary_words import is_ordinary
+
+    ordinary = [name for name in names if is_ordinary(name)]
+    if ordinary:
+        more = f" and {len(ordinary) - MOST_NAMES} more" if len(ordinary) > MOST_NAMES else ""
+        which = ", ".join(ordinary[:MOST_NAMES]) + more
+        note(f"Note: ordinary words as names: {which}. Every prompt with one of them will change.")

@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+# What would help, where the page and the command line have ways of their own to do it. No sentence names a flag or a
+# button: who shows the error adds that.
+Remedy = Literal[
+    "",
+    "another name",
+    "picture of it",
+    "weights of CLIP",
+    "model of CLIP",
+    "lists of prompts",
+    "going on",
+    "Ray",
+    "card",
+]
+
 
 class DreamArtistError(Exception):
-    """The base of all of them: a sentence that a user can act on."""
+    """The base of all of them: a sentence that a user can act on, and what kind of help there is."""
+
+    def __init__(self, sentence: str = "", remedy: Remedy = "") -> None:
+        super().__init__(sentence)
+        self.remedy = remedy
 
 
 class SettingError(DreamArtistError):

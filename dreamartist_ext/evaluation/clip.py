@@ -41,7 +41,7 @@ class ClipNet:
             self.network.load_state_dict(tensors, strict=True)
         except RuntimeError as error:
             raise ModelError(
-                f"{weights.name} is not the weights of {model}; name another with --clip-model."
+                f"{weights.name} is not the weights of {model}; name the model that it is.", "model of CLIP"
             ) from error
         self.network.float().eval().requires_grad_(False)
         self.tokenize = open_clip.get_tokenizer(model)
@@ -81,7 +81,7 @@ _NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors of a .safetensors, a .pt or .bin with plain tensors, or OpenAI's own .pt; raises FileError."""
     if not path.is_file():
-        raise FileError(f"there are no CLIP weights at {str(path)[:200]}; give the file with --clip.")
+        raise FileError(f"there are no CLIP weights at {str(path)[:200]}; give their file.", "weights of CLIP")
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file

@@ -58,8 +58,8 @@ class References:
         found = found or kept_picture(files)
         if found is None:
             raise FileError(
-                f"there is no picture of {files.name} to compare with; give the one that it was learned from with "
-                f"--reference {files.name}=PICTURE, or a folder that holds {files.name}.png."
+                f"there is no picture of {files.name} to compare with; give the one that it was learned from.",
+                "picture of it",
             )
         return found
 

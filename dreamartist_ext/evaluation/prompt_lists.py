@@ -49,7 +49,7 @@ def load_lists(folder: Path) -> PromptLists:
     SettingError for what cannot be drawn, naming the line."""
     lists = {kind: _lines(folder / f"{kind}.txt") for kind in KINDS}
     if not any(lists.values()):
-        raise FileError(f"there is no list of prompts in {folder}; copy the shipped ones with --write-prompts.")
+        raise FileError(f"there is no list of prompts in {folder}; copy the shipped ones there.", "lists of prompts")
     return checked_lists(lists)
 
 

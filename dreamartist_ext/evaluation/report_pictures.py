@@ -1,11 +1,11 @@
-"""The report's pictures, side by side."""
+"""The report's pictures, as its template shows them side by side."""
 
 from __future__ import annotations
 
 import base64
 import io
 from collections.abc import Sequence
-from html import escape
+from dataclasses import dataclass
 
 from PIL import Image
 
@@ -25,110 +25,142 @@ HEADS = {
 }
 
 
-def picture_tag(picture: Image.Image, label: str) -> str:
-    """An img element that holds the picture itself."""
+@dataclass(frozen=True)
+class ShownPicture:
+    """`source`: the picture itself, as a data URL."""
+
+    source: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Pictures of one way; `head` is its name, which a narrow page repeats."""
+
+    head: str
+    pictures: list[ShownPicture]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What every way makes of one prompt."""
+
+    prompt: str
+    cells: list[Cell]
+
+
+@dataclass(frozen=True)
+class PictureTable:
+    """A row for each prompt, a column for each way."""
+
+    rows: list[Row]
+
+
+@dataclass(frozen=True)
+class ConceptPictures:
+    """`halves`: the names of the pair's files. `at_others`: guidance scales but the middle one. `edits`: a row each."""
+
+    name: str
+    halves: list[str]
+    reference: ShownPicture
+    plain_word: str
+    subjects: PictureTable | None
+    styles: PictureTable | None
+    at_others: list[tuple[float, PictureTable]]
+    edits: list[Row]
+
+
+@dataclass(frozen=True)
+class GroupPictures:
+    """Several learned words in one picture; a table for each prompt."""
+
+    name: str
+    references: list[ShownPicture]
+    tables: list[PictureTable]
+
+
+def shown_picture(picture: Image.Image, label: str) -> ShownPicture:
     small = picture.convert("RGB")
     small.thumbnail((SIDE, SIDE))
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=QUALITY)
-    code = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img src="data:image/jpeg;base64,{code}" alt="{escape(label)}" title="{escape(label)}" loading="lazy">'
+    return ShownPicture(f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}", label)
 
 
-def concept_html(results: Results, concept: Concept) -> str:
+def concept_pictures(results: Results, concept: Concept) -> ConceptPictures:
     """The picture that was learned from, and what every way makes of every prompt."""
     mine = [shown for shown in results.shown if shown.drawing.concept == concept.name]
-    reference = picture_tag(concept.reference, f"the picture that {concept.name} was learned from")
-    halves = [concept.name, *([negative_name(concept.name)] if concept.pair.negative is not None else [])]
-    words = " and ".join(f"<b>{escape(half)}</b>" for half in halves)
-    verb = "were" if len(halves) > 1 else "was"
-    parts = [
-        f'<section><h2>{escape(concept.name)}</h2><div class="learned">{reference}<p>The picture that {words} {verb} '
-        f"learned from. The plain word is “{escape(concept.plain_word)}”.</p></div>"
-    ]
-    guidance = results.plan.guidance
-    for section, title in (("subjects", ""), ("styles", "In other styles")):
-        at_middle = [s for s in mine if s.drawing.section == section and s.drawing.guidance == guidance]
-        if at_middle:
-            parts.append((f"<h3>{title}</h3>" if title else "") + ways_html(at_middle, concept, SEEDS))
-    for other in sorted({s.drawing.guidance for s in mine} - {guidance}):
-        there = [s for s in mine if s.drawing.section == "subjects" and s.drawing.guidance == other]
-        table = ways_html(there, concept, FEWER_SEEDS)
-        parts.append(f"<details><summary>The same at guidance (CFG) {other:g}</summary>{table}</details>")
-    parts.append(_edits_html(mine, results.plan.strengths))
-    return "".join(parts) + "</section>"
+    middle = results.plan.guidance
+
+    def drawn(section: str, guidance: float, seeds: int) -> PictureTable | None:
+        there = [s for s in mine if s.drawing.section == section and s.drawing.guidance == guidance]
+        return _table(there, concept, seeds) if there else None
+
+    others = sorted({shown.drawing.guidance for shown in mine} - {middle})
+    at_others = [(guidance, drawn("subjects", guidance, FEWER_SEEDS)) for guidance in others]
+    return ConceptPictures(
+        name=concept.name,
+        halves=[concept.name, *([negative_name(concept.name)] if concept.pair.negative is not None else [])],
+        reference=shown_picture(concept.reference, f"the picture that {concept.name} was learned from"),
+        plain_word=concept.plain_word,
+        subjects=drawn("subjects", middle, SEEDS),
+        styles=drawn("styles", middle, SEEDS),
+        at_others=[(guidance, table) for guidance, table in at_others if table],
+        edits=_edits(mine, results.plan.strengths),
+    )
 
 
-def ways_html(drawn: Sequence[Shown], concept: Concept, seeds: int) -> str:
-    """A row for each prompt, a column for each way."""
-    heads = "".join(f"<div class=head>{HEADS[shown.drawing.way]}</div>" for shown in drawn)
-    rows = [f'<div class="row heads">{heads}</div>']
-    for number, line in enumerate(drawn[0].drawing.lines):
-        rows.append(f"<div class=prompt>{escape(filled(line, concept.name))}</div>")
-        cells = []
-        for shown in drawn:
-            way, prompt = shown.drawing.way, shown.drawing.prompts()[number]
-            pictures = [
-                picture_tag(p, f"{prompt} ({way.value}, picture {i + 1})")
-                for i, p in enumerate(shown.pictures[number][:seeds])
-            ]
-            cells.append(f'<div class="cell" data-way="{HEADS[way]}">{"".join(pictures)}</div>')
-        rows.append(f"<div class=row>{''.join(cells)}</div>")
-    return f'<div class="ways ways{len(drawn)}">{"".join(rows)}</div>'
+def _table(drawn: Sequence[Shown], concept: Concept, seeds: int) -> PictureTable:
+    def cell(shown: Shown, line: int) -> Cell:
+        way, prompt = shown.drawing.way, shown.drawing.prompts()[line]
+        pictures = enumerate(shown.pictures[line][:seeds], 1)
+        labelled = [shown_picture(p, f"{prompt} ({way.value}, picture {number})") for number, p in pictures]
+        return Cell(HEADS[way], labelled)
+
+    lines = enumerate(drawn[0].drawing.lines)
+    return PictureTable([Row(filled(line, concept.name), [cell(s, number) for s in drawn]) for number, line in lines])
 
 
-def _edits_html(mine: Sequence[Shown], strengths: Sequence[float]) -> str:
-    edits = list(dict.fromkeys(shown.drawing.edit for shown in mine if shown.drawing.edit is not None))
-    if not edits:
-        return ""
-    parts = [
-        "<h3>Changing a picture</h3><p>img2img from the picture at the left; the more denoising strength, the more is "
-        "drawn anew.</p>"
-    ]
+def _edits(mine: Sequence[Shown], strengths: Sequence[float]) -> list[Row]:
+    """For each edit what it began with, and what became of it at each strength."""
+    edits = dict.fromkeys(shown.drawing.edit for shown in mine if shown.drawing.edit is not None)
+    rows = []
     for edit in edits:
         drawn = [shown for shown in mine if shown.drawing.edit == edit]
         first = drawn[0]
-        start = picture_tag(first.start, edit.start or "the learned picture") if first.start else ""
-        cells = [f"<div class=cell data-way='Before'>{start}</div>"]
-        for strength in strengths:
-            for shown in drawn:
-                if shown.drawing.strength == strength and shown.drawing.way == first.drawing.way:
-                    label = f"{shown.drawing.prompts()[0]} at strength {strength:g}"
-                    pictures = "".join(picture_tag(p, label) for p in shown.pictures[0][:FEWER_SEEDS])
-                    cells.append(f'<div class=cell data-way="Strength {strength:g}">{pictures}</div>')
-        became = f"{edit.start or 'the learned picture'} → {first.drawing.prompts()[0]}"
-        parts.append(f"<div class=prompt>{escape(became)}</div><div class=edit>{''.join(cells)}</div>")
-    return "".join(parts)
+        before = edit.start or "the learned picture"
+        cells = [Cell("Before", [shown_picture(first.start, before)] if first.start else [])]
+        of_first_way = [shown for shown in drawn if shown.drawing.way == first.drawing.way]
+        cells += [_changed(s) for strength in strengths for s in of_first_way if s.drawing.strength == strength]
+        rows.append(Row(f"{before} → {first.drawing.prompts()[0]}", cells))
+    return rows
 
 
-def groups_html(results: Results) -> str:
+def _changed(shown: Shown) -> Cell:
+    strength = f"{shown.drawing.strength:g}"
+    label = f"{shown.drawing.prompts()[0]} at strength {strength}"
+    return Cell(f"Strength {strength}", [shown_picture(p, label) for p in shown.pictures[0][:FEWER_SEEDS]])
+
+
+def group_pictures(results: Results) -> list[GroupPictures]:
     """Two and three learned words in one picture."""
     drawn = [shown for shown in results.shown if shown.drawing.section == "composition"]
-    if not drawn:
-        return ""
-    parts = [
-        "<section><h2>Several in one picture</h2><p>Two or three learned words in one prompt, with all their negatives "
-        "in the negative prompt.</p>"
-    ]
+    groups = []
     for group in dict.fromkeys(shown.drawing.concept for shown in drawn):
         mine = [shown for shown in drawn if shown.drawing.concept == group]
-        references = "".join(picture_tag(word.reference, word.name) for word in mine[0].drawing.words)
-        parts.append(f'<h3>{escape(group)}</h3><div class="learned small">{references}</div>')
+        references = [shown_picture(word.reference, word.name) for word in mine[0].drawing.words]
         lines = dict.fromkeys(shown.drawing.lines[0] for shown in mine)
-        parts += [_group_html([shown for shown in mine if shown.drawing.lines[0] == line]) for line in lines]
-    return "".join(parts) + "</section>"
+        tables = [_group_table([shown for shown in mine if shown.drawing.lines[0] == line]) for line in lines]
+        groups.append(GroupPictures(group, references, tables))
+    return groups
 
 
-def _group_html(ways: Sequence[Shown]) -> str:
+def _group_table(ways: Sequence[Shown]) -> PictureTable:
     """One prompt, in every way."""
     prompt = ways[0].drawing.prompts()[0]
-    heads, cells = [], []
-    for shown in ways:
+
+    def cell(shown: Shown) -> Cell:
         way = shown.drawing.way
-        pictures = "".join(picture_tag(p, f"{prompt} ({way.value})") for p in shown.pictures[0][:SEEDS])
-        heads.append(f"<div class=head>{HEADS[way]}</div>")
-        cells.append(f'<div class="cell" data-way="{HEADS[way]}">{pictures}</div>')
-    return (
-        f'<div class="ways ways2"><div class="row heads">{"".join(heads)}</div><div class=prompt>{escape(prompt)}</div>'
-        f"<div class=row>{''.join(cells)}</div></div>"
-    )
+        return Cell(HEADS[way], [shown_picture(p, f"{prompt} ({way.value})") for p in shown.pictures[0][:SEEDS]])
+
+    return PictureTable([Row(prompt, [cell(shown) for shown in ways])])

@@ -83,7 +83,8 @@ class RunFiles:
         taken = [path for path in files_of_word(self.out, self.name) if path not in own]
         taken += [path for path in (self.snapshot, one_before(self.snapshot)) if path.exists()]
         for path in taken:
-            raise SettingError(f"the name {self.name} is taken by {path}; choose another, resume it, or overwrite it.")
+            by = "a training that is not finished" if path.parent == self.folder else path.name
+            raise SettingError(f"the name {self.name} is taken by {by}; choose another name.", "another name")
 
     def step_stem(self, step: int) -> str:
         """The name, without its ending, of the files that hold the pair as it was at a step."""

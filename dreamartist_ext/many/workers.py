@@ -15,7 +15,7 @@ from .group import Job, train_group
 
 TELL_EVERY = 1.0  # seconds
 LOCK_SECONDS = 60.0  # a killed worker on another machine may live a little longer than the word that it is dead
-NEEDS_RAY = 'this needs Ray: pip install "dreamartist[many]", or --workers 0 for one after the other in this process.'
+NEEDS_RAY = 'this needs Ray: pip install "dreamartist[many]".'
 
 
 def has_ray() -> bool:
@@ -65,7 +65,7 @@ def train_on_ray(
     answers.
     """
     if not has_ray():
-        raise SettingError(NEEDS_RAY)
+        raise SettingError(NEEDS_RAY, "Ray")
     import ray
 
     _connect(workers * job.threads, address)

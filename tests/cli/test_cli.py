@@ -19,8 +19,9 @@ from PIL import Image, ImageDraw
 from dreamartist_ext.cli.commands import dreamartist
 from dreamartist_ext.engine.errors import DreamArtistError
 from dreamartist_ext.files import storage
+from testbed.model_folder import save_folder
 
-from ..models import save_folder, tiny_components
+from ..models import tiny_components
 
 
 @pytest.fixture(scope="module")
@@ -203,8 +204,8 @@ def test_generate_takes_a_typed_negative_as_the_users_decision(here, model):
         (("--config", "nowhere.json"), "nowhere.json could not be read"),
         (("--config", "photo.png"), "photo.png is not JSON"),
         (("--resume",), "there is no snapshot .*embeddings-training/mycat/snapshot.safetensors to go on from."),
-        (("--out", "photo.png"), "could not be"),
-        (("--model", "x" * 300), "there is no model at xxx"),
+        (("--out", "photo.png"), '--out cannot be "photo.png": it is a file, and a folder is needed; choose another.'),
+        (("--model", "x" * 300), r'--model cannot be "xxx.*\.\.\.": file name too long; choose another.'),
         (("--device", "cuda"), "there is no device cuda here"),
         (("--config", "deep.json"), "deep.json is not JSON"),
         (("--template", "two [name]s"), "must have .name. as a word of its own"),
@@ -321,7 +322,7 @@ def test_ctrl_c_and_kill_lose_nothing(here, model, way):
     wait_for(snapshot, process)
     process.send_signal(way)
     _, error = process.communicate(timeout=120)
-    assert process.returncode == (2 if way == signal.SIGINT else -signal.SIGKILL)
+    assert process.returncode == (130 if way == signal.SIGINT else -signal.SIGKILL)
     if way == signal.SIGINT:
         assert "the same command with --resume goes on from there." in error.splitlines()[-1]
     assert not (here / "embeddings" / "mycat.pt").exists()

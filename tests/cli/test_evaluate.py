@@ -11,9 +11,10 @@ from dreamartist_ext.cli.commands import dreamartist
 from dreamartist_ext.engine.embedding import EmbeddingPair
 from dreamartist_ext.engine.errors import DreamArtistError, FileError, SettingError
 from dreamartist_ext.files.storage import save_pair
+from testbed.model_folder import save_folder
 
 from ..evaluation.studio import a_pair, a_picture
-from ..models import save_folder, tiny_components
+from ..models import tiny_components
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,9 @@ from dreamartist_ext.engine.errors import DreamArtistError, SettingError, Stoppe
 from dreamartist_ext.files.run import RunFiles
 from dreamartist_ext.many.concepts import Concept, concept_name, concepts_in, groups_of
 from dreamartist_ext.many.together import SharedPasses
+from testbed.model_folder import save_folder
 
-from ..models import save_folder, tiny_components
+from ..models import tiny_components
 from .test_cli import run
 
 COLOURS = {"ant": "red", "bee": "green", "cow": "blue", "dog": "gold"}

@@ -7,6 +7,7 @@ import html.parser
 import io
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -14,10 +15,20 @@ from dreamartist_ext.engine.errors import StoppedError
 from dreamartist_ext.evaluation.eyes import Eyes
 from dreamartist_ext.evaluation.features import FeatureNet
 from dreamartist_ext.evaluation.figures import DIFFERENCE, EVERYTHING, Observation, Way, figures_of
+from dreamartist_ext.evaluation.plan import Plan
+from dreamartist_ext.evaluation.prompt_lists import Edit, PromptLists
 from dreamartist_ext.evaluation.report import as_data, report_html, write_report
 
 from .studio import a_concept, an_evaluation
 
+HOSTILE = "<script>'&\"<x>"
+WAYS = ("way0", "way1", "way2")
+SECTION_TITLES = (
+    "What was asked for",
+    "In other styles",
+    "Changing a picture: another thing put in",
+    "Changing a picture: the thing put elsewhere",
+)
 NASTY = '<img src=x onerror="alert(1)">&amp;\'"'
 
 
@@ -37,8 +48,18 @@ class Cells(html.parser.HTMLParser):
 
     def __init__(self, page: str) -> None:
         super().__init__()
-        self.figures, self.tags = {}, []
+        self.figures, self.tags, self.texts = {}, [], []
+        self.inside = []  # (tag, text)
         self.feed(page)
+
+    def said(self, *tags):
+        """The texts of these elements, in the order of the page."""
+        return [text for tag, text in self.inside if tag in tags]
+
+    def handle_data(self, text):
+        self.texts.append(text)
+        if text.strip():
+            self.inside.append((self.tags[-1][0], text))
 
     def handle_starttag(self, tag, attributes):
         values = dict(attributes)
@@ -95,9 +116,70 @@ def test_what_comes_from_files_is_text_in_the_page(results):
     assert {values["src"][:22] for tag, values in tags if tag == "img"} == {"data:image/jpeg;base64"}
 
 
+def test_a_hostile_name_is_text_wherever_a_page_shows_one(eyes, tmp_path):
+    """In names, words, prompts, settings, and what the model and the eyes are called."""
+    lists = PromptLists(
+        subjects=(f"a [name] {HOSTILE}1",),
+        styles=(f"[name] {HOSTILE}2",),
+        editing=(Edit(f"a cat {HOSTILE}3", f"a [name] {HOSTILE}4"), Edit(None, "[name]")),
+        composition=(f"[name] and [name] {HOSTILE}5",),
+    )
+    plan = Plan(lists, seeds=(1,), guidances=(2.0, 4.0), steps=1, strengths=(0.5,))
+    concepts = [a_concept(f"x{HOSTILE}6", "red", **{f"{HOSTILE}7": f"{HOSTILE}8"}), a_concept("blue", "blue")]
+    concepts[1] = replace(concepts[1], plain_word=f"{HOSTILE}9")
+    others = {f"{HOSTILE}10": a_concept("x", "green").reference}
+    results = an_evaluation(tmp_path, concepts, eyes, plan=plan, others=others).run()
+    page = report_html(replace(results, model=f"{HOSTILE}11", eyes=f"{HOSTILE}12"))
+    assert "<script" not in page
+    found = Cells(page)
+    assert {tag for tag, _ in found.tags}.isdisjoint({"script", "x"})
+    shown = "".join([*found.texts, *(value or "" for _, values in found.tags for value in values.values())])
+    missing = [number for number in range(1, 13) if not re.search(rf"{re.escape(HOSTILE)}{number}(?!\d)", shown)]
+    assert missing == []
+
+
+def test_a_page_says_what_its_parts_say_in_their_order(results):
+    """Headings, and the links to them; the pictures' prompts and heads; what charts are to who cannot see them."""
+    found = Cells(report_html(results))
+    concept = ["In other styles", "Changing a picture"]
+    assert found.said("h2", "h3") == [
+        *("a-red-one", *concept, "blue", *concept),
+        *("Several in one picture", "a-red-one + blue", "In plain words", "Likeness against colour obeyed"),
+        *("Every figure", *SECTION_TITLES, "How they were learned"),
+        *("How it was made", "a-red-one", "blue", "The drawings"),
+    ]
+    assert found.said("h4") == ["a-red-one", "blue"] * len(SECTION_TITLES)
+    assert found.said("summary")[:2] == ["The same at guidance (CFG) 2"] * 2
+    assert found.said("figcaption") == [
+        *("all of them", "a-red-one", "blue"),
+        *("a-red-one, used as it was at step 40", "blue, used as it was at step 40"),
+    ]
+    links = [values["href"] for tag, values in found.tags if tag == "a"]
+    assert links == [f"#{values['id']}" for tag, values in found.tags if tag == "section" and "id" in values]
+    labels = [values["aria-label"] for tag, values in found.tags if tag == "svg"]
+    assert labels == ["Likeness against Colour obeyed"] * 3 + ["check loss over steps"] * 2
+    heads = [values["data-way"] for _, values in found.tags if values.get("class") == "cell"]
+    of_a_row = ["The pair", "The positive only", "A plain word"]
+    assert heads[:19] == [*of_a_row * 5, *["Before", "Strength 0.5"] * 2]
+
+
+def test_charts_are_themed_by_the_page_and_share_no_id(results):
+    page = report_html(results)
+    assert page == report_html(results)
+    charts = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    ids = [id for chart in charts for id in re.findall(r' id="([^"]+)"', chart)]
+    assert len(ids) == len(set(ids)) > 0
+    assert {id for chart in charts for id in re.findall(r"#([\w-]+)\b(?=[)\"])", chart)} == set(ids)
+    for chart in charts:
+        colours = set(re.findall(r"(?:fill|stroke|color): ([^;\"]+)", chart))
+        assert colours <= {"none", "currentColor", *(f"var(--{name})" for name in ("quiet", "line", *WAYS))}
+        assert not re.search(r"font-family|<style|xmlns", chart)
+    assert {"pair, 2", "positive only, 4", "plain word, 2"} <= set(Cells(page).said("title"))
+
+
 def test_the_page_needs_no_other_file(results):
     page = report_html(results)
-    assert not re.search(r"<(link|script|iframe)\b|url\(|https?://", page)
+    assert not re.search(r"<(link|script|iframe)\b|url\((?!#)|https?://", page)
     assert page.count("<svg") >= 5
     for concept in results.concepts:
         assert f"<h2>{concept.name}</h2>" in page

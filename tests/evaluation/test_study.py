@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from dreamartist_ext.engine.attention_mask import grey_to_weight
 from dreamartist_ext.engine.config import TrainConfig
 from dreamartist_ext.engine.embedding import EmbeddingPair
+from dreamartist_ext.files.charts import SERIES
 from dreamartist_ext.files.run import RunFiles
 from dreamartist_ext.hosts.diffusers.model_files import training_defaults
 from dreamartist_ext.many.together import Member, train_together
@@ -16,6 +24,7 @@ from tests.engine.test_trainer import config, picture
 from tests.models import tiny_host
 from tools.study.arms import ARMS, BEGAN_FROM, CHOSEN, CONCEPTS, REPORT, TUNE, concepts_named
 from tools.study.composition import USES, unconditional
+from tools.study.pictures import PLANE, planes_png
 from tools.study.run import Protocol, thing_mask
 from tools.study.table import COLUMNS, FIGURES, changes, compare, merged, read_csv, summary, write_csv
 from tools.study.together import drawn_together, groups_of, sharing
@@ -28,6 +37,28 @@ def test_every_arm_is_settings_that_a_training_takes(name):
     config = TrainConfig.from_mapping({**training_defaults(), **BEGAN_FROM, **arm.settings})
     assert all(0 < step < config.steps for step in arm.at)
     assert arm.way in WAYS
+
+
+def test_published_figures_are_of_these_settings():
+    """arms.json says what every arm was when it was measured; a new one is added there, none is changed."""
+    measured = json.loads(Path(__file__).with_name("arms.json").read_text(encoding="utf-8"))
+    arms = {name: json.loads(json.dumps(asdict(arm))) for name, arm in ARMS.items()}
+    assert {name: {key: value for key, value in arm.items() if value} for name, arm in arms.items()} == measured
+
+
+def test_planes_show_every_arm():
+    rows = [
+        row(arm, concept, seed, similarity=at + 0.1 * seed, diversity=at, colour_control=0.9)
+        for arm, at in (("pair", 0.3), ("plain", 0.6))
+        for concept in ("owl", "crown")
+        for seed in (0, 1)
+    ]
+    with Image.open(io.BytesIO(planes_png(rows, ["pair", "plain"]))) as drawn:
+        assert drawn.size == (2 * PLANE[0], PLANE[1])
+        pixels = np.asarray(drawn.convert("RGB"))
+    for colour in SERIES[:2]:
+        shown = (pixels == [int(colour[i : i + 2], 16) for i in (1, 3, 5)]).all(axis=2)
+        assert shown[:, : PLANE[0]].sum() > 50 and shown[:, PLANE[0] :].sum() > 50
 
 
 def test_the_embedded_models_defaults_are_the_arm_that_was_chosen():

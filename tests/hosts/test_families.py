@@ -23,9 +23,9 @@ from dreamartist_ext.files.storage import load_pair, save_pair
 from dreamartist_ext.hosts.diffusers.generation import with_learned_words
 from dreamartist_ext.hosts.diffusers.model_files import load_host
 from dreamartist_ext.hosts.families import FIRST_CONVOLUTION, check_tensors
+from testbed.model_folder import save_folder
 
 from ..family_models import FAMILIES, PROJECTION, WIDTH_G, WIDTH_L, WIDTH_SD2, components, host
-from ..models import save_folder
 
 KEYS = {"sd1": ["clip"], "sd2": ["clip"], "sdxl": ["clip_l", "clip_g"]}
 

@@ -1,191 +1,30 @@
-"""A real AUTOMATIC1111 with this repository as its extension and the embedded model as its checkpoint."""
+"""A real AUTOMATIC1111 for all tests of a session; what needs a checkpoint of every family has its own."""
 
 from __future__ import annotations
 
-import base64
-import json
-import os
-import shutil
-import socket
-import subprocess
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
 import pytest
 
-from .kinds import A1111, KINDS, Kind
+from testbed.kinds import KINDS
+from testbed.webui import MODEL, PROMPT, WEBUI, make_data_folder, running
 
-ROOT = Path(__file__).parents[2]
-MODEL = ROOT / "dreamartist_ext" / "assets" / "model"
-WEBUI = A1111.home
-START_SECONDS = 400
-PROMPT = "a noto emoji of a lion"
-IS_UP = "Startup time:"  # a line of its log; a request before that can end its start ("Cannot add middleware")
+EVERY = [pytest.param(kind, id=kind.marker, marks=getattr(pytest.mark, kind.marker)) for kind in KINDS]
 
 
-@dataclass
-class RunningWebUI:
-    url: str
-    data: Path
-    log: Path
-    process: subprocess.Popen
-    kind: Kind = A1111
+@pytest.fixture(scope="session", params=EVERY)
+def anywhere(request, tmp_path_factory):
+    """A WebUI of one kind, which has drawn its first picture: Forge loads nothing before."""
+    from .forge_families import write_forge_families
 
-    @property
-    def embeddings(self) -> Path:
-        return self.data / "embeddings"
-
-    def starts(self) -> int:
-        """How often the page was built."""
-        return self.log.read_text(errors="replace").count(IS_UP)
-
-    def post(self, path: str, content: Any, timeout: float = 300, auth: str = "") -> Any:
-        return self._send(urllib.request.Request(self.url + path, json.dumps(content).encode()), timeout, auth)
-
-    def get(self, path: str, timeout: float = 60, auth: str = "") -> Any:
-        return self._send(urllib.request.Request(self.url + path), timeout, auth)
-
-    def _send(self, request: urllib.request.Request, timeout: float, auth: str) -> Any:
-        request.add_header("Content-Type", "application/json")
-        if auth:
-            request.add_header("Authorization", "Basic " + base64.b64encode(auth.encode()).decode())
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        try:
-            with opener.open(request, timeout=timeout) as answer:
-                return json.loads(answer.read() or "null")
-        except urllib.error.HTTPError as error:
-            raise AssertionError(f"{error.code} {error.read().decode()[:2000]}") from error
-
-    def status(self, path: str, auth: str = "", content: Any = None) -> int:
-        """The HTTP status that a request gets."""
-        try:
-            self.get(path, auth=auth) if content is None else self.post(path, content, auth=auth)
-        except AssertionError as error:
-            return int(str(error).split()[0])
-        return 200
-
-    def probe(self, function: str, **values: Any) -> Any:
-        """Call a function of `probe.py` inside the WebUI's process."""
-        answer = self.post(f"/dreamartist-test/{function}", values, timeout=1500)
-        assert "error" not in answer, answer["error"]
-        return answer["result"]
-
-    def picture(self, prompt: str, negative: str = "", **options: Any) -> tuple[bytes, str]:
-        """A small picture's PNG pixels as base64 text in bytes, and its infotext."""
-        values = {
-            "prompt": prompt,
-            "negative_prompt": negative,
-            "seed": 7,
-            "steps": 4,
-            "width": 64,
-            "height": 64,
-            "cfg_scale": 5,
-            "sampler_name": "Euler a",
-        }
-        answer = self.post("/sdapi/v1/txt2img", values | options)
-        return pixels(answer["images"][0]), json.loads(answer["info"])["infotexts"][0]
-
-
-def pixels(image: str) -> bytes:
-    """The pixels of a base64 PNG, without its metadata."""
-    import io
-
-    from PIL import Image
-
-    return Image.open(io.BytesIO(base64.b64decode(image.split(",")[-1]))).convert("RGB").tobytes()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def make_data_folder(data: Path, kind: Kind = A1111) -> None:
-    """A data folder of its own, so that the user's WebUI keeps its settings, models and embeddings."""
-    from dreamartist_ext.hosts.diffusers.single_file import to_single_file
-
-    from .forge_families import knowledge, write_forge_families
-    from .random_checkpoint import tokenizer_of, write_random
-
-    models = data / "models" / "Stable-diffusion"
-    for folder in (models, data / "embeddings", data / "extensions" / "dreamartist-probe" / "scripts"):
-        folder.mkdir(parents=True)
-    if kind.checkpoint == "embedded":
-        for name in ("embedded", "second"):
-            to_single_file(MODEL, models / f"{name}.safetensors")
-        _change_weights(models / "second.safetensors")
-    else:
-        write_random(tokenizer_of(kind.home), data / "random")
-        to_single_file(data / "random", models / "random.safetensors")
-    (data / "extensions" / "dreamartist").symlink_to(ROOT)
-    scripts = data / "extensions" / "dreamartist-probe" / "scripts"
-    shutil.copy(Path(__file__).with_name("probe.py"), scripts)
+    kind = request.param
+    if kind.missing:
+        pytest.skip(kind.missing)
+    data = tmp_path_factory.mktemp(kind.marker)
+    make_data_folder(data, kind)
     if kind.marker == "forge":
-        shutil.copy(Path(__file__).with_name("forge_knows.py"), scripts)
-        _, rows = write_forge_families(models, data / "parts")
-        (scripts / "forge_knows.json").write_text(knowledge(MODEL, rows))
-    settings = {"sd_model_checkpoint": f"{kind.checkpoint}.safetensors", "samples_save": False, "grid_save": False}
-    settings["live_previews_enable"] = kind.marker == "webui"  # the others fetch a small decoder for them
-    (data / "config.json").write_text(json.dumps(settings))
-    (data / "styles.csv").write_text('name,prompt,negative_prompt\npets,"{prompt}, cat1",\n')
-
-
-def _change_weights(checkpoint: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
-    tensors = {name: tensor.clone() for name, tensor in load_file(checkpoint).items()}
-    tensors["model.diffusion_model.out.2.weight"] *= 0.9
-    save_file(tensors, checkpoint.with_suffix(".new"))
-    checkpoint.with_suffix(".new").replace(checkpoint)
-
-
-def start(data: Path, *flags: str, kind: Kind = A1111) -> RunningWebUI:
-    running = start_process(data, *flags, kind=kind)
-    wait_until_up(running)
-    return running
-
-
-def start_process(data: Path, *flags: str, kind: Kind = A1111, **variables: str) -> RunningWebUI:
-    """Without waiting for it; `variables` are added to its environment."""
-    port = free_port()
-    log = data / "log.txt"
-    environment = os.environ | {
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
-        "GRADIO_ANALYTICS_ENABLED": "False",
-        "PYTHONUNBUFFERED": "1",
-        "no_proxy": "127.0.0.1,localhost",
-        **variables,
-    }
-    command = [kind.python, "launch.py", *kind.arguments, "--data-dir", str(data), "--port", str(port), *flags]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, cwd=kind.home, env=environment, stdout=output, stderr=output, stdin=subprocess.DEVNULL
-        )
-    return RunningWebUI(f"http://127.0.0.1:{port}", data, log, process, kind)
-
-
-def wait_until_up(webui: RunningWebUI, starts: int = 1) -> None:
-    """Until the page was built for the given time and a checkpoint is loaded."""
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and webui.process.poll() is None:
-        if webui.starts() >= starts:
-            try:
-                webui.probe("ready")
-            except (OSError, AssertionError):
-                pass
-            else:
-                return
-        time.sleep(0.5)
-    webui.process.kill()
-    pytest.fail("the WebUI did not start:\n" + webui.log.read_text(errors="replace")[-3000:])
+        write_forge_families(data, MODEL)
+    with running(data, "--api", kind=kind) as webui:
+        webui.picture(PROMPT)
+        yield webui
 
 
 @pytest.fixture(scope="session")
@@ -195,22 +34,6 @@ def webui(tmp_path_factory):
     data = tmp_path_factory.mktemp("webui")
     make_data_folder(data)
     with running(data, "--api") as webui:
-        yield webui
-
-
-EVERY = [pytest.param(kind, id=kind.marker, marks=getattr(pytest.mark, kind.marker)) for kind in KINDS]
-
-
-@pytest.fixture(scope="session", params=EVERY)
-def anywhere(request, tmp_path_factory):
-    """A WebUI of one kind, which has drawn its first picture: Forge loads nothing before."""
-    kind = request.param
-    if kind.missing:
-        pytest.skip(kind.missing)
-    data = tmp_path_factory.mktemp(kind.marker)
-    make_data_folder(data, kind)
-    with running(data, "--api", kind=kind) as webui:
-        webui.picture(PROMPT)
         yield webui
 
 
@@ -239,17 +62,3 @@ def words(families):
     for path in written:
         path.unlink()
     families.post("/sdapi/v1/refresh-embeddings", {})
-
-
-@contextmanager
-def running(data: Path, *flags: str, kind: Kind = A1111) -> Iterator[RunningWebUI]:
-    """A WebUI with these flags, ended on the way out."""
-    webui = start(data, *flags, kind=kind)
-    try:
-        yield webui
-    finally:
-        webui.process.terminate()
-        try:
-            webui.process.wait(10)
-        except subprocess.TimeoutExpired:
-            webui.process.kill()

@@ -30,10 +30,11 @@ from dreamartist_ext.hosts.diffusers.single_file import (
     to_single_file,
 )
 from dreamartist_ext.hosts.families import INPAINTING_CHANNELS
+from testbed.model_folder import save_folder
+from testbed.webui import WEBUI
 
 from ..family_models import PROJECTION, WIDTH_G, WIDTH_L, WIDTH_SD2, components
-from ..models import END, START, save_folder
-from .conftest import WEBUI
+from ..models import END, START
 
 CLIP_VOCABULARY = 49408
 HEAD = 16  # channels per attention head in every U-Net here

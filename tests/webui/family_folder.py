@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save_file
 from dreamartist_ext.engine.embedding import EmbeddingPair
 from dreamartist_ext.files.storage import save_pair
 from dreamartist_ext.hosts.families import V_MARK, ZERO_SNR_MARK
+from testbed.webui import make_data_folder
 
 from ..family_models import WIDTH_G, WIDTH_L, WIDTH_SD2
 from ..models import TEXT_WIDTH, tiny_unet
-from .conftest import make_data_folder
 from .family_checkpoints import ARCHS, family_parts, write_checkpoint, write_refiner
 
 HERE = ("sd1-inpainting", "sd2", "sd2-v", "sd2-inpainting", "sdxl", "sdxl-v", "sdxl-v-ztsnr", "sdxl-inpainting")

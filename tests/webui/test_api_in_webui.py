@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from .conftest import WEBUI, make_data_folder, pixels, running, wait_until_up
+from testbed.webui import WEBUI, make_data_folder, pixels, running, wait_until_up
 
 pytestmark = pytest.mark.webui
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import WEBUI, make_data_folder, pixels, running
+from testbed.webui import WEBUI, make_data_folder, pixels, running
+
 from .prompts.test_hook_in_webui import OFF, VECTORS, negative_of, save_pairs
 
 pytestmark = pytest.mark.webui

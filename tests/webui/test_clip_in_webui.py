@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import WEBUI
+from testbed.webui import WEBUI
 
 SCRIPT = """
 import json, sys

@@ -15,9 +15,9 @@ from dreamartist_ext.engine.trainer import Training
 from dreamartist_ext.files.pictures import load_pictures
 from dreamartist_ext.files.storage import load_pair
 from dreamartist_ext.hosts.diffusers.host import DiffusersHost
+from testbed.webui import pixels
 
 from ..family_models import PROJECTION
-from .conftest import pixels
 from .family_folder import HERE, WIDTHS, kind_of, load
 from .prompts.test_hook_in_webui import negative_of
 from .test_a1111_host import PICTURE, left

@@ -20,9 +20,8 @@ from dreamartist_ext.files.picture_files import find_mask
 from dreamartist_ext.files.run import RunFiles
 from dreamartist_ext.files.storage import load_pair
 from dreamartist_ext.webui.training.jobs import kept_pictures
-
-from .conftest import PROMPT, free_port
-from .kinds import FORGE
+from testbed.kinds import FORGE
+from testbed.webui import PROMPT, free_port
 
 pytestmark = pytest.mark.browser
 

@@ -6,7 +6,8 @@ import base64
 
 import pytest
 
-from .conftest import make_data_folder, running
+from testbed.webui import make_data_folder, running
+
 from .test_a1111_host import PICTURE
 from .test_api_in_webui import reload_ui
 from .training.test_model_changes import V1, wait

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from testbed.webui import ROOT, WEBUI
+
 from . import older_torch
-from .conftest import ROOT, WEBUI
 
 pytestmark = pytest.mark.webui
 

@@ -13,7 +13,7 @@ from dreamartist_ext.engine.config import TrainConfig
 from dreamartist_ext.hosts.diffusers.model_files import load_host, quiet_libraries, training_defaults
 
 from .arms import ARMS, BEGAN_FROM, Arm, concepts_named
-from .pictures import planes_svg, sheet, write_png
+from .pictures import planes_png, sheet
 from .run import Protocol, Study, run
 from .table import Row, changes, compare, last_steps, merged, read_csv, summary, write_csv
 from .together import Setup, groups_of, run_together
@@ -65,7 +65,7 @@ def main() -> None:
 def draw(arguments: argparse.Namespace, rows: Sequence[Row]) -> None:
     """planes.png and sheet.png: of `--arms`, the sheet of `--concepts` at the first of `--seeds` and `--guidances`."""
     arguments.out.mkdir(parents=True, exist_ok=True)
-    write_png(planes_svg(rows, arguments.arms), arguments.out / "planes.png")
+    (arguments.out / "planes.png").write_bytes(planes_png(rows, arguments.arms))
     seed, guidance = arguments.seeds[0], arguments.guidances[0]
     strips = [(arm, seed, last_steps(rows, arm)[0]["step"], guidance) for arm in arguments.arms]
     page = sheet(arguments.work, arguments.references, concepts_named(arguments.concepts), strips)

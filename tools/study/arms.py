@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,28 +44,102 @@ _TAB = {**_ORIGINAL, "learning_rate": "0.005", "steps": 1000}
 _ON_THE_WAY = (500, 1000, 2000)
 
 _WHITE = " on a white background"
-_NAMES_THE_BACKGROUND = {"template": f"a [name]{_WHITE}|an emoji of a [name]{_WHITE}|a drawing of a [name]{_WHITE}"}
 
+# Each setting once. An arm has those of all factors in its name, or in its line of the tables below.
 _FACTORS: dict[str, dict[str, Any]] = {
-    "fixed": {"fix_norm": "positive"},
-    "half": {"negative_lr_ratio": 0.5},
-    "quarter": {"negative_lr_ratio": 0.25},
+    "plain": {"use_negative": False},
+    "g1": {"guidance": "1"},
+    "g1.2": {"guidance": "1.2"},
     "g2": {"guidance": "2"},
     "g3": {"guidance": "3"},
     "g5": {"guidance": "5"},
     "g1to3": {"guidance": "1-3"},
+    "g3to1": {"guidance": "3-1"},
+    "n1": {"negative_vectors": 1},
+    "n2": {"negative_vectors": 2},
+    "n12": {"negative_vectors": 12},
+    "v2": {"vectors": 2},
+    "v3": {"vectors": 3},
     "v12": {"vectors": 12},
-    "twice": {"steps": 800},
-    "62": {"steps": 62},
-    "200": {"steps": 200},
+    "slowest": {"learning_rate": "0.003"},
     "slow": {"learning_rate": "0.005"},
     "fast": {"learning_rate": "0.02"},
     "snr": {"min_snr": 5.0, "noisy_weight": 0.0},
-    "ema": {"ema": 0.98, "save_ema": True},
-    "toy": {"initialization_text": "toy"},
-    "background": _NAMES_THE_BACKGROUND,
+    "unweighted": {"noisy_weight": 0.0, "timestep_exponent": 1.0},
+    "noisy": {"noisy_weight": 1.0},
+    "quarter": {"negative_lr_ratio": 0.25},
+    "half": {"negative_lr_ratio": 0.5},
+    "double": {"negative_lr_ratio": 2.0},
+    "level": {"cosine": False},
+    "50": {"steps": 50},
+    "62": {"steps": 62},
+    "125": {"steps": 125},
+    "200": {"steps": 200},
+    "twice": {"steps": 800},
+    "batch1": {"batch_size": 1},
     "batch8": {"batch_size": 8},
+    "decay": {"weight_decay": 0.1},
+    "crop": {"random_crop": 0.2},
+    "mirror": {"mirror": True},
+    "drawn": {"latent_sampling": "each"},
+    "background": {"template": f"a [name]{_WHITE}|an emoji of a [name]{_WHITE}|a drawing of a [name]{_WHITE}"},
+    "fixed": {"fix_norm": "positive"},
+    "fixed-both": {"fix_norm": "both"},
+    "toy": {"initialization_text": "toy"},
+    "reconstruction": {"reconstruction": 0.1},
+    "ema": {"ema": 0.98, "save_ema": True},
 }
+_ONE_AT_A_TIME = {
+    "guidance-1": "g1",
+    "guidance-1.2": "g1.2",
+    "guidance-2": "g2",
+    "guidance-3": "g3",
+    "guidance-5": "g5",
+    "guidance-1-to-3": "g1to3",
+    "guidance-3-to-1": "g3to1",
+    "negative-1": "n1",
+    "negative-12": "n12",
+    "vectors-2": "v2+n2",
+    "vectors-3": "v3",
+    "vectors-12": "v12+n12",
+    "rate-0.003": "slowest",
+    "rate-0.005": "slow",
+    "rate-0.02": "fast",
+    "min-snr-5": "snr",
+    "plain-weight": "unweighted",
+    "noisy-weight-1": "noisy",
+    "negative-rate-quarter": "quarter",
+    "negative-rate-half": "half",
+    "negative-rate-double": "double",
+    "no-cosine": "level",
+    "pair-50": "50",
+    "pair-62": "62",
+    "pair-125": "125",
+    "steps-200": "200",
+    "steps-800": "twice",
+    "batch-1": "batch1",
+    "batch-8": "batch8",
+    "weight-decay": "decay",
+    "random-crop": "crop",
+    "mirror": "mirror",
+    "latents-drawn-each-time": "drawn",
+    "names-the-background": "background",
+    "fix-norm-positive": "fixed",
+    "fix-norm-both": "fixed-both",
+    "starts-from-a-word": "toy",
+    "reconstruction": "reconstruction",
+}
+_OF_PLAIN_INVERSION = {
+    "plain-200": "plain+200",
+    "plain-800": "plain+twice",
+    "plain-rate-0.003": "plain+slowest",
+    "plain-rate-0.005": "plain+slow",
+    "plain-rate-0.02": "plain+fast",
+    "plain-vectors-3": "plain+v3",
+    "plain-vectors-12": "plain+v12",
+    "plain-fix-norm": "plain+fixed",
+}
+_MEASURED_ON_THE_WAY = {"steps-800": (200, 400)}
 _COMBINED = (
     CHOSEN,
     "g3+quarter",
@@ -94,9 +168,14 @@ def _together(name: str) -> dict[str, Any]:
     return {setting: value for factor in name.split("+") for setting, value in _FACTORS[factor].items()}
 
 
+def _arms(named: Mapping[str, str]) -> dict[str, Arm]:
+    """By name, from the factors of each."""
+    return {name: Arm(_together(factors), _MEASURED_ON_THE_WAY.get(name, ())) for name, factors in named.items()}
+
+
 ARMS: dict[str, Arm] = {
     "pair": Arm(),
-    "plain": Arm({"use_negative": False}),
+    "plain": Arm(_together("plain")),
     "original": Arm(_ORIGINAL, _ON_THE_WAY),
     "original-500": Arm({**_ORIGINAL, "steps": 500}),
     "original-2000": Arm({**_ORIGINAL, "steps": 2000}, (250, 500, 1000)),
@@ -104,64 +183,18 @@ ARMS: dict[str, Arm] = {
     "webui-2000": Arm({**_WEBUI, "steps": 2000}, (250, 500, 1000)),
     "tab": Arm(_TAB),
     f"tab+cosine+{CHOSEN}": Arm({**_TAB, "cosine": True, **_together(CHOSEN)}),
-    # One factor at a time
-    "guidance-1": Arm({"guidance": "1"}),
-    "guidance-1.2": Arm({"guidance": "1.2"}),
-    "guidance-2": Arm({"guidance": "2"}),
-    "guidance-3": Arm({"guidance": "3"}),
-    "guidance-5": Arm({"guidance": "5"}),
-    "guidance-1-to-3": Arm({"guidance": "1-3"}),
-    "guidance-3-to-1": Arm({"guidance": "3-1"}),
-    "negative-1": Arm({"negative_vectors": 1}),
-    "negative-12": Arm({"negative_vectors": 12}),
-    "vectors-2": Arm({"vectors": 2, "negative_vectors": 2}),
-    "vectors-3": Arm({"vectors": 3}),
-    "vectors-12": Arm({"vectors": 12, "negative_vectors": 12}),
-    "rate-0.003": Arm({"learning_rate": "0.003"}),
-    "rate-0.005": Arm({"learning_rate": "0.005"}),
-    "rate-0.02": Arm({"learning_rate": "0.02"}),
-    "min-snr-5": Arm({"min_snr": 5.0, "noisy_weight": 0.0}),
-    "plain-weight": Arm({"noisy_weight": 0.0, "timestep_exponent": 1.0}),
-    "noisy-weight-1": Arm({"noisy_weight": 1.0}),
-    "negative-rate-quarter": Arm({"negative_lr_ratio": 0.25}),
-    "negative-rate-half": Arm({"negative_lr_ratio": 0.5}),
-    "negative-rate-double": Arm({"negative_lr_ratio": 2.0}),
-    "no-cosine": Arm({"cosine": False}),
-    "pair-50": Arm({"steps": 50}),
-    "pair-62": Arm({"steps": 62}),
-    "pair-125": Arm({"steps": 125}),
-    "steps-200": Arm({"steps": 200}),
-    "steps-800": Arm({"steps": 800}, (200, 400)),
-    "batch-1": Arm({"batch_size": 1}),
-    "batch-8": Arm({"batch_size": 8}),
-    "weight-decay": Arm({"weight_decay": 0.1}),
-    "random-crop": Arm({"random_crop": 0.2}),
-    "mirror": Arm({"mirror": True}),
-    "latents-drawn-each-time": Arm({"latent_sampling": "each"}),
-    "names-the-background": Arm(_NAMES_THE_BACKGROUND),
-    "fix-norm-positive": Arm({"fix_norm": "positive"}),
-    "fix-norm-both": Arm({"fix_norm": "both"}),
-    "starts-from-a-word": Arm({"initialization_text": "toy"}),
-    "reconstruction": Arm({"reconstruction": 0.1}),
+    **_arms(_ONE_AT_A_TIME),
     "masked": Arm(masked=True),
-    "ema": Arm({"ema": 0.98, "save_ema": True}),
+    "ema": Arm(_together("ema")),
     # The few that matter, together
-    **{name: Arm(_together(name)) for name in _COMBINED},
+    **_arms({name: name for name in _COMBINED}),
     # What no setting says
     "negative-only": Arm(way="negative only"),
     f"{CHOSEN}+negative-only": Arm(_together(CHOSEN), way="negative only"),
     f"{CHOSEN}+masked": Arm(_together(CHOSEN), masked=True),
     "empty-negative-half": Arm(way="empty negative in half"),
     "cross-initialization": Arm(_together(CHOSEN), way="cross initialization"),
-    # The same for plain inversion
-    "plain-200": Arm({"use_negative": False, "steps": 200}),
-    "plain-800": Arm({"use_negative": False, "steps": 800}),
-    "plain-rate-0.003": Arm({"use_negative": False, "learning_rate": "0.003"}),
-    "plain-rate-0.005": Arm({"use_negative": False, "learning_rate": "0.005"}),
-    "plain-rate-0.02": Arm({"use_negative": False, "learning_rate": "0.02"}),
-    "plain-vectors-3": Arm({"use_negative": False, "vectors": 3}),
-    "plain-vectors-12": Arm({"use_negative": False, "vectors": 12}),
-    "plain-fix-norm": Arm({"use_negative": False, "fix_norm": "positive"}),
+    **_arms(_OF_PLAIN_INVERSION),
 }
 
 

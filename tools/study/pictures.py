@@ -7,34 +7,27 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from dreamartist_ext.evaluation.charts import SIZE, Mark, plane_svg
+from dreamartist_ext.evaluation.charts import Mark, draw_plane
 from dreamartist_ext.evaluation.intervals import bootstrap
+from dreamartist_ext.files.charts import BESIDE, QUIET, TEXT, axes_in, blank, legend_above, png
 
 from .table import PLANES, Row, by_concept, last_steps
 
-COLOURS = ("#1668b8", "#c2410c", "#15803d")
-STYLE = (
-    "text { font: 12px sans-serif; fill: #222 } .frame rect { fill: none; stroke: #999 } .grid { stroke: #ddd } "
-    "polyline { fill: none; stroke-width: 2 } .whisker { stroke-opacity: 0.35 } "
-) + " ".join(
-    f".way{i} {{ stroke: {c}; fill: {c} }} .way{i} text {{ fill: {c}; stroke: none }}" for i, c in enumerate(COLOURS)
-)
+PLANE = (560, 440)  # pixels
 LABEL_WIDTH = 96
 
 
-def planes_svg(rows: Sequence[Row], arms: Sequence[str]) -> str:
-    """A chart for each of PLANES side by side: a line per arm (three at most), a mark per guidance scale with its
-    95 % bootstrap intervals over concepts and seeds."""
-    width, height = SIZE
-    parts = []
+def planes_png(rows: Sequence[Row], arms: Sequence[str]) -> bytes:
+    """A chart for each of PLANES side by side: a line per arm (three at most), a mark per guidance scale, which is
+    written beside it, with its 95 % bootstrap intervals over concepts and seeds."""
+    width, height = PLANE
+    figure = blank(len(PLANES) * width, height)
     for place, (x, y) in enumerate(PLANES):
-        chart = plane_svg({arm: _line(rows, arm, x, y) for arm in arms}, x.replace("_", " "), y.replace("_", " "))
-        parts.append(chart.replace("<svg ", f'<svg x="{place * width}" width="{width}" height="{height}" ', 1))
-    for number, arm in enumerate(arms):
-        parts.append(f'<g class="way{number}"><text x="{80 + 90 * number}" y="{height + 18}">{arm}</text></g>')
-    parts.append(f'<text x="{80 + 90 * len(arms)}" y="{height + 18}">the numbers: guidance while drawing</text>')
-    size = f'width="{len(PLANES) * width}" height="{height + 30}"'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {size}><style>{STYLE}</style>{"".join(parts)}</svg>'
+        axes = axes_in(figure, place * width + BESIDE, 40, (place + 1) * width - 18, height - 48)
+        draw_plane(axes, {arm: _line(rows, arm, x, y) for arm in arms}, x.replace("_", " "), y.replace("_", " "))
+    legend_above(figure.axes[0])  # as wide as both
+    figure.axes[-1].set_title("the numbers: guidance while drawing", loc="right", fontsize=TEXT, color=QUIET)
+    return png(figure)
 
 
 def _line(rows: Sequence[Row], arm: str, x: str, y: str) -> list[Mark]:
@@ -46,14 +39,6 @@ def _mark(rows: Sequence[Row], guidance: float, x: str, y: str) -> Mark:
     members = [row for row in rows if row["guidance"] == guidance]
     across, up = (bootstrap(by_concept(members, name)) for name in (x, y))
     return Mark(across.mean, up.mean, (across.low, across.high), (up.low, up.high), f"{guidance:g}")
-
-
-def write_png(svg: str, path: Path) -> None:
-    """With DejaVu Sans, which has to be on the machine: without it the picture has no words."""
-    import resvg_py
-
-    drawn = resvg_py.svg_to_bytes(svg_string=svg, background="white", sans_serif_family="DejaVu Sans")
-    path.write_bytes(bytes(drawn))
 
 
 def sheet(

@@ -36,7 +36,7 @@ def rename(embeddings: Path, concept: Concept, new: str) -> None:
     concept = with_other_half(embeddings, concept)
     if concept.positive is not None and concept.positive.is_card:
         where = concept.positive.path.name
-        raise SettingError(f"the word {concept.name} stands inside the card {where}; unpack it first.")
+        raise SettingError(f"the word {concept.name} stands inside the card {where}; make files of it first.", "card")
     named = {file.path: _renamed(file, concept, new) for file in concept.files if not file.is_card}
     moves = {path: target for path, target in named.items() if path != target}
     if not moves:

@@ -63,8 +63,8 @@ class Processes:
             if is_out_of_memory(error):
                 raise
             raise TrainingError(
-                f"one of the {self.count} processes has ended; the same command with --resume goes on from the last "
-                "snapshot."
+                f"one of the {self.count} processes has ended; the training can go on from its last snapshot.",
+                "going on",
             ) from error
 
 
@@ -156,7 +156,7 @@ def end_with(others: Sequence[BaseProcess]) -> Iterator[None]:
         if not is_left.wait(PATIENCE):
             sys.stderr.write(f"\ndreamartist: {_ended(others, ended)}\n")
             sys.stderr.flush()
-            os._exit(2)
+            os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
     try:

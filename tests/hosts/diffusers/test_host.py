@@ -18,8 +18,9 @@ from dreamartist_ext.hosts.diffusers.host import DiffusersHost
 from dreamartist_ext.hosts.diffusers.model_files import load_host
 from dreamartist_ext.hosts.diffusers.prompt_tokens import Chunk, Word, Words, chunks_of, padded
 from dreamartist_ext.hosts.families import ENCODER
+from testbed.model_folder import save_folder
 
-from ...models import TEXT_WIDTH, save_folder, tiny_components, tiny_host
+from ...models import TEXT_WIDTH, tiny_components, tiny_host
 
 
 @pytest.fixture(scope="module")

@@ -87,7 +87,7 @@ def test_it_is_deleted_brought_back_and_shared(page, place, card, tmp_path):
 
 
 def test_its_name_stands_inside_it_and_is_not_changed_by_renaming_the_file(page, card):
-    with pytest.raises(SettingError, match=r"stands inside the card posted\.PNG; unpack it first"):
+    with pytest.raises(SettingError, match=r"stands inside the card posted\.PNG; make files of it first"):
         page.shelf.rename(only(page.shelf).concept, "tom")
 
 

@@ -9,8 +9,8 @@ from PIL import Image
 from dreamartist_ext.engine.embedding import EmbeddingPair
 from dreamartist_ext.files.card import card_bytes
 from dreamartist_ext.files.storage import save_pair
+from testbed.webui import make_data_folder, running
 
-from ..conftest import make_data_folder, running
 from ..test_page import browser, opened  # noqa: F401 (fixtures)
 from .concept_files import concepts_page, refuse_and_replace, rename_delete_undo, share_and_import
 from .test_files_page import pair_of

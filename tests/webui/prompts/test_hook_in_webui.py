@@ -15,8 +15,8 @@ import torch
 
 from dreamartist_ext.engine.embedding import EmbeddingPair
 from dreamartist_ext.files.storage import save_pair
+from testbed.webui import make_data_folder, pixels, start
 
-from ..conftest import make_data_folder, pixels, start
 from .test_prompt_hook import ROWS
 
 pytestmark = pytest.mark.webui
@@ -150,7 +150,7 @@ def test_settings_switch_words_off_and_scale_them(words):
 
 def test_a_style_comes_before(words, without_extension):
     known = [style["name"] for style in words.get("/sdapi/v1/prompt-styles")]
-    assert "pets" in known, "make_data_folder in conftest.py is to write the style pets into styles.csv"
+    assert "pets" in known, "make_data_folder in testbed/webui.py is to write the style pets into styles.csv"
     hooked, infotext = picture(words, "a photo", styles=["pets"])
     assert negative_of(infotext) == "cat1-neg"
     assert picture(words, "a photo, cat1", "cat1-neg", **OFF)[0] == hooked

@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from ..conftest import make_data_folder, running
+from testbed.webui import make_data_folder, running
+
 from ..test_a1111_host import PICTURE, SETTINGS
 
 pytestmark = pytest.mark.webui
