@@ -176,6 +176,7 @@ def picture_html(png: bytes, label: str) -> str:
 
 
 STYLE = """<style>
+[id^="dreamartist_"] .pending { opacity: 1 !important; } /* gradio 4 fades what is being updated */
 .dreamartist-hidden { position: absolute !important; width: 1px !important; height: 1px !important; opacity: 0;
   overflow: hidden; pointer-events: none; min-width: 0 !important; padding: 0 !important; border: 0 !important }
 .dreamartist-bar { height: 10px; border-radius: 5px; background: rgba(128, 128, 128, .25); margin: 6px 0;
