@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[1]
 MODEL = ROOT / "dreamartist_ext" / "assets" / "model"
 WEBUI = A1111.home
 START_SECONDS = 400
+PROMPT = "a noto emoji of a lion"
 IS_UP = "Startup time:"  # a line of its log; a request before that can end its start ("Cannot add middleware")
 
 
@@ -108,20 +109,19 @@ def make_data_folder(data: Path, kind: Kind = A1111) -> None:
     """A data folder of its own, so that the user's WebUI keeps its settings, models and embeddings."""
     from dreamartist_ext.hosts.diffusers.single_file import to_single_file
 
-    from .random_checkpoint import tokenizer_of, write_random
-
-    models = data / "models" / "Stable-diffusion"
-    for folder in (models, data / "embeddings", data / "extensions" / "dreamartist-probe" / "scripts"):
+    models, scripts = data / "models" / "Stable-diffusion", data / "extensions" / "dreamartist-probe" / "scripts"
+    for folder in (models, data / "embeddings", scripts):
         folder.mkdir(parents=True)
     if kind.checkpoint == "embedded":
         for name in ("embedded", "second"):
             to_single_file(MODEL, models / f"{name}.safetensors")
         _change_weights(models / "second.safetensors")
     else:
+        from .random_checkpoint import tokenizer_of, write_random
+
         write_random(tokenizer_of(kind.home), data / "random")
         to_single_file(data / "random", models / "random.safetensors")
     (data / "extensions" / "dreamartist").symlink_to(ROOT)
-    scripts = data / "extensions" / "dreamartist-probe" / "scripts"
     shutil.copy(Path(__file__).with_name("probe.py"), scripts)
     settings = {"sd_model_checkpoint": f"{kind.checkpoint}.safetensors", "samples_save": False, "grid_save": False}
     settings["live_previews_enable"] = kind.marker == "webui"  # the others fetch a small decoder for them

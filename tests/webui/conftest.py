@@ -1,26 +1,30 @@
-"""Real WebUIs for all tests of a session; what needs a checkpoint of every family has its own."""
+"""A real AUTOMATIC1111 for all tests of a session; what needs a checkpoint of every family has its own."""
 
 from __future__ import annotations
-
-import shutil
-from pathlib import Path
 
 import pytest
 
 from testbed.kinds import KINDS
-from testbed.webui import MODEL, WEBUI, make_data_folder, running
+from testbed.webui import MODEL, PROMPT, WEBUI, make_data_folder, running
 
-PROMPT = "a noto emoji of a lion"
+EVERY = [pytest.param(kind, id=kind.marker, marks=getattr(pytest.mark, kind.marker)) for kind in KINDS]
 
 
-def teach_forge(data: Path) -> None:
-    """Forge knows checkpoints by their shapes; ours and small ones of SDXL are told to it."""
-    from .forge_families import knowledge, write_forge_families
+@pytest.fixture(scope="session", params=EVERY)
+def anywhere(request, tmp_path_factory):
+    """A WebUI of one kind, which has drawn its first picture: Forge loads nothing before."""
+    from .forge_families import write_forge_families
 
-    scripts = data / "extensions" / "dreamartist-probe" / "scripts"
-    shutil.copy(Path(__file__).with_name("forge_knows.py"), scripts)
-    _, rows = write_forge_families(data / "models" / "Stable-diffusion", data / "parts")
-    (scripts / "forge_knows.json").write_text(knowledge(MODEL, rows))
+    kind = request.param
+    if kind.missing:
+        pytest.skip(kind.missing)
+    data = tmp_path_factory.mktemp(kind.marker)
+    make_data_folder(data, kind)
+    if kind.marker == "forge":
+        write_forge_families(data, MODEL)
+    with running(data, "--api", kind=kind) as webui:
+        webui.picture(PROMPT)
+        yield webui
 
 
 @pytest.fixture(scope="session")
@@ -30,24 +34,6 @@ def webui(tmp_path_factory):
     data = tmp_path_factory.mktemp("webui")
     make_data_folder(data)
     with running(data, "--api") as webui:
-        yield webui
-
-
-EVERY = [pytest.param(kind, id=kind.marker, marks=getattr(pytest.mark, kind.marker)) for kind in KINDS]
-
-
-@pytest.fixture(scope="session", params=EVERY)
-def anywhere(request, tmp_path_factory):
-    """A WebUI of one kind, which has drawn its first picture: Forge loads nothing before."""
-    kind = request.param
-    if kind.missing:
-        pytest.skip(kind.missing)
-    data = tmp_path_factory.mktemp(kind.marker)
-    make_data_folder(data, kind)
-    if kind.marker == "forge":
-        teach_forge(data)
-    with running(data, "--api", kind=kind) as webui:
-        webui.picture(PROMPT)
         yield webui
 
 

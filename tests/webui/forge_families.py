@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from transformers import CLIPTextModelWithProjection
 
+import testbed
 from dreamartist_ext.hosts.diffusers.components import Components
 from testbed.model_folder import save_folder
 
@@ -37,26 +38,28 @@ def forge_parts(folder: Path, family: str) -> Components:
     return replace(parts, unet=unet, text_encoder_2=second)
 
 
-def write_forge_families(models: Path, folder: Path) -> tuple[dict[str, Components], list[dict]]:
-    """Their checkpoints; returns their parts, and the row by which `forge_knows.py` tells them."""
-    parts = {}
+def write_forge_families(data: Path, embedded: Path) -> None:
+    """Their checkpoints in a WebUI's data folder, and the extension that tells Forge of them and of the embedded model,
+    whose folder is given."""
+    models, folder = data / "models" / "Stable-diffusion", data / "parts"
     for family in IN_FORGE:
-        parts[family] = forge_parts(folder / family, family)
-        write_checkpoint(parts[family], folder / family, models / f"{family}.safetensors")
-    configs = save_folder(parts["sdxl"], folder / "configs")
+        parts = forge_parts(folder / family, family)
+        write_checkpoint(parts, folder / family, models / f"{family}.safetensors")
+    configs = save_folder(parts, folder / "configs")
     for name in ("tokenizer", "tokenizer_2"):  # newer transformers merge its files
-        shutil.copytree(folder / "sdxl" / name, configs / name, dirs_exist_ok=True)
-    told = {
+        shutil.copytree(folder / family / name, configs / name, dirs_exist_ok=True)
+    sdxl = {
         "model_channels": 32,
         "transformer_depth": [0, 2],
         "context_dim": WIDTH_L + WIDTH_G,
         "adm_in_channels": WIDTH_G + 6 * SIZE_WIDTH,
     }
-    return parts, [{"family": "SDXL", "folder": str(configs), "channels of a head": HEAD, "unet": told}]
-
-
-def knowledge(model: Path, rows: list[dict]) -> str:
-    """What `forge_knows.py` reads; `model` is the embedded one's folder."""
-    told = {"context_dim": 192, "model_channels": 96}
-    own = {"family": "SD15", "folder": str(model), "channels of a head": 32, "unet": told}
-    return json.dumps({"words of two encoders": WIDTH_L + WIDTH_G, "models": [own, *rows]})
+    sd1 = {"context_dim": 192, "model_channels": 96}
+    rows = [
+        {"family": "SD15", "folder": str(embedded), "channels of a head": 32, "unet": sd1},
+        {"family": "SDXL", "folder": str(configs), "channels of a head": HEAD, "unet": sdxl},
+    ]
+    scripts = data / "extensions" / "dreamartist-probe" / "scripts"
+    shutil.copy(Path(testbed.__file__).with_name("forge_knows.py"), scripts)
+    known = {"words of two encoders": WIDTH_L + WIDTH_G, "models": rows}
+    (scripts / "forge_knows.json").write_text(json.dumps(known))

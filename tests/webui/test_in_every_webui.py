@@ -19,9 +19,9 @@ from dreamartist_ext.files.pictures import load_pictures
 from dreamartist_ext.hosts.diffusers.host import DiffusersHost
 from dreamartist_ext.hosts.diffusers.model_files import load_host
 from testbed.kinds import FORGE
-from testbed.webui import pixels
+from testbed.webui import PROMPT, pixels
 
-from .conftest import EVERY, PROMPT
+from .conftest import EVERY
 from .forge_families import IN_FORGE, forge_parts
 from .test_a1111_host import PICTURE, left
 from .training.test_model_changes import V1, wait

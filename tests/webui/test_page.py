@@ -21,9 +21,7 @@ from dreamartist_ext.files.run import RunFiles
 from dreamartist_ext.files.storage import load_pair
 from dreamartist_ext.webui.training.jobs import kept_pictures
 from testbed.kinds import FORGE
-from testbed.webui import free_port
-
-from .conftest import PROMPT
+from testbed.webui import PROMPT, free_port
 
 pytestmark = pytest.mark.browser
 

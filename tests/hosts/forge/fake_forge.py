@@ -248,7 +248,8 @@ class Forge:
         self.processing = SimpleNamespace(StableDiffusionProcessing=kinds[0], StableDiffusionProcessingTxt2Img=kinds[1])
 
     def model(self, channels=4, **about):
-        with torch.inference_mode():
+        with torch.random.fork_rng(), torch.inference_mode():
+            torch.manual_seed(0)
             model = StableDiffusion(self, channels)
         for name, value in about.items():
             setattr(model, name, value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from backend.diffusion_engine import sd15, sdxl
 from huggingface_guess import model_list
@@ -18,13 +19,13 @@ KNOWN = json.loads(Path(__file__).with_suffix(".json").read_text())
 class Engine(sd15.ClassicTextProcessingEngine):
     """Words of the text encoders' own widths, where Forge has written 768 and 2048."""
 
-    def __init__(self, text_encoder, embedding_expected_shape, **values):
+    def __init__(self, text_encoder: Any, embedding_expected_shape: int, **values: Any) -> None:
         table = text_encoder.transformer.text_model.embeddings.token_embedding.weight
         width = KNOWN["words of two encoders"] if embedding_expected_shape == 2048 else table.shape[1]
         super().__init__(text_encoder=text_encoder, embedding_expected_shape=width, **values)
 
 
-def know(row):
+def know(row: dict[str, Any]) -> None:
     family = getattr(model_list, row["family"])
     heads = {"num_heads": -1, "num_head_channels": row["channels of a head"]}
     about = {
