@@ -22,12 +22,12 @@ from .timesteps import TimestepRange
 class TrainConfig:
     """The settings of one training. Constructing one with a bad value raises SettingError."""
 
-    name: str = option("concept", "Name", "The word to type in a prompt, and the name of the files.", "concept")
+    name: str = option("concept", "Name", "The word you type in a prompt, and the name of the files.", "concept")
     initialization_text: str = option(
-        "*", "Starts from", "Words whose token vectors both embeddings start from.", "concept"
+        "*", "Starts from", "Words that training starts from, such as cat. A close word learns faster.", "concept"
     )
     negative_initialization_text: str = option(
-        "", "Negative starts from", "Words that the negative starts from instead; empty: the same.", "concept"
+        "", "Negative starts from", "Words that the negative starts from. Empty: the same as the positive.", "concept"
     )
     start_from: str = option(
         "",
@@ -38,76 +38,114 @@ class TrainConfig:
     vectors: int = option(
         3,
         "Vectors, positive",
-        "More vectors: more likeness, less control.",
+        "More: closer to the picture, less room for the rest of the prompt.",
         "concept",
         "tokens",
         least=1,
         most=MAX_VECTORS,
     )
     negative_vectors: int = option(
-        6, "Vectors, negative", "Size of the negative embedding.", "concept", "tokens", least=1, most=MAX_VECTORS
+        6,
+        "Vectors, negative",
+        "More: a stronger negative, and a longer negative prompt.",
+        "concept",
+        "tokens",
+        least=1,
+        most=MAX_VECTORS,
     )
-    use_negative: bool = option(True, "Train a negative", "Off: plain textual inversion.", "concept")
+    use_negative: bool = option(
+        True, "Train a negative", "Off: plain textual inversion, without a negative half.", "concept"
+    )
     template: str = option(
         "a photo of [name]|a picture of [name]|[name]",
         "Prompts",
-        "Prompts to train with, one drawn per sample, or a .txt file with one a line; [name] is the word, [filewords] "
-        "the picture's caption.",
+        "Training prompts, or a .txt file of them. [name]: the word; [filewords]: the caption.",
         "prompts",
         "separated by |",
     )
     negative_template: str = option(
-        "[name]", "Negative prompts", "The same for the negative; [name] is the negative's word.", "prompts"
+        "[name]",
+        "Negative prompts",
+        "Negative training prompts, written the same way; [name] is the negative's word.",
+        "prompts",
     )
     caption: str = option(
         "",
         "Caption",
-        "What [filewords] says of pictures that have no .txt file beside them; empty: what their file name says.",
+        "Stands for [filewords] where a picture has no .txt file beside it.",
         "prompts",
     )
     filewords_positive_only: bool = option(
-        False, "Captions in the positive only", "Leave [filewords] out of the negative prompts.", "prompts"
+        False, "Captions in the positive only", "On: negative prompts leave out [filewords].", "prompts"
     )
     caption_dropout: float = option(
-        0.0, "Caption drop-out", "Share of samples without their [filewords].", "prompts", least=0, most=1
+        0.0, "Caption drop-out", "Higher: more samples train without their caption.", "prompts", least=0, most=1
     )
     tag_dropout: float = option(
-        0.0, "Tag drop-out", "Share of the tags in [filewords] that are left out.", "prompts", least=0, most=1
+        0.0, "Tag drop-out", "Higher: more tags of a caption are left out, at random.", "prompts", least=0, most=1
     )
-    shuffle_tags: bool = option(False, "Shuffle tags", "The tags of [filewords] in another order each time.", "prompts")
-    tag_separator: str = option(",", "Tag separator", "What stands between the tags of a caption.", "prompts")
-    steps: int = option(1000, "Steps", "Optimizer steps.", "training", least=1, most=1_000_000)
-    batch_size: int = option(1, "Batch size", "Noisy copies per forward pass.", "training", least=1, most=256)
+    shuffle_tags: bool = option(
+        False, "Shuffle tags", "On: the tags of a caption change their order every time.", "prompts"
+    )
+    tag_separator: str = option(",", "Tag separator", "The character between the tags of a caption.", "prompts")
+    steps: int = option(
+        1000,
+        "Steps",
+        "More: closer to the picture and slower. Too many: every drawing is a copy.",
+        "training",
+        least=1,
+        most=1_000_000,
+    )
+    batch_size: int = option(
+        1,
+        "Batch size",
+        "Samples per pass. Higher: steadier training, slower steps, more memory.",
+        "training",
+        least=1,
+        most=256,
+    )
     accumulation: int = option(
         1,
         "Gradient accumulation",
-        "Passes per step; N passes equal one batch N times as large.",
+        "Passes per step. Higher: as steady as a larger batch, without its memory.",
         "training",
         least=1,
         most=1024,
     )
     learning_rate: str = option(
-        "0.005", "Learning rate", 'A number, or stages such as "0.005:100, 1e-3:1000".', "training"
+        "0.005",
+        "Learning rate",
+        'Higher: faster, but it may break. Stages are possible: "0.005:100, 1e-3:1000".',
+        "training",
     )
     negative_lr_ratio: float = option(
         1.0,
         "Negative's rate",
-        "The negative's learning rate as a share of the positive's.",
+        "Times the learning rate. Lower: the negative learns more slowly than the positive.",
         "training",
         above=0,
         most=1000,
     )
     warmup: int = option(
-        0, "Warm-up", "Steps over which the rate rises from zero.", "training", "steps", least=0, most=1_000_000
+        0,
+        "Warm-up",
+        "The learning rate rises from zero over these steps. Higher: a gentler start.",
+        "training",
+        "steps",
+        least=0,
+        most=1_000_000,
     )
-    cosine: bool = option(False, "Cosine decay", "Let the rate fall to zero along a cosine.", "training")
+    cosine: bool = option(False, "Cosine decay", "On: the learning rate falls to zero towards the end.", "training")
     guidance: str = option(
-        "3", "Guidance while training", 'A number, or a range over the noise such as "1.5-3:cos".', "training"
+        "3",
+        "Guidance while training",
+        'CFG scale in training. Higher: more variety, less likeness. A range works: "1.5-3:cos".',
+        "training",
     )
     min_snr: float = option(
         0.0,
         "Min-SNR gamma",
-        "Weigh the loss down at little noise (arXiv 2303.09556); 0 is off, 5 is usual.",
+        "Lower: fine detail counts less. 5 is usual, 0 is off (arXiv 2303.09556).",
         "training",
         least=0,
         most=1000,
@@ -115,7 +153,7 @@ class TrainConfig:
     noisy_weight: float = option(
         0.0,
         "Weight of the noisy end",
-        "Multiplies the loss by min(SNR, 5)^-this: shape and colours count more; 0 is off, 0.5 a half way.",
+        "Higher: shape and colour count more than fine detail. 0 is off.",
         "training",
         least=0,
         most=1,
@@ -123,7 +161,7 @@ class TrainConfig:
     timestep_exponent: float = option(
         1.0,
         "Timestep exponent",
-        "Timesteps are drawn as T u^this: below 1 more of them at the noisy end.",
+        "Below 1: more training on shape and colour. Above 1: more on fine detail.",
         "training",
         least=0.1,
         most=10,
@@ -131,7 +169,7 @@ class TrainConfig:
     timestep_start: float = option(
         0.0,
         "Timesteps from",
-        "Only timesteps from this share of all on are trained: 0 is no noise, where details are decided.",
+        "Higher: skips the least noisy timesteps, where fine detail is learned.",
         "training",
         least=0,
         most=0.99,
@@ -139,7 +177,7 @@ class TrainConfig:
     timestep_end: float = option(
         1.0,
         "Timesteps to",
-        "Only timesteps before this share of all are trained: 1 is noise alone, where shape and colours are decided.",
+        "Lower: skips the noisiest timesteps, where shape and colour are learned.",
         "training",
         least=0.01,
         most=1,
@@ -147,7 +185,7 @@ class TrainConfig:
     reconstruction: float = option(
         0.0,
         "Reconstruction",
-        "Weight of the decoded picture's distance from the true one; 0 is off, and decoding costs time and memory.",
+        "Higher: also compares decoded pictures; slower, more memory. 0 is off.",
         "training",
         least=0,
         most=1000,
@@ -155,17 +193,33 @@ class TrainConfig:
     reconstruction_loss: str = option(
         "L1",
         "Reconstruction by",
-        "L1: mean difference of the pixels; L2: mean square.",
+        "L1 compares pixels evenly; L2 punishes large differences more.",
         "training",
         choices=("L1", "L2"),
     )
-    beta1: float = option(0.9, "AdamW beta 1", "Decay of the gradient's mean.", "optimizer", least=0, most=0.9999)
-    beta2: float = option(0.999, "AdamW beta 2", "Decay of its square's mean.", "optimizer", least=0, most=0.999999)
-    weight_decay: float = option(0.0, "Weight decay", "AdamW's decoupled weight decay.", "optimizer", least=0, most=1)
+    beta1: float = option(
+        0.9,
+        "AdamW beta 1",
+        "AdamW. Higher: smoother steps that react later. Rarely changed.",
+        "optimizer",
+        least=0,
+        most=0.9999,
+    )
+    beta2: float = option(
+        0.999,
+        "AdamW beta 2",
+        "AdamW. Higher: steadier step lengths. Rarely changed.",
+        "optimizer",
+        least=0,
+        most=0.999999,
+    )
+    weight_decay: float = option(
+        0.0, "Weight decay", "AdamW. Higher: pulls the vectors towards zero. 0 is off.", "optimizer", least=0, most=1
+    )
     clip_gradient: float = option(
         0.0,
         "Clip the gradient",
-        "Shorten each side's gradient to this length where it is longer; 0 is off.",
+        "Lower: limits sudden large steps more. 0 is off.",
         "optimizer",
         least=0,
         most=1e6,
@@ -173,14 +227,14 @@ class TrainConfig:
     fix_norm: str = option(
         "off",
         "Fix the vectors' length",
-        "Hold these vectors at the vocabulary's mean length and learn only where they point (arXiv 2512.13672).",
+        "Keeps these vectors as long as ordinary words: prompts are obeyed better (arXiv 2512.13672).",
         "optimizer",
         choices=("off", "positive", "both"),
     )
     ema: float = option(
         0.0,
         "Moving average",
-        "Decay of an average of the vectors over the steps, such as 0.99; 0 is off.",
+        "Averages the vectors over the steps. Higher, such as 0.99: smoother. 0 is off.",
         "optimizer",
         least=0,
         most=0.9999,
@@ -188,38 +242,53 @@ class TrainConfig:
     ema_replace_every: int = option(
         0,
         "Replace by the average every",
-        "The vectors go on from their average after so many steps; 0 is never.",
+        "Every so many steps, training goes on from the average. 0 is never.",
         "optimizer",
         "steps",
         least=0,
         most=1_000_000,
     )
     save_ema: bool = option(
-        False, "Keep the average", "Judge, show and write the average instead of the vectors of the step.", "saving"
+        False, "Keep the average", "On: checks, previews and files use the average. Needs a moving average.", "saving"
     )
-    width: int = option(0, "Width", "0 takes the model's own size.", "picture", "pixels", least=0, most=4096)
-    height: int = option(0, "Height", "0 takes the model's own size.", "picture", "pixels", least=0, most=4096)
+    width: int = option(
+        0,
+        "Width",
+        "Higher: more detail, more memory. 0 takes the model's own size.",
+        "picture",
+        "pixels",
+        least=0,
+        most=4096,
+    )
+    height: int = option(
+        0,
+        "Height",
+        "Higher: more detail, more memory. 0 takes the model's own size.",
+        "picture",
+        "pixels",
+        least=0,
+        most=4096,
+    )
     fit: str = option(
         "crop",
         "Fit",
-        "crop: the middle at width x height; bucket: nearly all of each picture, at sizes of its own proportions; "
-        "pad: all of it, with an edge that is ignored.",
+        "crop: cuts out the middle. bucket: keeps the proportions. pad: adds an ignored edge.",
         "picture",
         choices=("crop", "bucket", "pad"),
     )
     background: str = option(
-        "white", "Background", "What transparent pictures are laid on: a colour's name, or #rrggbb.", "picture"
+        "white", "Background", "The colour behind transparent pictures: a name, or #rrggbb.", "picture"
     )
     transparency_as_mask: bool = option(
-        False, "Transparency as mask", "Ignore what is transparent in a picture.", "picture"
+        False, "Transparency as mask", "On: transparent parts of a picture are not learned.", "picture"
     )
     mirror: bool = option(
-        False, "Mirror", "Learn from every picture's mirror image too, in half of its views.", "picture"
+        False, "Mirror", "On: also learns the mirror image. Leave it off for text and for faces.", "picture"
     )
     random_crop: float = option(
         0.0,
         "Random crop",
-        "Up to this share of each side is cut off, elsewhere in each view but the first.",
+        "Share of each side cut off at random. Higher: learns less of the framing.",
         "picture",
         least=0,
         most=0.5,
@@ -227,7 +296,7 @@ class TrainConfig:
     views: int = option(
         4,
         "Views",
-        "Of each picture, where mirror or random_crop makes them differ; each of them is encoded once.",
+        "Mirrored or cropped versions of each picture. More: more variety, longer start.",
         "picture",
         least=1,
         most=64,
@@ -235,48 +304,61 @@ class TrainConfig:
     latent_sampling: str = option(
         "mean",
         "Latent sampling",
-        "mean: what the VAE finds most likely; once: one sample of it per picture; each: a new one every time.",
+        "mean: the VAE's likeliest latents. once: one random draw. each: new ones.",
         "picture",
         choices=("mean", "once", "each"),
     )
     less_memory: str = option(
         "auto",
         "Less memory",
-        "Compute the U-Net's blocks twice instead of keeping them; auto: where they would not fit.",
+        "on: much less memory, steps take longer. auto: only where it would not fit.",
         "training",
         choices=("auto", "on", "off"),
     )
-    use_mask: bool = option(True, "Use the mask", "Weigh by NAME_att.png, where one lies beside NAME.png.", "picture")
+    use_mask: bool = option(True, "Use the mask", "On: NAME_att.png beside NAME.png says which parts count.", "picture")
     inpaint: str = option(
         "all",
         "Inpainting models paint",
-        "all: the whole picture; painted: what the mask has lighter than half, with the rest of the picture shown.",
+        "Inpainting models only. all: learns the whole picture. painted: the white of the mask.",
         "picture",
         choices=("all", "painted"),
     )
     spread_mask: float = option(
         0.0,
         "Spread the mask",
-        "How far painted spots spread to what belongs to them, by the VAE's self-attention; 0 is off, 1 is all.",
+        "Higher: painted spots spread further, over what looks alike. 0 is off.",
         "picture",
         least=0,
         most=1,
     )
-    seed: int = option(0, "Seed", "The same seed gives the same files.", "training", least=0, most=2**63 - 1)
+    seed: int = option(
+        0,
+        "Seed",
+        "Another seed, another result. The same seed repeats a training.",
+        "training",
+        least=0,
+        most=2**63 - 1,
+    )
     name_pictures: bool = option(
         False,
         "Name the pictures",
-        "Write the pictures' file names and captions into the files; off, nothing in them says what they were.",
+        "On: the files name your pictures and captions. Off: they do not.",
         "saving",
     )
     save_every: int = option(
-        100, "Save every", "Steps between snapshots; 0 saves at the end.", "saving", "steps", least=0, most=1_000_000
+        100,
+        "Save every",
+        "Steps between snapshots and previews. Lower: more to choose from, more files.",
+        "saving",
+        "steps",
+        least=0,
+        most=1_000_000,
     )
 
     check_every: int = option(
         0,
         "Check every",
-        "Steps between checks on fixed noises; 0: at snapshots, as often as costs under 5 %.",
+        "Steps between checks. Lower: finds the best step more exactly, trains slower. 0: automatic.",
         "saving",
         "steps",
         least=0,
@@ -285,7 +367,7 @@ class TrainConfig:
     patience: int = option(
         0,
         "Patience",
-        "Stop after so many checks in a row without a better one; 0 is never.",
+        "Stops after so many checks without a better one. 0 never stops early.",
         "saving",
         "checks",
         least=0,
@@ -294,7 +376,7 @@ class TrainConfig:
     keep: str = option(
         "best",
         "Keep at the end",
-        "best: the pair that foresees noise best; last: that of the last step.",
+        "best: the pair of the best check. last: the pair of the last step.",
         "saving",
         choices=("last", "best"),
     )

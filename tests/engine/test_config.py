@@ -69,6 +69,7 @@ def test_a_bad_value_is_named_in_one_sentence(values, sentence):
 def test_every_setting_has_what_a_user_interface_needs(item):
     assert item.metadata["label"]
     assert item.metadata["help"].endswith(".")
+    assert len(item.metadata["help"].split()) < 15
     assert item.metadata["group"]
     assert field_type(item) in (int, float, bool, str)
 
