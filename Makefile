@@ -8,7 +8,7 @@ VAE_MINUTES ?= 60
 UNET_MINUTES ?= 180
 ICONS := $(WORK)/icons/node_modules/@iconify-json
 
-.PHONY: bench evaluate study install install-dev demo serve test test-slow test-browser test-webui test-forge test-reforge lint types embedded-model clean
+.PHONY: bench docs evaluate study install install-dev demo serve test test-slow test-browser test-webui test-forge test-reforge lint types embedded-model clean
 
 install: $(VENV)/installed
 install-dev: $(VENV)/installed-dev
@@ -98,11 +98,19 @@ $(WORK)/references: | $(VENV)/installed-dev
 study: install-dev $(WORK)/references
 	$(BIN)/python -m tools.study run --references $(WORK)/references $(PROTOCOL) $(STUDY)
 
-# Speed and memory against the floor and against others, into docs/performance.md; SIZE=sd15, sd15-512 for SD 1.5's shape.
+# The site in build/site; a broken link fails. What the program writes into it: python -m tools.pages
+$(VENV)/installed-docs: $(VENV)/installed-serve
+	$(BIN)/pip install --quiet -e ".[docs]"
+	touch $@
+
+docs: $(VENV)/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# Speed and memory against the floor and against others, into docs/evidence/speed.md; SIZE=sd15, sd15-512 for SD 1.5's shape.
 # Says what it leaves out where there is no WebUI, no peer's checkout, no GPU.
 SIZE ?= embedded
 bench: $(VENV)/installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks --size $(SIZE) --page docs/performance.md
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks --size $(SIZE) --page docs/evidence/speed.md
 
 clean:
 	rm -rf $(VENV) build demo-output evaluation-output

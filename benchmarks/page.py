@@ -1,4 +1,4 @@
-"""The part of docs/performance.md that a run writes: a table of figures and a picture, with the run they come from."""
+"""The part of docs/evidence/speed.md that a run writes: a table of figures and a picture, with the run they come from."""
 
 from __future__ import annotations
 
@@ -30,14 +30,15 @@ def write_page(answers: Sequence[Answer], size: str, page: Path) -> None:
     _, found, tail = rest.partition(end)
     if not found:
         raise ValueError(f"{page} has no place for {size}: {begin} and {end}.")
-    write_atomically(page, "".join([head, begin, "\n", table(answers, picture.name), end, tail]).encode())
+    write_atomically(page, "".join([head, begin, "\n", table(answers, size, picture.name), end, tail]).encode())
 
 
-def table(answers: Sequence[Answer], picture: str) -> str:
+def table(answers: Sequence[Answer], size: str, picture: str) -> str:
     lines = ["| what | against | measured | middle half of the rounds | aim | |", "|---|---|---|---|---|---|"]
     for answer in answers:
         lines += [row(figure) for figure in answer.figures]
-    lines += ["", f"![The same, and the curves]({picture})", ""]
+    command = f"python -m benchmarks --size {size} --as-kept --page docs/evidence/speed.md"
+    lines += ["", f"<!-- made by: {command} -->", f"![The same, and the curves]({picture})", ""]
     left_out = [(answer.question, shorten(reason, MOST_SAID)) for answer in answers for reason in answer.left_out]
     lines += [f"- Not measured ({question}): {reason}" for question, reason in left_out]
     return "\n".join([*lines, *(f"- {where}" for where in runs(answers)), ""])

@@ -1,3 +1,3 @@
 """DreamArtist: teach Stable Diffusion a concept from one picture (arXiv 2211.11337)."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

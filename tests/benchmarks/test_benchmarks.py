@@ -201,14 +201,14 @@ def test_an_answer_takes_the_place_of_an_earlier_one_and_of_no_other(tmp_path):
 
 
 def test_a_page_names_the_run_and_keeps_what_is_around(tmp_path):
-    page = tmp_path / "performance.md"
+    page = tmp_path / "speed.md"
     page.write_text("before\n<!-- tiny -->\nold\n<!-- end of tiny -->\nafter\n")
     write_page([answer("step", 1.0), answer("memory", 1.2)], "tiny", page)
     text = page.read_text()
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
     assert "`tiny-1` (step, memory)" in text and "Not measured (step): no GPU" in text
     assert text.count("met |") == 1 and text.count("**missed**") == 1
-    with Image.open(tmp_path / "performance-tiny.png") as picture:
+    with Image.open(tmp_path / "speed-tiny.png") as picture:
         assert picture.width == 1000
 
 
@@ -219,13 +219,13 @@ def test_a_number_has_three_digits_and_no_noise(value, said):
 
 @pytest.mark.parametrize("size", sorted(set(SIZES) - {"tiny"}))
 def test_every_size_has_a_place_in_the_documentation(size):
-    page = (Path(__file__).parents[2] / "docs" / "performance.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "evidence" / "speed.md").read_text(encoding="utf-8")
     assert page.index(f"<!-- {size} -->") < page.index(f"<!-- end of {size} -->")
     assert size in POINTS
 
 
 def test_a_page_without_a_place_is_refused(tmp_path):
-    page = tmp_path / "performance.md"
+    page = tmp_path / "speed.md"
     page.write_text("nothing")
     with pytest.raises(ValueError, match="tiny"):
         write_page([answer("step", 1.0)], "tiny", page)

@@ -1,7 +1,7 @@
 """A small, seeded slice of the study: what a pair was worth when these intervals were measured, it must be worth still.
 
 Frozen settings, so that other defaults are no news to it: it watches the training, the drawing and the measures.
-docs/evaluation.md says how the intervals were found, and what falls outside of them.
+docs/evidence/quality.md says how the intervals were found, and what falls outside of them.
 """
 
 from __future__ import annotations

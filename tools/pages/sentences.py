@@ -1,0 +1,135 @@
+"""docs/troubleshooting.md: every sentence with which something is refused, read from the code, in groups."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[2] / "dreamartist_ext"
+ERRORS = ("SettingError", "PictureError", "FileError", "ModelError", "TrainingError", "MissingError", "PickleError")
+LATER = {"HTTPException": 1, "_refusal": 1}  # where the sentence is another argument than the first
+VALUE = "…"  # what stands for a value
+
+# Title, what to do, and which sentences: by the beginning of the module's path, or by the kind of error. The first
+# group that fits takes a sentence; those that are met most stand first on the page.
+FIRST = ("Pictures, masks and captions", "Names and settings", "Models", "While training")
+GROUPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    (
+        "Compare and the report",
+        "Change the value that is named. What is missing is named with the package or the flag that brings it.",
+        ("evaluation/", "webui/compare/", "cli/evaluat"),
+    ),
+    (
+        "Folders of pictures, and several processes",
+        "The same command goes on where it stopped. See [many concepts](many-concepts.md).",
+        ("many/", "cli/train_many", "hosts/diffusers/process", "engine/divided"),
+    ),
+    (
+        "The HTTP API",
+        "The status tells the kind: 400 a wrong value, 401 no account, 404 not there, 409 busy or taken. "
+        "See [the API](api.md).",
+        ("webui/api",),
+    ),
+    ("X/Y/Z plot and prompts", "Write the axis' values as the sentence shows.", ("webui/prompts/",)),
+    (
+        "Pictures, masks and captions",
+        "Save the picture as PNG or JPEG, at least 64 and at most some thousand pixels a side. "
+        "See [masks and captions](masks-and-captions.md).",
+        ("PictureError", "files/picture", "webui/training/mask", "webui/training/picture"),
+    ),
+    (
+        "Models",
+        "Choose a Stable Diffusion 1, 2 or SDXL checkpoint. See [compatibility](compatibility.md).",
+        ("ModelError",),
+    ),
+    (
+        "While training",
+        "What was learned up to the last snapshot is kept: *Continue* or `--resume` goes on from there.",
+        ("TrainingError", "engine/snapshot", "engine/latents", "webui/training/", "files/run", "files/only_one"),
+    ),
+    (
+        "My concepts, sharing, import",
+        "Nothing was changed. Refresh the page if the sentence speaks of something that is not there any more.",
+        ("files/concepts/", "webui/concepts/", "files/importing", "MissingError"),
+    ),
+    (
+        "Names and settings",
+        "Change the setting that the sentence begins with. See [options](options.md).",
+        ("SettingError", "files/settings", "files/templates"),
+    ),
+    (
+        "Embeddings, cards and folders",
+        "A file that is refused was never executed, and nothing of it was kept. Ask for it again, as PNG, `.pt` or "
+        "`.safetensors`; pictures that a chat has re-encoded have lost the embedding. See [files](files.md).",
+        ("FileError", "PickleError"),
+    ),
+    ("Anything else", "", ("",)),
+)
+
+
+@dataclass(frozen=True, order=True)
+class Sentence:
+    """What is said, where in the package, and with which kind of error."""
+
+    text: str
+    module: str
+    kind: str
+
+    def belongs(self, marks: tuple[str, ...]) -> bool:
+        return any(self.module.startswith(mark) or self.kind == mark for mark in marks)
+
+
+def tables() -> str:
+    left, parts = set(sentences()), {}
+    for title, advice, marks in GROUPS:
+        mine = {each for each in left if each.belongs(marks)}
+        left -= mine
+        if said := sorted({each.text for each in mine}, key=str.lower):
+            parts[title] = "\n".join([f"### {title}", "", *([advice, ""] if advice else []), *(f"- {x}" for x in said)])
+    return "\n\n".join([*(parts.pop(title) for title in FIRST), *parts.values()])
+
+
+def sentences() -> Iterator[Sentence]:
+    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
+    constants = {
+        target.id: node.value
+        for tree in trees.values()
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    for path, tree in trees.items():
+        module = path.relative_to(PACKAGE).as_posix()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and (text := said_by(node, constants)):
+                yield Sentence(text, module, name_of(node))
+
+
+def said_by(call: ast.Call, constants: dict[str, ast.expr]) -> str:
+    """The sentence of an error, with dots for values; nothing for another call."""
+    name = name_of(call)
+    place = LATER.get(name, 0 if name in ERRORS else None)
+    is_red = name == "message_html" and [ast.unparse(each) for each in call.args[1:]] == ["'error'"]
+    if (place is None and not is_red) or len(call.args) <= (place or 0):
+        return ""
+    text = written(call.args[place or 0], constants)
+    return text.replace("|", "\\|").replace("<", "&lt;") if text.strip(". ") and " " in text else ""
+
+
+def name_of(call: ast.Call) -> str:
+    return getattr(call.func, "id", getattr(call.func, "attr", ""))
+
+
+def written(node: ast.expr, constants: dict[str, ast.expr]) -> str:
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(VALUE if isinstance(part, ast.FormattedValue) else written(part, {}) for part in node.values)
+    if isinstance(node, ast.BinOp):
+        return written(node.left, constants) + written(node.right, constants)
+    if isinstance(node, ast.Name) and node.id in constants:
+        return written(constants[node.id], {})
+    return VALUE
