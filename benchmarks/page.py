@@ -1,4 +1,4 @@
-"""The part of docs/evidence/speed.md that a run writes: a table of figures and a picture, with the run they come from."""
+"""What a run writes into docs/evidence/speed.md: a table of figures and a picture, with the run they come from."""
 
 from __future__ import annotations
 

@@ -25,8 +25,9 @@ class CaptionWays:
         return cls(config.caption_dropout, config.tag_dropout, config.shuffle_tags, config.tag_separator)
 
     def vary(self, captions: Sequence[str], seed: int, step: int) -> list[str]:
-        """The captions of one step's samples, as a function of seed and step alone: the same after every resume,
-        and for one batch of N as for N accumulated passes."""
+        """The captions of one step's samples. Seed and step alone decide them.
+
+        So they are the same after a resume, and for one batch of N as for N accumulated passes."""
         generator = torch.Generator().manual_seed(seed_for(seed, "captions", step))
         return [self._varied(caption, generator) for caption in captions]
 

@@ -23,9 +23,9 @@ PART = 4  # samples per forward pass
 
 
 class CheckLoss:
-    """Call it inside a host session, with the pair bound: see `stopping.check_interval` for what it costs.
+    """Call it inside a host session, with the pair bound. `stopping.check_interval` says what it costs.
 
-    A training that goes on is checked on as many samples as before, whatever its new number of steps allows.
+    A training that goes on keeps its number of samples, also when its number of steps changes.
     """
 
     def __init__(self, training: Training) -> None:
@@ -84,7 +84,7 @@ class CheckLoss:
 
 
 def spread_over(count: int, samples: int) -> list[int]:
-    """A picture of `count` for each sample: each in turn, or, where there are more of them, as far apart as can be."""
+    """Which of `count` pictures each sample shows: all in turn, or, of too many, some spread evenly."""
     return [i % count if count <= samples else i * count // samples for i in range(samples)]
 
 

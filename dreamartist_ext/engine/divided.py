@@ -28,8 +28,9 @@ Order = Literal["step", "compare", "end"]
 
 
 class Group(Protocol):
-    """The processes of one training. All of them call the same methods in the same order; a call raises TrainingError
-    when one of them is gone, after which `is_broken`."""
+    """The processes of one training. All call the same methods in the same order.
+
+    When a process is gone, a call raises TrainingError, and `is_broken` is true from then on."""
 
     rank: int  # 0 leads
     count: int
@@ -61,7 +62,7 @@ class DividedTraining(Training):
         return [slice(begin, min(begin + size, last)) for begin in range(first, last, size)]
 
     def follow(self) -> None:
-        """In a process that does not lead: make the steps that the first one makes, until it says that it is over."""
+        """For the other processes: make the leader's steps until it says that the training is over."""
         with closing(self.run()) as reports:
             while (order := self.group.told()) != "end":
                 if order == "compare":

@@ -23,8 +23,9 @@ class Draws:
         return torch.randint(high, (count,), generator=self.generator)
 
     def timesteps(self, high: int, count: int, exponent: float = 1.0, first: int = 0) -> Tensor:
-        """t = first + floor(high u^exponent), u uniform in [0, 1), (count,): below 1 more of them fall on the noisy
-        end of the `high` timesteps from `first` on."""
+        """t = first + floor(high u^exponent) with u uniform in [0, 1): (count,).
+
+        An exponent below 1 draws more of them from the noisy end."""
         if exponent == 1:
             return first + self.integers(high, count)
         drawn = (high * torch.rand(count, generator=self.generator) ** exponent).long()
@@ -49,9 +50,9 @@ def picture_order(seed: int, count: int, first: int, wanted: int) -> list[int]:
 def bucket_order(seed: int, buckets: Sequence[Hashable], step: int, samples: int) -> list[int]:
     """Indices of the pictures of one step, all of one bucket; buckets[i] is the bucket of picture i.
 
-    Every epoch of as many steps as there are pictures is led by each picture once, and a step's samples are the next
-    ones of its leader's bucket, each bucket in an order of its own. So every picture is shown equally often, and a
-    step's pictures do not depend on how its samples are split into passes. Within one bucket it is `picture_order`.
+    An epoch has as many steps as there are pictures, and each picture leads one of them. A step takes the next samples
+    of its leader's bucket; every bucket has its own order. So all pictures are shown equally often, however a step's
+    samples are split into passes. Within one bucket it is `picture_order`.
     """
     count = len(buckets)
     epoch, place = divmod(step, count)

@@ -39,7 +39,7 @@ class EmbeddingPair:
 
 
 def pair_id(pair: EmbeddingPair) -> str:
-    """16 hexadecimal digits of SHA-256 over both halves' vectors: what makes two files one pair, whatever their names.
+    """16 hexadecimal digits of SHA-256 over both halves' vectors. Files with the same digits are one pair.
 
     Both files hold it, so halves of different trainings, or of different steps of one, do not match.
     """

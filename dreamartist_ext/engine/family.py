@@ -17,7 +17,7 @@ def widths_of(vectors: Vectors) -> dict[str, int]:
 
 
 def family_of(widths: Mapping[str, int]) -> str:
-    """ "SD 1", "SD 2" or "SDXL"; the widths as well, or alone, where no model in use has them.
+    """ "SD 1", "SD 2" or "SDXL". Unknown widths are named as numbers.
 
     Embeddings can be exchanged within a family, and not beyond it.
     """

@@ -100,8 +100,8 @@ def bucket_for(picture: Size, width: int, height: int, unit: int) -> Size:
 class Views:
     """How pictures are framed. `fit`: crop, bucket or pad, to about width x height; `count` views of each picture.
 
-    The first view shows the picture as it is and in the middle. In every other one up to the share `crop` of each
-    side is cut off, at a place drawn from `seed`; with `mirror` every second one is mirrored.
+    The first view shows the picture as it is, in the middle. The others lose up to the share `crop` of each side, at a
+    place drawn from `seed`. With `mirror` every second view is mirrored.
     """
 
     width: int

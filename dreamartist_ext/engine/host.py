@@ -59,12 +59,15 @@ class DiffusionHost(Protocol):
         """One batch [uncond, cond]; unequal token counts are padded the host's own way."""
 
     def predict(self, noisy_latents: Tensor, timesteps: Tensor, cond: Cond, context: Tensor | None = None) -> Tensor:
-        """The U-Net's prediction in fp32, (B, 4, h, w). context: as from `context_around`, for each latent or for each
-        of an equal part of them; without it an inpainting model is shown nothing."""
+        """The U-Net's prediction in fp32, (B, 4, h, w).
+
+        context: from `context_around`; fewer than latents are repeated in their order. Without it an inpainting model
+        sees no picture."""
 
     def context_around(self, pixels: Tensor, hole: Tensor) -> Tensor | None:
-        """What an inpainting model is shown of a picture (1, 3, H, W) whose hole (1, 1, H, W), ones, it is to paint:
-        (1, 5, h, w); None for other models."""
+        """What an inpainting model sees beside the latents, (1, 5, h, w); None for other models.
+
+        It sees the picture (1, 3, H, W) without its hole (1, 1, H, W), which is one where it is to paint."""
 
     def kept_for_backward(self, batch: int, height: int, width: int) -> Kept:
         """What a pass of the U-Net over `batch` latents of this size keeps; nothing is computed for it."""

@@ -23,8 +23,9 @@ MOST_IN_MEMORY = 256 * 2**20  # bytes
 
 
 class Shelf:
-    """Tensors in the order in which they are put in; those past `most` bytes in a nameless file, which the operating
-    system removes with the process, whichever way that ends."""
+    """Tensors in the order in which they are put in. Those past `most` bytes go into a nameless file.
+
+    The operating system removes that file with the process, however that ends."""
 
     def __init__(self, device: torch.device, folder: Path | None, most: int) -> None:
         self.device, self.folder, self.most = device, folder, most
@@ -125,7 +126,7 @@ class EncodedPictures:
         return None if context is None else context[0]
 
     def host_for(self, host: DiffusionHost, indices: Sequence[int]) -> DiffusionHost:
-        """The host as the objective sees it: one that is shown of these pictures what its model is to be shown."""
+        """The host for these pictures; an inpainting model's also knows what of them to show it."""
         return shown(host, self.context(indices))
 
     def context(self, indices: Sequence[int]) -> Tensor | None:
@@ -144,7 +145,7 @@ class EncodedPictures:
         return weight
 
     def latents(self, indices: Sequence[int], step: int | None = None) -> Tensor:
-        """(B, 4, h, w) of pictures of one size; with a step, and where the settings say so, a sample drawn for it."""
+        """(B, 4, h, w) of pictures of one size; drawn anew for each step where the settings say so."""
         kept = torch.stack([self._latents.get(i) for i in indices])
         if self.config.latent_sampling != "each":
             return kept

@@ -22,7 +22,7 @@ def samples_in_a_pass(config: TrainConfig) -> int:
 
 
 def is_too_much(kept: int, free: int) -> bool:
-    """Whether so many bytes will not fit into what is free; where that is not known (0), they are taken to fit."""
+    """Whether these bytes exceed what is free. Where that is unknown (0), they are taken to fit."""
     return bool(free) and kept > SHARE * free
 
 

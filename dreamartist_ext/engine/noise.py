@@ -84,9 +84,9 @@ def noisy_end_weight(schedule: NoiseSchedule, timesteps: Tensor, power: float) -
     """min(SNR, 5)^-power, (B,); power 0 means none. An SNR below 1e-4, as at a last timestep without any signal, counts
     as 1e-4.
 
-    The squared error of eps is the picture's times SNR, which is next to nothing at the timesteps where shape and
-    colours are decided; this gives a part of it back. That of v is the picture's times SNR + 1 and that of z_0 the
-    picture's itself: there the noisy end counts already, and this makes it count more.
+    The squared error of eps is the picture's times SNR. At the timesteps that decide shape and colours, that is next to
+    nothing; this weight gives a part of it back. The error of v is the picture's times SNR + 1, that of z_0 the
+    picture's itself: the noisy end counts there already, and this makes it count more.
     """
     if power == 0:
         return torch.ones(timesteps.shape, device=timesteps.device)

@@ -44,8 +44,9 @@ def fill(template: str, name: str, filewords: str = "") -> str:
 
 
 def negative_captions(captions: Sequence[str], name: str, positive_only: bool = False) -> list[str]:
-    """What [filewords] says in negative prompts: nothing if captions are for the positive only, otherwise the captions
-    without the concept's own word, which would bring the positive vectors with it."""
+    """What [filewords] says in negative prompts: nothing if captions are for the positive only.
+
+    Otherwise the captions without the concept's own word, which would bring the positive vectors along."""
     return ["" if positive_only else _without_word(caption, name) for caption in captions]
 
 

@@ -79,8 +79,7 @@ def tensors_of(
 def put_back(
     snapshot: Snapshot, pair: EmbeddingPair, optimizer: torch.optim.Optimizer, average: EmbeddingPair | None = None
 ) -> None:
-    """Let the pair, its optimizer and its average hold what the snapshot does; raises FileError if it lacks a part
-    of that."""
+    """Load the snapshot into the pair, its optimizer and its average. Raises FileError if it lacks a part."""
     check_complete(snapshot, pair, average)
     for name, vectors in _averages_of(average):
         vectors.copy_(snapshot.tensors[name])

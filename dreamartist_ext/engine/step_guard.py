@@ -1,7 +1,7 @@
 """Steps whose loss or gradient is not finite are dropped, and the loss scale follows, without waiting for the GPU.
 
-Whether a step counts is a tensor beside the vectors. The step is made, and where that tensor says no, everything that
-it changed is put back: nobody needs to read the answer. Read it is only now and then, to stop a training that is lost.
+Whether a step counts is a tensor beside the vectors. The step is made; where the tensor says no, everything that it
+changed is put back. So nobody has to read the answer at every step. It is read now and then, to stop a lost training.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _PREFIX = "guard."
 
 
 class StepGuard:
-    """Which steps were dropped, the loss scale, and the mean loss since it was last asked for; all on the device."""
+    """Counts dropped steps, scales the loss and averages it, all on the device."""
 
     def __init__(self, loss_scale: float, device: torch.device) -> None:
         self.is_scaled = loss_scale != 1

@@ -1,4 +1,4 @@
-"""When a training is checked, and when it is over: after its steps, or when the checks find nothing better any more."""
+"""When a training is checked, and when it ends: after its steps, or when checks stop improving."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Check:
 
 
 def check_samples(config: TrainConfig) -> int:
-    """Samples of each check: CHECK_SAMPLES, and fewer in a training so short that they would cost more than MOST_SHARE.
+    """Samples of each check: CHECK_SAMPLES, or fewer in a short training, to stay below MOST_SHARE of its passes.
 
-    Below 50 passes of one sample even LEAST_SAMPLES do. Where the user has said how often to check, it is his cost.
+    Below 50 passes of one sample even LEAST_SAMPLES cost more. Where the user sets `check_every`, nothing is limited.
     """
     if config.check_every:
         return CHECK_SAMPLES
@@ -44,9 +44,9 @@ def check_samples(config: TrainConfig) -> int:
 
 
 def check_interval(config: TrainConfig) -> int:
-    """Steps between two checks, 0 for one at the end only.
+    """Steps between two checks; 0: one at the end only.
 
-    Where the user has not said, every so many snapshots that the checks stay below MOST_SHARE of all passes.
+    By itself it checks at every n-th snapshot, so that checks stay below MOST_SHARE of all passes.
     """
     if config.check_every or not config.save_every:
         return config.check_every

@@ -38,7 +38,7 @@ NEGATIVE_JITTER = 1e-3  # the negative starts as the positive's initial vectors 
 
 @dataclass(frozen=True)
 class StepReport:
-    """What one step did. `loss` is a tensor so that reading it, which waits for a GPU, is the reader's choice."""
+    """What one step did. `loss` stays a tensor: reading it waits for the GPU."""
 
     step: int  # 1 .. steps
     steps: int

@@ -7,8 +7,9 @@ from torch import Tensor
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor there. A GPU is not waited for: it reads from pinned memory, which torch gives to nobody else before
-    the copy is done."""
+    """The tensor on the device, without waiting for a GPU.
+
+    It copies from pinned memory, which torch reuses only when the copy is done."""
     if device.type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)

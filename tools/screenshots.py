@@ -1,0 +1,172 @@
+"""The pictures of the page: `python -m tools.screenshots` clicks from a dropped picture to a drawing.
+
+It starts `dreamartist serve` on a folder of its own, with the shipped pairs in it, and needs Chromium. `--only drop`
+writes one of them; `--browser` says where Chromium is. Some six minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+ASSETS = ROOT / "dreamartist_ext" / "assets"
+PICTURE, NAME, PROMPT = ASSETS / "samples" / "crown.png", "mycrown", "a mycrown on a blue background"
+WIDE, HIGH = 1200, 860
+SHOTS = ("drop", "training", "done", "use", "concepts", "compare", "moving")
+MOVING_WIDTH, FRAME_MS = 800, (1300, 1300, 900, 900, 900, 1500, 1300, 2500)
+LONGEST_MS = 15 * 60 * 1000
+SHARE_DRAWN = 0.6  # of the training, at which it is shown
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The page's address, while it is served on the embeddings in the folder."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "dreamartist_ext", "serve", "--port", str(port), "--embeddings", str(folder)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        wait_for(address, process)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def wait_for(address: str, process: subprocess.Popen) -> None:
+    while not answers(address):
+        if process.poll() is not None:
+            raise SystemExit("dreamartist serve has ended before it could be seen.")
+        time.sleep(0.5)
+
+
+def answers(address: str) -> bool:
+    try:
+        urllib.request.urlopen(address, timeout=2).close()
+    except OSError:
+        return False
+    return True
+
+
+class Shooting:
+    """A browser's page, the pictures that are wanted, and the frames of the moving one."""
+
+    def __init__(self, page: Any, out: Path, only: tuple[str, ...]) -> None:
+        self.page, self.out, self.only = page, out, only
+        self.frames: list[Image.Image] = []
+
+    def shot(self, name: str, moves: bool = True, settle_ms: int = 900) -> None:
+        """The visible part of the page, as it is now."""
+        self.page.wait_for_timeout(settle_ms)
+        with Image.open(io.BytesIO(self.page.screenshot())) as opened:
+            picture = opened.convert("RGB")
+        if moves:
+            self.frames.append(picture.resize((MOVING_WIDTH, MOVING_WIDTH * HIGH // WIDE), Image.Resampling.LANCZOS))
+        if name in self.only:
+            picture.save(self.out / f"page-{name}.webp", quality=80, method=6)
+
+    def fill(self, where: str, text: str) -> None:
+        self.page.locator(f"{where} input, {where} textarea").first.fill(text)
+
+    def open_tab(self, label: str) -> None:
+        self.page.get_by_role("tab", name=label, exact=True).click()
+        self.page.evaluate("scrollTo(0, 0)")
+
+    def is_at(self, share: float) -> None:
+        """Wait until so much of the training is done, or all of it."""
+        bar = "document.querySelector('#dreamartist_live [role=progressbar]')"
+        over = "document.querySelector('#dreamartist_live [data-status=done]')"
+        self.page.wait_for_function(f"{over} || ({bar} && +{bar}.ariaValueNow >= {100 * share})", timeout=LONGEST_MS)
+
+    def train(self) -> None:
+        page = self.page
+        page.locator("#dreamartist_picture input[type=file]").first.set_input_files(str(PICTURE))
+        page.wait_for_timeout(1500)
+        self.shot("start")
+        self.fill("#dreamartist_name", NAME)
+        self.shot("drop", settle_ms=2500)
+        page.locator("#dreamartist_train").click()
+        for share, name in ((0.1, "early"), (SHARE_DRAWN, "training")):
+            self.is_at(share)
+            page.evaluate("scrollTo(0, 0)")
+            self.shot(name)
+        page.wait_for_selector("#dreamartist_live [data-status=done]", timeout=LONGEST_MS)
+        page.wait_for_selector("#dreamartist_use:visible", timeout=LONGEST_MS)
+        self.shot("done", settle_ms=4000)
+
+    def use(self) -> None:
+        page = self.page
+        page.locator("#dreamartist_use").click()
+        page.wait_for_timeout(1200)
+        self.fill("#dreamartist_try_prompt", PROMPT)
+        page.locator("#dreamartist_draw").scroll_into_view_if_needed()
+        self.shot("prompt")
+        page.locator("#dreamartist_draw").click()
+        page.wait_for_selector("#dreamartist_gallery img", timeout=LONGEST_MS)
+        self.shot("use", settle_ms=2500)
+
+    def concepts(self) -> None:
+        self.open_tab("My concepts")
+        self.page.wait_for_selector("#dreamartist_concepts .dreamartist-name", timeout=LONGEST_MS)
+        self.shot("concepts", moves=False, settle_ms=2500)
+
+    def compare(self) -> None:
+        self.open_tab("Compare")
+        self.page.wait_for_timeout(1500)
+        self.fill("#dreamartist_compare_prompts", f"a [name]\n{PROMPT.replace(NAME, '[name]')}")
+        self.page.locator("#dreamartist_compare").click()
+        self.page.wait_for_function(
+            "document.querySelectorAll('#dreamartist_compare_grid img').length >= 12", timeout=LONGEST_MS
+        )
+        self.shot("compare", moves=False, settle_ms=4000)
+
+    def moving(self) -> None:
+        """The frames as one animated picture."""
+        if "moving" in self.only:
+            times = list(FRAME_MS[: len(self.frames)])
+            first, *others = self.frames
+            path = self.out / "first-concept.webp"
+            first.save(path, save_all=True, append_images=others, duration=times, loop=0, quality=70, method=6)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=SHOTS, default=list(SHOTS))
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "pictures")
+    parser.add_argument("--browser", default=shutil.which("chromium") or "")
+    arguments = parser.parse_args()
+    from playwright.sync_api import sync_playwright
+
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        for kind in ("pairs", "pairs-training"):
+            ending = kind.removeprefix("pairs")
+            shutil.copytree(ASSETS / kind, Path(folder) / f"embeddings{ending}", ignore=shutil.ignore_patterns("*.md"))
+        browser = playwright.chromium.launch(executable_path=arguments.browser or None, args=["--no-sandbox"])
+        with served(Path(folder) / "embeddings") as address:
+            page = browser.new_page(viewport={"width": WIDE, "height": HIGH}, color_scheme="light")
+            page.goto(f"{address}?__theme=light", timeout=LONGEST_MS)
+            page.wait_for_selector("#dreamartist_train", timeout=LONGEST_MS)
+            shooting = Shooting(page, arguments.out, tuple(arguments.only))
+            for part in (shooting.train, shooting.use, shooting.concepts, shooting.compare, shooting.moving):
+                part()
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
