@@ -19,14 +19,14 @@ def tables() -> str:
 
 def table(group: str, items: list[Field]) -> str:
     rows = [about(item) for item in items]
-    head = ["| setting | on the page | default | range | what it does |", "|---|---|---|---|---|"]
+    head = ["| setting | what it does | default | values |", "|---|---|---|---|"]
     return "\n".join([f"## {group.capitalize()}", "", *head, *rows])
 
 
 def about(item: Field) -> str:
     default = str(item.default).lower() if field_type(item) is bool else str(item.default)
     label, unit, help = (item.metadata[key] for key in ("label", "unit", "help"))
-    return row([code(item.name), label + (f" ({unit})" if unit else ""), code(default), span(item), help])
+    return row([f"{label}, {code(item.name)}", help, code(default) + (f" {unit}" if unit else ""), span(item)])
 
 
 def span(item: Field) -> str:

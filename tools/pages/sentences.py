@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[2] / "dreamartist_ext"
-ERRORS = ("SettingError", "PictureError", "FileError", "ModelError", "TrainingError", "MissingError", "PickleError")
+BASE = "DreamArtistError"
+SAYERS = ("clash", "_refusal", "warning_about", "notice")  # functions whose text is shown, without being raised
 LATER = {"HTTPException": 1, "_refusal": 1}  # where the sentence is another argument than the first
 VALUE = "…"  # what stands for a value
 
@@ -20,6 +21,11 @@ GROUPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "Compare and the report",
         "Change the value that is named. What is missing is named with the package or the flag that brings it.",
         ("evaluation/", "webui/compare/", "cli/evaluat"),
+    ),
+    (
+        "Making a single file of a model",
+        "For those who make models: the WebUI's format and diffusers' have no common form for this one.",
+        ("hosts/diffusers/ldm_config", "hosts/diffusers/single_file"),
     ),
     (
         "Folders of pictures, and several processes",
@@ -65,7 +71,7 @@ GROUPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "`.safetensors`; pictures that a chat has re-encoded have lost the embedding. See [files](files.md).",
         ("FileError", "PickleError"),
     ),
-    ("Anything else", "", ("",)),
+    ("Buttons", "There is nothing that the button could act on.", ("",)),
 )
 
 
@@ -101,22 +107,47 @@ def sentences() -> Iterator[Sentence]:
         for target in node.targets
         if isinstance(target, ast.Name)
     }
+    errors = error_names(trees.values())
     for path, tree in trees.items():
         module = path.relative_to(PACKAGE).as_posix()
         for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and (text := said_by(node, constants)):
-                yield Sentence(text, module, name_of(node))
+            if isinstance(node, ast.Call):
+                yield from as_sentence(said_by(node, errors), constants, module, name_of(node))
+            elif isinstance(node, ast.FunctionDef) and node.name in SAYERS:
+                for text in returned(node):
+                    yield from as_sentence(text, constants, module, "SettingError")
 
 
-def said_by(call: ast.Call, constants: dict[str, ast.expr]) -> str:
-    """The sentence of an error, with dots for values; nothing for another call."""
+def error_names(trees: Iterable[ast.Module]) -> set[str]:
+    """The classes of errors that are one sentence for the user."""
+    classes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    found, grown = {BASE}, True
+    while grown:
+        new = {each.name for each in classes for base in each.bases if getattr(base, "id", "") in found} - found
+        found, grown = found | new, bool(new)
+    return found - {"StoppedError"}
+
+
+def said_by(call: ast.Call, errors: set[str]) -> ast.expr | None:
+    """What an error is made of, or a page's red line; None for another call."""
     name = name_of(call)
-    place = LATER.get(name, 0 if name in ERRORS else None)
-    is_red = name == "message_html" and [ast.unparse(each) for each in call.args[1:]] == ["'error'"]
-    if (place is None and not is_red) or len(call.args) <= (place or 0):
-        return ""
-    text = written(call.args[place or 0], constants)
-    return text.replace("|", "\\|").replace("<", "&lt;") if text.strip(". ") and " " in text else ""
+    place = LATER.get(name, 0 if name in errors else None)
+    if name == "message_html" and [ast.unparse(each) for each in call.args[1:]] == ["'error'"]:
+        place = 0
+    return None if place is None or len(call.args) <= place else call.args[place]
+
+
+def returned(function: ast.FunctionDef) -> Iterator[ast.expr]:
+    for node in ast.walk(function):
+        if isinstance(node, ast.Return) and node.value is not None:
+            yield node.value.body if isinstance(node.value, ast.IfExp) else node.value
+
+
+def as_sentence(node: ast.expr | None, constants: dict[str, ast.expr], module: str, kind: str) -> Iterator[Sentence]:
+    """The sentence with dots for values; nothing for what is no sentence."""
+    text = "" if node is None else written(node, constants)
+    if text.strip(f". {VALUE}") and " " in text:
+        yield Sentence(text.replace("<", "&lt;"), module, kind)
 
 
 def name_of(call: ast.Call) -> str:
