@@ -25,7 +25,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 ASSETS = ROOT / "dreamartist_ext" / "assets"
 PICTURE, NAME, PROMPT = ASSETS / "samples" / "crown.png", "mycrown", "a mycrown on a blue background"
-WIDE, HIGH = 1200, 860
+WIDE, HIGH = 1200, 1060
 SHOTS = ("drop", "training", "done", "use", "concepts", "compare", "moving")
 MOVING_WIDTH, FRAME_MS = 800, (1300, 1300, 900, 900, 900, 1500, 1300, 2500)
 LONGEST_MS = 15 * 60 * 1000
@@ -154,9 +154,7 @@ def main() -> None:
     from playwright.sync_api import sync_playwright
 
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        for kind in ("pairs", "pairs-training"):
-            ending = kind.removeprefix("pairs")
-            shutil.copytree(ASSETS / kind, Path(folder) / f"embeddings{ending}", ignore=shutil.ignore_patterns("*.md"))
+        shutil.copytree(ASSETS / "pairs", Path(folder) / "embeddings", ignore=shutil.ignore_patterns("*.md"))
         browser = playwright.chromium.launch(executable_path=arguments.browser or None, args=["--no-sandbox"])
         with served(Path(folder) / "embeddings") as address:
             page = browser.new_page(viewport={"width": WIDE, "height": HIGH}, color_scheme="light")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[2] / "dreamartist_ext"
 BASE = "DreamArtistError"
-SAYERS = ("clash", "_refusal", "warning_about", "notice")  # functions whose text is shown, without being raised
-LATER = {"HTTPException": 1, "_refusal": 1}  # where the sentence is another argument than the first
+SAYERS = ("clash", "_refusal", "taken", "warning_about", "notice")  # functions whose text is shown, without being raised
+LATER = {"HTTPException": 1, "_refusal": 1, "_said": 0}  # where the sentence is another argument than the first
 VALUE = "…"  # what stands for a value
 
 # Title, what to do, and which sentences: by the beginning of the module's path, or by the kind of error. The first
