@@ -27,7 +27,7 @@ ASSETS = ROOT / "dreamartist_ext" / "assets"
 PICTURE, NAME, PROMPT = ASSETS / "samples" / "crown.png", "mycrown", "a mycrown on a blue background"
 WIDE, HIGH = 1200, 1060
 SHOTS = ("drop", "training", "done", "use", "concepts", "compare", "moving")
-MOVING_WIDTH, FRAME_MS = 800, (1300, 1300, 900, 900, 900, 1500, 1300, 2500)
+MOVING_WIDTH, FRAME_MS = 800, 1300
 LONGEST_MS = 15 * 60 * 1000
 SHARE_DRAWN = 0.6  # of the training, at which it is shown
 
@@ -139,8 +139,8 @@ class Shooting:
     def moving(self) -> None:
         """The frames as one animated picture."""
         if "moving" in self.only:
-            times = list(FRAME_MS[: len(self.frames)])
             first, *others = self.frames
+            times = [FRAME_MS] * len(others) + [2 * FRAME_MS]
             path = self.out / "first-concept.webp"
             first.save(path, save_all=True, append_images=others, duration=times, loop=0, quality=70, method=6)
 

@@ -9,7 +9,13 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[2] / "dreamartist_ext"
 BASE = "DreamArtistError"
-SAYERS = ("clash", "_refusal", "taken", "warning_about", "notice")  # functions whose text is shown, without being raised
+SAYERS = (
+    "clash",
+    "_refusal",
+    "taken",
+    "warning_about",
+    "notice",
+)  # functions whose text is shown, without being raised
 LATER = {"HTTPException": 1, "_refusal": 1, "_said": 0}  # where the sentence is another argument than the first
 VALUE = "…"  # what stands for a value
 
