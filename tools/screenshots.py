@@ -67,8 +67,8 @@ def answers(address: str) -> bool:
 class Shooting:
     """A browser's page, the pictures that are wanted, and the frames of the moving one."""
 
-    def __init__(self, page: Any, out: Path, only: tuple[str, ...]) -> None:
-        self.page, self.out, self.only = page, out, only
+    def __init__(self, page: Any, out: Path, only: tuple[str, ...], steps: int) -> None:
+        self.page, self.out, self.only, self.steps = page, out, only, steps
         self.frames: list[Image.Image] = []
 
     def shot(self, name: str, moves: bool = True, settle_ms: int = 900) -> None:
@@ -90,9 +90,9 @@ class Shooting:
 
     def is_at(self, share: float) -> None:
         """Wait until so much of the training is done, or all of it."""
-        bar = "document.querySelector('#dreamartist_live [role=progressbar]')"
+        bar = "document.querySelector('#dreamartist_live [role=progressbar]')?.getAttribute('aria-valuenow')"
         over = "document.querySelector('#dreamartist_live [data-status=done]')"
-        self.page.wait_for_function(f"{over} || ({bar} && +{bar}.ariaValueNow >= {100 * share})", timeout=LONGEST_MS)
+        self.page.wait_for_function(f"!!{over} || +({bar} ?? 0) >= {100 * share}", timeout=LONGEST_MS, polling=500)
 
     def train(self) -> None:
         page = self.page
@@ -101,6 +101,7 @@ class Shooting:
         self.shot("start")
         self.fill("#dreamartist_name", NAME)
         self.shot("drop", settle_ms=2500)
+        self.set_steps()
         page.locator("#dreamartist_train").click()
         for share, name in ((0.1, "early"), (SHARE_DRAWN, "training")):
             self.is_at(share)
@@ -109,6 +110,17 @@ class Shooting:
         page.wait_for_selector("#dreamartist_live [data-status=done]", timeout=LONGEST_MS)
         page.wait_for_selector("#dreamartist_use:visible", timeout=LONGEST_MS)
         self.shot("done", settle_ms=4000)
+
+    def set_steps(self) -> None:
+        """Fewer steps than usual, for a machine that is busy."""
+        if self.steps:
+            for name, value in (("steps", self.steps), ("save_every", max(1, self.steps // 4))):
+                if not self.page.locator(f"#dreamartist_{name}").is_visible():
+                    self.page.locator("#dreamartist_fold").click()
+                self.fill(f"#dreamartist_{name}", str(value))
+                self.page.keyboard.press("Tab")
+            self.page.locator("#dreamartist_fold").click()
+            self.page.wait_for_timeout(1000)
 
     def use(self) -> None:
         page = self.page
@@ -149,6 +161,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=SHOTS, default=list(SHOTS))
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "pictures")
+    parser.add_argument("--steps", type=int, default=0, help="of the training; the model's own number if left out")
     parser.add_argument("--browser", default=shutil.which("chromium") or "")
     arguments = parser.parse_args()
     from playwright.sync_api import sync_playwright
@@ -160,7 +173,7 @@ def main() -> None:
             page = browser.new_page(viewport={"width": WIDE, "height": HIGH}, color_scheme="light")
             page.goto(f"{address}?__theme=light", timeout=LONGEST_MS)
             page.wait_for_selector("#dreamartist_train", timeout=LONGEST_MS)
-            shooting = Shooting(page, arguments.out, tuple(arguments.only))
+            shooting = Shooting(page, arguments.out, tuple(arguments.only), arguments.steps)
             for part in (shooting.train, shooting.use, shooting.concepts, shooting.compare, shooting.moving):
                 part()
         browser.close()

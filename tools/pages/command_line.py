@@ -33,8 +33,8 @@ def section(name: str, command: click.Command) -> str:
     if takes_settings:
         parts.append("And a flag for every [setting](options.md): `--learning-rate 0.003`, `--cosine`, `--no-cosine`.")
     if command.epilog:
-        lines = command.epilog.replace("\b\n", "").splitlines()
-        parts.append("\n".join(["Examples:", "", *(f"    {line.strip()}" for line in lines[1:])]))
+        lines = [line.strip().removeprefix("$ ") for line in command.epilog.replace("\b", "").splitlines()]
+        parts.append("\n".join(["Examples:", "", *(f"    {line}" for line in lines if line.startswith("dreamartist"))]))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -46,12 +46,12 @@ def flag(item: click.Parameter) -> str:
     names = ", ".join(map(code, [*item.opts, *item.secondary_opts]))
     if isinstance(item, click.Argument):
         names = code(item.metavar or str(item.name).upper())
+    said, _, named = (getattr(item, "help", None) or "").strip().rstrip("]").partition("[default:")
     choices = ", ".join(map(str, getattr(item.type, "choices", ())))
-    said = (getattr(item, "help", None) or "").strip()
-    about = " ".join(filter(None, [said, f"One of {choices}." if choices else ""]))
+    about = said.strip() if not choices or choices in said else f"{said.strip()} One of {choices}."
     is_flag = getattr(item, "is_flag", False)
-    default = "" if is_flag or item.required or not shown(item.default) else code(shown(item.default))
-    return row([names, default, about])
+    default = "" if is_flag or item.required else code(shown(item.default))
+    return row([names, named.strip() or default, about])
 
 
 def shown(value: object) -> str:

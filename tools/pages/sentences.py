@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,7 +153,7 @@ def returned(function: ast.FunctionDef) -> Iterator[ast.expr]:
 def as_sentence(node: ast.expr | None, constants: dict[str, ast.expr], module: str, kind: str) -> Iterator[Sentence]:
     """The sentence with dots for values; nothing for what is no sentence."""
     text = "" if node is None else written(node, constants)
-    if text.strip(f". {VALUE}") and " " in text:
+    if " " in text and re.search("[a-z]{2}", text):
         yield Sentence(text.replace("<", "&lt;"), module, kind)
 
 
