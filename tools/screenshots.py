@@ -24,7 +24,7 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 ASSETS = ROOT / "dreamartist_ext" / "assets"
-PICTURE, NAME, PROMPT = ASSETS / "samples" / "crown.png", "mycrown", "a mycrown on a blue background"
+PICTURE, NAME, PROMPT = ASSETS / "samples" / "pineapple.png", "mypine", "a mypine on a blue background"
 WIDE, HIGH = 1200, 1060
 SHOTS = ("drop", "training", "done", "use", "concepts", "compare", "moving")
 MOVING_WIDTH, FRAME_MS = 800, 1300
@@ -73,6 +73,7 @@ class Shooting:
 
     def shot(self, name: str, moves: bool = True, settle_ms: int = 900) -> None:
         """The visible part of the page, as it is now."""
+        self.page.mouse.move(0, 0)
         self.page.wait_for_timeout(settle_ms)
         with Image.open(io.BytesIO(self.page.screenshot())) as opened:
             picture = opened.convert("RGB")
