@@ -71,8 +71,8 @@ class Shooting:
         self.page, self.out, self.only, self.steps = page, out, only, steps
         self.frames: list[Image.Image] = []
 
-    def shot(self, name: str, moves: bool = True, settle_ms: int = 900) -> None:
-        """The visible part of the page, as it is now."""
+    def shot(self, name: str, moves: bool = True, settle_ms: int = 900, high: int = HIGH) -> None:
+        """The visible part of the page, as it is now, without what is empty below `high`."""
         self.page.mouse.move(0, 0)
         self.page.wait_for_timeout(settle_ms)
         with Image.open(io.BytesIO(self.page.screenshot())) as opened:
@@ -80,7 +80,7 @@ class Shooting:
         if moves:
             self.frames.append(picture.resize((MOVING_WIDTH, MOVING_WIDTH * HIGH // WIDE), Image.Resampling.LANCZOS))
         if name in self.only:
-            picture.save(self.out / f"page-{name}.webp", quality=80, method=6)
+            picture.crop((0, 0, WIDE, high)).save(self.out / f"page-{name}.webp", quality=80, method=6)
 
     def fill(self, where: str, text: str) -> None:
         self.page.locator(f"{where} input, {where} textarea").first.fill(text)
@@ -132,12 +132,12 @@ class Shooting:
         self.shot("prompt")
         page.locator("#dreamartist_draw").click()
         page.wait_for_selector("#dreamartist_gallery img", timeout=LONGEST_MS)
-        self.shot("use", settle_ms=2500)
+        self.shot("use", settle_ms=2500, high=510)
 
     def concepts(self) -> None:
         self.open_tab("My concepts")
         self.page.wait_for_selector("#dreamartist_concepts .dreamartist-name", timeout=LONGEST_MS)
-        self.shot("concepts", moves=False, settle_ms=2500)
+        self.shot("concepts", moves=False, settle_ms=2500, high=760)
 
     def compare(self) -> None:
         self.open_tab("Compare")
@@ -147,7 +147,7 @@ class Shooting:
         self.page.wait_for_function(
             "document.querySelectorAll('#dreamartist_compare_grid img').length >= 12", timeout=LONGEST_MS
         )
-        self.shot("compare", moves=False, settle_ms=4000)
+        self.shot("compare", moves=False, settle_ms=4000, high=940)
 
     def moving(self) -> None:
         """The frames as one animated picture."""
