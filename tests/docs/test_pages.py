@@ -13,6 +13,7 @@ from .pages import DOCS, PAGES, README, ROOT, commands, label, text
 
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 MOST_WORDS, MOST_LINES = 900, 150
+PLACES = ("", "dreamartist_ext", "dreamartist_ext/engine")  # that CONTRIBUTING's paths begin from
 MAKES = re.compile(r"<!-- made by: (\S.*?) -->")
 
 
@@ -97,7 +98,7 @@ def test_every_place_that_contributing_names_is_there():
     named = re.findall(r"`((?:[\w.]+/)+[\w.]*|[\w]+\.\w+)`", text(ROOT / "CONTRIBUTING.md"))
     assert len(named) > 15
     for place in named:
-        assert any((ROOT / folder / place).exists() for folder in ("", "dreamartist_ext", "dreamartist_ext/engine")), place
+        assert any((ROOT / folder / place).exists() for folder in PLACES), place
 
 
 def test_every_page_is_in_the_sites_menu():
