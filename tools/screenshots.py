@@ -24,7 +24,7 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 ASSETS = ROOT / "dreamartist_ext" / "assets"
-PICTURE, NAME, PROMPT = ASSETS / "samples" / "pineapple.png", "mypine", "a mypine on a blue background"
+PROMPT = "a [name] on a blue background"
 WIDE, HIGH = 1200, 1060
 SHOTS = ("drop", "training", "done", "use", "concepts", "compare", "moving")
 MOVING_WIDTH, FRAME_MS = 800, 1300
@@ -67,8 +67,9 @@ def answers(address: str) -> bool:
 class Shooting:
     """A browser's page, the pictures that are wanted, and the frames of the moving one."""
 
-    def __init__(self, page: Any, out: Path, only: tuple[str, ...], steps: int) -> None:
+    def __init__(self, page: Any, out: Path, only: tuple[str, ...], steps: int, sample: str) -> None:
         self.page, self.out, self.only, self.steps = page, out, only, steps
+        self.picture, self.name = ASSETS / "samples" / f"{sample}.png", f"my{sample}"
         self.frames: list[Image.Image] = []
 
     def shot(self, name: str, moves: bool = True, settle_ms: int = 900, high: int = HIGH) -> None:
@@ -97,10 +98,10 @@ class Shooting:
 
     def train(self) -> None:
         page = self.page
-        page.locator("#dreamartist_picture input[type=file]").first.set_input_files(str(PICTURE))
+        page.locator("#dreamartist_picture input[type=file]").first.set_input_files(str(self.picture))
         page.wait_for_timeout(1500)
         self.shot("start")
-        self.fill("#dreamartist_name", NAME)
+        self.fill("#dreamartist_name", self.name)
         self.shot("drop", settle_ms=2500)
         self.set_steps()
         page.locator("#dreamartist_train").click()
@@ -127,7 +128,7 @@ class Shooting:
         page = self.page
         page.locator("#dreamartist_use").click()
         page.wait_for_timeout(1200)
-        self.fill("#dreamartist_try_prompt", PROMPT)
+        self.fill("#dreamartist_try_prompt", PROMPT.replace("[name]", self.name))
         page.locator("#dreamartist_draw").scroll_into_view_if_needed()
         self.shot("prompt")
         page.locator("#dreamartist_draw").click()
@@ -142,7 +143,7 @@ class Shooting:
     def compare(self) -> None:
         self.open_tab("Compare")
         self.page.wait_for_timeout(1500)
-        self.fill("#dreamartist_compare_prompts", f"a [name]\n{PROMPT.replace(NAME, '[name]')}")
+        self.fill("#dreamartist_compare_prompts", f"a [name]\n{PROMPT}")
         self.page.locator("#dreamartist_compare").click()
         self.page.wait_for_function(
             "document.querySelectorAll('#dreamartist_compare_grid img').length >= 12", timeout=LONGEST_MS
@@ -162,6 +163,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=SHOTS, default=list(SHOTS))
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "pictures")
+    parser.add_argument("--sample", default="pineapple", help="of assets/samples, to learn from")
     parser.add_argument("--steps", type=int, default=0, help="of the training; the model's own number if left out")
     parser.add_argument("--browser", default=shutil.which("chromium") or "")
     arguments = parser.parse_args()
@@ -174,7 +176,7 @@ def main() -> None:
             page = browser.new_page(viewport={"width": WIDE, "height": HIGH}, color_scheme="light")
             page.goto(f"{address}?__theme=light", timeout=LONGEST_MS)
             page.wait_for_selector("#dreamartist_train", timeout=LONGEST_MS)
-            shooting = Shooting(page, arguments.out, tuple(arguments.only), arguments.steps)
+            shooting = Shooting(page, arguments.out, tuple(arguments.only), arguments.steps, arguments.sample)
             for part in (shooting.train, shooting.use, shooting.concepts, shooting.compare, shooting.moving):
                 part()
         browser.close()
