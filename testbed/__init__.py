@@ -1,1 +1,1 @@
-"""What tests and benchmarks both run in: a real WebUI, and models saved as folders. It imports no tests."""
+"""What tests, tools and benchmarks all run in: a real WebUI, models as folders, hostile files. It imports no tests."""

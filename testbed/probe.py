@@ -388,6 +388,19 @@ def axes():
     return [option.label for plot in plots for option in plot.axis_options]
 
 
+def cards_while_a_word_is_live(name):
+    """The words on the cards of the Textual Inversion page, one of them in training."""
+    from modules import call_queue
+    from modules.ui_extra_networks_textual_inversion import ExtraNetworksPageTextualInversion
+
+    from dreamartist_ext.hosts.a1111.host import WebUIHost
+
+    with call_queue.queue_lock:
+        host = WebUIHost()
+        with host.session(), host.bind({name: host.initial_vectors("lion", 1)}):
+            return [item["name"] for item in ExtraNetworksPageTextualInversion().list_items()]
+
+
 def vectors(name):
     """What the WebUI has loaded under a word."""
     database = next(iter(_databases()), None)

@@ -19,8 +19,10 @@ from dreamartist_ext.engine.config import TrainConfig
 from dreamartist_ext.engine.errors import SettingError
 from dreamartist_ext.files.presets import KINDS, PRESETS, RECIPES, layered
 from dreamartist_ext.hosts.diffusers.model_files import training_defaults
-from dreamartist_ext.webui import api, tab
+from dreamartist_ext.webui import api
+from dreamartist_ext.webui.training.actions import Actions
 from dreamartist_ext.webui.training.jobs import Desk
+from dreamartist_ext.webui.training.kinds import OPTION_NAMES, RECIPE_LABELS
 
 from .webui.training.test_jobs import FakeWorkplace
 
@@ -60,9 +62,11 @@ def workplace(picture: Path, name: str) -> FakeWorkplace:
 def from_the_page(model: Path | None, picture: Path, chosen: str) -> TrainConfig:
     place = workplace(picture, "page")
     place.defaults = training_defaults(model)
-    actions = tab.Actions(Desk(place))
-    shown = actions.choose_kind(chosen)
-    start = actions.defaults(chosen)["initialization_text"]
+    actions = Actions(Desk(place))
+    kind, recipe = (chosen, "") if chosen in KINDS else ("thing", chosen)
+    before = [actions.usual()[name] for name in OPTION_NAMES]
+    shown = actions.choose(kind, RECIPE_LABELS[recipe], ["thing", ""], *before)[-len(OPTION_NAMES) :]
+    start = actions.usual(kind, recipe)["initialization_text"]
     return actions.desk.config(actions.values("aword", start, shown))
 
 

@@ -6,6 +6,7 @@ import rich_click as click
 from click.shell_completion import get_completion_class
 
 from .help import REQUIRED, command
+from .output import put
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -23,4 +24,4 @@ def completion(shell: str) -> None:
     kind = get_completion_class(shell)
     assert kind is not None, "click knows these three"
     script = kind(dreamartist, {}, PROGRAM, COMPLETE)
-    click.echo(script.source_template % script.source_vars())
+    put(script.source_template % script.source_vars())

@@ -55,7 +55,7 @@ def convert(source: Path, out: Path, picture: Path | None, overwrite: bool) -> N
     taken = [file for file in (*contents, *earlier) if (out.parent / file).exists()]
     if taken and not overwrite:
         raise SettingError(f"{taken[0]} is there already; choose another name, or --overwrite it.")
-    keep_earlier(out.parent, offer.name, earlier)
+    keep_earlier(out.parent, offer.name, [out.parent / file for file in earlier])
     write_together(out.parent, offer.name, contents, [file for file in earlier if file not in contents])
     say(f"Written to {out.parent}: {', '.join(contents)}")
     answer({"folder": str(out.parent), "files": list(contents)})
@@ -65,7 +65,7 @@ def _taken(offer: Offer, source: Path, folder: Path, contents: Collection[str]) 
     """The files of this word that `contents` would replace, in any ending; what is converted stays beside them."""
     from ..files.card_files import files_of_word
 
-    others = files_of_word(folder, offer.name) if offer.is_plain else offer.taken(folder)
+    others = files_of_word(folder, offer.name, False) if offer.is_plain else offer.taken(folder, False)
     own = [path for path in map(source.with_name, offer.sources) if path.exists()]
     return [path.name for path in others if path.name in contents or not any(map(path.samefile, own))]
 

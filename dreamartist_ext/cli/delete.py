@@ -8,7 +8,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from ..engine.errors import SettingError
+from ..engine.errors import FileError, SettingError
 from .help import REQUIRED, command
 from .options import EMBEDDINGS, embeddings_option
 from .output import answer, json_option, quiet_option, say
@@ -25,7 +25,6 @@ def delete(names: tuple[str, ...], embeddings: Path, yes: bool) -> None:
     """Move concepts and what belongs to their trainings into the trash, from which `restore` brings them back."""
     from ..files.concepts.index import facts_of
     from ..files.concepts.trash import find_concept, throw_away_concept
-    from ..files.formats import FileError
 
     repaired(embeddings)
     concepts = [find_concept(embeddings, name) for name in dict.fromkeys(names)]

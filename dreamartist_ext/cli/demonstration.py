@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jinja2 import Environment, StrictUndefined
 from PIL import Image, ImageDraw, ImageFont
 
 from .. import __version__
@@ -20,6 +19,7 @@ from ..engine.embedding import EmbeddingPair
 from ..engine.names import negative_name
 from ..engine.trainer import Training
 from ..files.atomic import write_all_atomically
+from ..files.pages import page
 from ..files.picture_files import load_picture
 from ..files.pictures import load_pictures
 from ..files.presets import layered
@@ -30,8 +30,7 @@ from ..hosts.diffusers.model_files import load_host, quiet_libraries, training_d
 from .output import say
 from .progress import bar, progress
 
-ASSETS = Path(__file__).parents[1] / "assets"
-SAMPLE, PAGE = ASSETS / "samples" / "pineapple.png", ASSETS / "demo.html.j2"
+SAMPLE = Path(__file__).parents[1] / "assets" / "samples" / "pineapple.png"
 NAME = "mything"
 GUIDANCE, DRAWING_STEPS = 5.0, 25
 PROMPTS = ("a {}", "a {} on a blue background", "a {} on a yellow background", "a {} on a red background")
@@ -58,6 +57,7 @@ def run_demo(out: Path, picture: Path | None) -> None:
     if picture is not None:
         load_picture(picture)  # refuses it before anything large is loaded
     quiet_libraries()
+    RunFiles(out / "embeddings", NAME).check(resume=False, overwrite=True)
     host = load_host()
     config = TrainConfig.from_mapping(layered({"name": NAME, "save_every": 0}, training_defaults()))
     size = host.picture_size
@@ -141,9 +141,8 @@ def contact_sheet(reference: Image.Image, rows: Sequence[Row]) -> Image.Image:
 
 def report(reference: Image.Image, rows: Sequence[Row], config: TrainConfig) -> str:
     """One self-contained page that needs no knowledge of the method."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
-    template = environment.from_string(PAGE.read_text(encoding="utf-8"))
-    return template.render(
+    return page(
+        "demo.html.j2",
         reference=_base64(reference),
         steps=config.steps,
         name=NAME,

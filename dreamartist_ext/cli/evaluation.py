@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..engine.errors import FileError, SettingError
+from ..engine.prompts import is_one_line
 from ..evaluation.clip import ClipNet
 from ..evaluation.evaluate import Evaluation
 from ..evaluation.eyes import Eyes
@@ -90,7 +91,7 @@ def words_by_name(given: Sequence[str]) -> dict[str, str]:
     for text in given:
         name, equals, word = text.partition("=")
         name, word = (name.lower(), word) if equals else ("", text)
-        if not word.strip() or not word.isprintable():
+        if not word.strip() or not is_one_line(word):
             raise SettingError(f"plain_word must be a word such as cat, or NAME=WORD, got {text[:80]!r}.")
         words[name] = word.strip()
     return words

@@ -15,9 +15,10 @@ from pathlib import Path
 import click
 
 from ..engine.errors import DreamArtistError, FileError, StoppedError, TrainingError, first_line
-from .output import printable, styled
+from .output import printable, put, styled
 
 FAILURE, WRONG_INPUT, STOPPED = 1, 2, 130
+_MOST_SHOWN = 1000  # characters of a sentence
 DEBUG = "DREAMARTIST_DEBUG"
 # What the system refuses through no fault of a path.
 _OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
@@ -67,7 +68,8 @@ def status_of(error: DreamArtistError) -> int:
 
 
 def _said(sentence: str, status: int) -> int:
-    click.echo(f"{styled('dreamartist:', err=True, fg='red')} {sentence}", err=True)
+    line = printable(" ".join(sentence.splitlines()), _MOST_SHOWN)  # it may hold a stranger's text
+    put(f"{styled('dreamartist:', err=True, fg='red')} {line}", err=True)
     return status
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import rich_click as click
 
 from ..engine.errors import FileError, SettingError
+from ..engine.prompts import is_one_line
 from ..files.atomic import write_atomically
 from .help import OUTPUT, REQUIRED, command
 from .numbers import Number, Whole
@@ -58,8 +59,8 @@ def generate(
     if out.suffix.lower() != ".png":
         raise SettingError(f"out must be a .png file, got {out.name[:80]}.")
     for text in (prompt, negative):
-        if not text.isprintable():
-            raise SettingError("prompt and negative must be one line of plain text each.")
+        if not is_one_line(text):
+            raise SettingError(f"prompt and negative must be one line of plain text each, got {text[:80]!r}.")
     paths = free_paths(out, count)
     from ..hosts.diffusers.generation import draw, picture_bytes, with_learned_words
     from ..hosts.diffusers.model_files import load_host, quiet_libraries

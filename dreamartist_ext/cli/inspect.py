@@ -24,7 +24,7 @@ def inspect(file: Path) -> None:
     from ..files.reading import read_offer
 
     repaired(file.parent)
-    about = _about(read_offer(file))
+    about = _about(read_offer(file), file)
     say(f"files    {printable(' + '.join(about['files']))}")
     say(f"name     {printable(about['name'])}")
     say(f"for      {about['for']}")
@@ -37,15 +37,16 @@ def inspect(file: Path) -> None:
     answer(about)
 
 
-def _about(offer: Offer) -> dict[str, Any]:
+def _about(offer: Offer, file: Path) -> dict[str, Any]:
     from ..engine.family import family_of, widths_of
+    from ..files.card_files import card_word
 
     halves = {"positive": offer.positive, "negative": offer.negative}
     found = {side: half for side, half in halves.items() if half is not None}
     first = next(iter(found.values()))
     return {
         "files": list(offer.sources),
-        "name": first.name,
+        "name": card_word(file) or (file.stem if offer.positive is None else offer.stem),
         "for": family_of(widths_of(first.vectors)),
         "halves": [
             {

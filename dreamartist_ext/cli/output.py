@@ -61,18 +61,23 @@ def wants_json() -> bool:
 def say(text: str) -> None:
     """A line for a person, unless only what went wrong is asked for, or JSON."""
     if not is_quiet() and not wants_json():
-        click.echo(text)
+        put(text)
 
 
 def note(text: str) -> None:
     """A line that belongs to no answer, such as a warning: also where JSON is asked for."""
-    click.echo(text, err=True)
+    put(text, err=True)
+
+
+def put(text: str, err: bool = False) -> None:
+    """A line as the stream takes it; click of itself would write UTF-8 where ASCII is asked for."""
+    click.echo(text, file=sys.stderr if err else sys.stdout)
 
 
 def answer(values: Any) -> None:
     """The answer for a program, if one asks. Plain ASCII, so that it fits every pipe."""
     if wants_json():
-        click.echo(json.dumps(values, indent=2))
+        put(json.dumps(values, indent=2))
 
 
 def styled(text: str, err: bool = False, **style: Any) -> str:

@@ -48,7 +48,9 @@ class OnDisk(click.Path):
 def _called(param: click.Parameter | None) -> str:
     if param is None:
         return "the path"
-    return param.opts[0] if isinstance(param, click.Option) else (param.metavar or param.name or "").strip("[].")
+    if isinstance(param, click.Option):
+        return param.opts[0]
+    return (param.metavar or param.name or "").strip("[].").upper()
 
 
 def _refusal(called: str, path: Path, why: str) -> SettingError:

@@ -83,6 +83,7 @@ def train(
     from ..files.provenance import about_model
     from ..files.run import RunFiles
     from ..files.settings_files import check_replaceable, read_settings, settings_json
+    from ..files.start import with_start
     from ..files.templates import with_template_files
     from ..hosts.diffusers.model_files import training_defaults
 
@@ -91,6 +92,9 @@ def train(
     if "name" not in given:
         raise SettingError('give the concept a name, for example "--name mycat".')
     given = with_template_files(given)
+    given = given if resume else with_start(given, out)
+    if processes > 1 and given.get("start_from"):
+        raise SettingError(f"start_from needs one process, got processes {processes}.")
     files = RunFiles(out, TrainConfig.from_mapping(given).name)
     files.check(resume, overwrite)
     snapshot = files.last_snapshot() if resume else None

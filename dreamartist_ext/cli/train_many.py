@@ -100,6 +100,7 @@ def train_many(
     plain ones. A model's own settings win over them, then --kind, then --recipe, then --config, and a flag over all.
     """
     from ..files.settings_files import read_settings
+    from ..files.start import with_start
     from ..files.templates import with_template_files
     from ..hosts.diffusers.model_files import training_defaults
     from ..many.concepts import concepts_in, groups_of
@@ -112,7 +113,7 @@ def train_many(
 
     if model is not None and not model.exists():
         raise SettingError(f"there is no model at {str(model)[:200]}.")
-    given = with_template_files(settings)
+    given = with_start(with_template_files(settings), out)
     settings = layered(given, training_defaults(model), *chosen(kind, recipe, preset))
     loading = (model and model.resolve(), device, precision, clip_skip)
     concepts, refused = concepts_in(folder, settings)

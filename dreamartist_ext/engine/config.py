@@ -29,6 +29,12 @@ class TrainConfig:
     negative_initialization_text: str = option(
         "", "Negative starts from", "Words that the negative starts from instead; empty: the same.", "concept"
     )
+    start_from: str = option(
+        "",
+        "Goes on from",
+        "A learned word whose vectors the training begins from; empty: those of Starts from.",
+        "concept",
+    )
     vectors: int = option(
         3,
         "Vectors, positive",
@@ -286,9 +292,9 @@ class TrainConfig:
         most=1_000_000,
     )
     keep: str = option(
-        "last",
+        "best",
         "Keep at the end",
-        "The pair of the last step, or of the best check.",
+        "best: the pair that foresees noise best; last: that of the last step.",
         "saving",
         choices=("last", "best"),
     )
@@ -314,6 +320,10 @@ class TrainConfig:
             raise SettingError("tag_separator must not be empty.")
         _check_word(self.name, (*self.templates, *self.negative_templates))
         RateSchedule.parse(self.learning_rate)
+        if self.warmup > self.steps:
+            raise SettingError(
+                f"warmup must be at most steps, {self.steps}, or the rate never rises to its value, got {self.warmup}."
+            )
         for side in ("width", "height"):
             if getattr(self, side) % 64:
                 raise SettingError(f"{side} must be a multiple of 64, got {getattr(self, side)}.")

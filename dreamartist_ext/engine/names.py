@@ -1,8 +1,10 @@
-"""The names of a concept: a word in prompts and a file on any system. The one place that knows "-neg"."""
+"""The names of a concept: a word in prompts and a file on any system; how one is made of any text. The one place that
+knows "-neg"."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from .errors import SettingError
 
@@ -22,6 +24,16 @@ _KEYWORD = re.compile(r"\b(AND|BREAK)\b")  # of the WebUI's prompts, as it looks
 
 
 _RESERVED = frozenset(["con", "prn", "aux", "nul", *(f"com{n}" for n in range(10)), *(f"lpt{n}" for n in range(10))])
+
+
+SHORTEST_MADE = 3  # letters and digits: a shorter word is a part of others, as "t" is of "t-shirt"
+
+
+# Latin letters that Unicode does not take apart.
+_LETTERS = str.maketrans(
+    {"ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "đ": "d", "Đ": "D"}
+    | {"ð": "d", "Ð": "D", "þ": "th", "Þ": "Th", "ł": "l", "Ł": "L", "ħ": "h", "Ħ": "H", "ı": "i", "ŋ": "ng", "Ŋ": "Ng"}
+)
 
 
 def negative_name(name: str) -> str:
@@ -49,6 +61,38 @@ def check_name(name: str) -> str:
         raise SettingError(f'name must not hold the word {cut[0]}, at which prompts are cut in two, got "{name}".')
     if name.lower() in _RESERVED:
         raise SettingError(f'name must not be "{name}", which Windows reserves.')
+    return name
+
+
+def readable_name(text: str) -> str:
+    """The nearest name in letters a-z, digits, - and _, or nothing: `été` and `My cat (1)` become `ete` and `My-cat-1`.
+
+    The same for composed and decomposed letters, as systems write them. Letters of other scripts are left out: how they
+    are read depends on the language, and some look like Latin ones.
+    """
+    letters = unicodedata.normalize("NFKD", text[: 4 * MAX_NAME_LENGTH].translate(_LETTERS))
+    plain = "".join(c for c in letters if not unicodedata.combining(c)).translate(_LETTERS)
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", plain)[:MAX_NAME_LENGTH].strip("-_")
+
+
+def is_long_enough(name: str) -> bool:
+    """Whether a name that nobody has chosen is long enough to be a word of its own."""
+    return sum(c.isalnum() for c in name) >= SHORTEST_MADE
+
+
+def name_of_file(stem: str) -> str:
+    """The name that a picture's file gives; raises SettingError where it gives none that can be used unasked."""
+    name = readable_name(stem)
+    if not name:
+        raise SettingError(
+            f"its name, {_shown(stem)}, has no letters a-z or digits to make a word of; rename the picture, for "
+            "example to mycat."
+        )
+    if not is_long_enough(name):
+        raise SettingError(
+            f'its name, {_shown(stem)}, gives the word "{name}", which is a part of other words; rename the picture '
+            f"to {SHORTEST_MADE} letters or more, for example to {name}-thing."
+        )
     return name
 
 

@@ -8,6 +8,7 @@ from dataclasses import Field, field
 from typing import Any
 
 from .errors import SettingError
+from .prompts import is_one_line
 
 
 def option(
@@ -61,7 +62,7 @@ def check(item: Field, value: Any) -> None:
     plain = isinstance(value, (int, float)) and not isinstance(value, bool) if kind is float else type(value) is kind
     if not plain:
         raise _wrong_kind(item, value)
-    if kind is str and not value.isprintable():
+    if kind is str and not is_one_line(value):
         raise SettingError(f"{item.name} must be one line of plain text, got {_shown(value)}.")
     if item.metadata["choices"] and value not in item.metadata["choices"]:
         raise SettingError(f"{item.name} must be one of {', '.join(item.metadata['choices'])}, got {_shown(value)}.")

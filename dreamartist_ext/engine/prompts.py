@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from .errors import SettingError
 
 _PLACEHOLDERS = re.compile(r"\[(name|filewords)\]")
+_NOT_IN_A_LINE = frozenset(["Cc", "Cs", "Zl", "Zp"])  # Unicode's categories
 _GLUED_NAME = re.compile(r"[\w-]\[name\]|\[name\][\w-]")  # the tokenizer would not find the word in it
+
+
+def is_one_line(text: str) -> bool:
+    """Whether text can be a prompt: any letters, blanks, tabs and emoji, but no line break, no other control character
+    and no half of a character (a lone surrogate)."""
+    return text.isprintable() or all(c == "\t" or unicodedata.category(c) not in _NOT_IN_A_LINE for c in text)
 
 
 def check_template(template: str, what: str = "template") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -115,6 +116,25 @@ def _check_shape(snapshot: Snapshot, name: str, shape: torch.Size) -> None:
         raise FileError("the snapshot is damaged: it lacks a part of what training needs.")
 
 
+# What stands in a host's identity beside the weights, each with what is meant where it is not there.
+_PARTS_OF_IDENTITY = (
+    ("clip skip", re.compile(r" skip (\d+)"), "1"),
+    ("the VAE", re.compile(r" vae (.*?)(?= skip |$)"), "of the model"),
+    ("device", re.compile(r"^(cpu|cuda|mps|xpu|privateuseone)\b"), ""),
+    ("precision", re.compile(r"^\S+ (?:torch\.)?((?:b?float|bf|fp)\d+)\b"), ""),
+)
+
+
+def _difference(old: str, new: str) -> str:
+    """In words, what differs between the identities of two hosts."""
+    for what, pattern, usual in _PARTS_OF_IDENTITY:
+        values = [found[1] if (found := pattern.search(text)) else usual for text in (old, new)]
+        rest = [pattern.sub("", text, count=1) for text in (old, new)]
+        if values[0] != values[1] and rest[0] == rest[1]:
+            return f"with {what} {values[0]}, so it cannot go on with {values[1]}"
+    return "on another model, so it cannot go on with this one"
+
+
 def check_same(snapshot: Snapshot, config: TrainConfig, fingerprint: str, model: str) -> None:
     """Raises SettingError unless the snapshot is of these settings (but for what does not change the vectors),
     pictures and model."""
@@ -122,7 +142,8 @@ def check_same(snapshot: Snapshot, config: TrainConfig, fingerprint: str, model:
     new = json.loads(config.to_json())
     for name in new:
         free = {"save_every", "less_memory", "name_pictures", "check_every", "patience", "keep"}
-        free |= {"steps"} if not config.cosine else set()
+        is_whole = snapshot.step >= old["steps"]  # more steps are then a training of their own, and its rate its own
+        free |= {"steps"} if is_whole or not config.cosine else set()
         if name not in free and old[name] != new[name]:
             raise SettingError(
                 f"this training was started with {name} {old[name]}, so it cannot go on with {new[name]}."
@@ -130,6 +151,6 @@ def check_same(snapshot: Snapshot, config: TrainConfig, fingerprint: str, model:
     if snapshot.fingerprint != fingerprint:
         raise SettingError("this training was started from another picture or mask, so it cannot go on with this one.")
     if snapshot.model != model:
-        raise SettingError("this training was started on another model or precision, so it cannot go on with this one.")
+        raise SettingError(f"this training was started {_difference(snapshot.model, model)}.")
     if not 0 <= snapshot.step <= config.steps:
         raise SettingError(f"this training is already at step {snapshot.step}, past {config.steps}.")

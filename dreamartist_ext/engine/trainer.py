@@ -17,6 +17,7 @@ from .config import TrainConfig
 from .draws import Draws, bucket_order, seed_for
 from .embedding import EmbeddingPair
 from .errors import SettingError
+from .family import family_in_words, widths_of
 from .guidance import Guidance
 from .host import DiffusionHost, Vectors
 from .latents import EncodedPictures
@@ -60,6 +61,18 @@ def initial_pair(host: DiffusionHost, config: TrainConfig) -> EmbeddingPair:
     return EmbeddingPair(config.name, positive, negative)
 
 
+def check_start(own: Vectors, other: Vectors, setting: str, word: str) -> None:
+    """Raises SettingError unless vectors can take the place of others."""
+    widths = [family_in_words(widths_of(half)) for half in (own, other)]
+    if widths_of(own) != widths_of(other):
+        raise SettingError(f"start_from must be a word for {widths[0]}, and {word} is for {widths[1]}.")
+    counts = [len(next(iter(half.values()))) for half in (own, other)]
+    if counts[0] != counts[1]:
+        raise SettingError(
+            f"{setting} must be {counts[1]}, as many as {word} has that it starts from, got {counts[0]}."
+        )
+
+
 class Training:
     """The pair, its optimizer and the step; `run` makes steps until config.steps."""
 
@@ -88,6 +101,24 @@ class Training:
             weight_decay=config.weight_decay,
             fused=host.device.type == "cuda" or None,  # counts its steps on the GPU: see `step_guard`
         )
+
+    def start_from(self, pair: EmbeddingPair) -> None:
+        """Begin from the vectors of another pair; a half that it lacks begins as without it. Raises SettingError where
+        the numbers of vectors or the kinds of model differ."""
+        halves = (
+            (self.pair.positive, pair.positive, "vectors"),
+            (self.pair.negative, pair.negative, "negative_vectors"),
+        )
+        given = [(own, other, setting) for own, other, setting in halves if own is not None and other is not None]
+        for own, other, setting in given:
+            check_start(own, other, setting, self.config.start_from)
+        with torch.no_grad():
+            for own, other, _ in given:
+                for key, vectors in own.items():
+                    vectors.copy_(other[key])
+        self._set_lengths(self.pair)
+        if self.average is not None:
+            overwrite(self.average, self.pair)
 
     def run(self) -> Generator[StepReport, None, None]:
         """Train inside a host session; closing the generator at any step puts the model back as it was."""

@@ -13,6 +13,7 @@ from ..engine.embedding import EmbeddingPair
 from ..engine.errors import DreamArtistError, FileError, SettingError
 from ..engine.host import Vectors
 from ..engine.names import NEGATIVE_SUFFIX
+from ..engine.prompts import is_one_line
 from ..engine.stopping import Check
 from ..files.picture_files import MASK_SUFFIX, load_picture
 from ..files.run import RunFiles
@@ -130,7 +131,7 @@ def start_word(pair: EmbeddingPair) -> str:
     except (ValueError, RecursionError):
         settings = {}
     word = str(settings.get("initialization_text", "")) if isinstance(settings, dict) else ""
-    return word.strip() if word.strip() not in ("", "*") and word.isprintable() else ANYTHING
+    return word.strip() if word.strip() not in ("", "*") and is_one_line(word) else ANYTHING
 
 
 def checks_of(files: RunFiles) -> tuple[Check, ...]:

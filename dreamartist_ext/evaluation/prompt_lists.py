@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from ..engine.errors import FileError, SettingError
+from ..engine.prompts import is_one_line
 
 SHIPPED = Path(__file__).parents[1] / "assets" / "prompts"
 EMBEDDED, GENERAL = SHIPPED / "embedded", SHIPPED / "general"
@@ -108,6 +109,6 @@ def _counted(where: str, line: str, least: int, most: int) -> str:
         raise SettingError(f"{where}: [name] must be in it {wanted} times, and is {count} times.")
     if _GLUED.search(line):
         raise SettingError(f"{where}: [name] must stand apart from other letters, or the word is not found.")
-    if not line.isprintable():
+    if not is_one_line(line):
         raise SettingError(f"{where}: there are characters in it that do not print.")
     return line

@@ -7,6 +7,7 @@ journal first: a process that dies between two of them leaves the journal, and `
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import json
 import logging
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..engine.errors import FileError
+from .patience import patiently
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +48,7 @@ def write_all_atomically(contents: Mapping[Path, bytes]) -> None:
                 _stage(path, staged[path], content)
         for path, temporary in staged.items():
             with _explained(path):
-                temporary.replace(path)
+                _replace(temporary, path)
                 sync_folder(path.parent)
     finally:
         _remove(staged.values())
@@ -149,7 +151,7 @@ class _Change:
             # on Windows and macOS, Cat.pt that is gone can be the cat.pt that was just written
             is_new = path.exists() and any(path.samefile(place) for place in self.staged)
             if _digest(_read(path)) == self.gone[path.name] and not is_new:
-                path.unlink(missing_ok=True)
+                patiently(functools.partial(path.unlink, missing_ok=True))
         sync_folder(self.folder)
         self.journal.unlink(missing_ok=True)
 
@@ -169,7 +171,7 @@ def _announce(folder: Path, stem: str, contents: Mapping[str, bytes], before: Ma
         if len(contents) + len(gone) > 1:
             _stage(change.journal, journal, change.to_json())
             sync_folder(folder)
-            journal.replace(change.journal)
+            _replace(journal, change.journal)
             sync_folder(folder)
     except BaseException:
         change.forget()
@@ -212,10 +214,14 @@ def _stage(path: Path, temporary: Path, content: bytes) -> None:
 
 def _put(temporary: Path, path: Path, digest: str) -> None:
     try:
-        temporary.replace(path)
+        _replace(temporary, path)
     except FileNotFoundError:
         if _digest(_read(path)) != digest:
             raise
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    patiently(lambda: temporary.replace(path))
 
 
 def _temporary(path: Path, token: str) -> Path:
@@ -230,7 +236,7 @@ def _remove(paths: Iterable[Path]) -> None:
 
 def _read(path: Path) -> bytes | None:
     try:
-        return path.read_bytes()
+        return patiently(path.read_bytes)
     except (FileNotFoundError, NotADirectoryError):
         return None
 

@@ -23,14 +23,17 @@ from ..engine.names import negative_name
 from .card_drawing import CardText, draw_card, facts_in_words
 from .card_marker import read_beads
 from .formats import Embedding, clean_text, embedding_in_json, kind_of, plain_text, read_limited, shown
+from .picture_files import room_for_metadata
 from .png_text import png_text
 
 CARD_SUFFIX = ".png"
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")  # what a card may have become on its way
+CARD_SUFFIXES = (".png", ".webp", ".jxl", ".avif")  # the WebUI opens these by what is in them, and so do we
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".jxl", ".avif")  # what a card may have become on its way
 CARD_FORMAT = "dreamartist-card-1"
 POSITIVE_KEY = "sd-ti-embedding"  # the WebUI's, modules/textual_inversion/textual_inversion.py of v1.10.1
 NEGATIVE_KEY = "sd-ti-embedding-negative"
 ABOUT_KEY = "dreamartist"
+_KEYS = (POSITIVE_KEY, NEGATIVE_KEY, ABOUT_KEY)
 _MOST_PIXELS = 50_000_000
 
 
@@ -108,7 +111,7 @@ def read_card(path: Path) -> EmbeddingPair:
     """
     where = shown(path.name)
     content = read_limited(path)
-    text = png_text(content, where) if kind_of(content) == "png" else {}
+    text = png_text(content, where, _KEYS) if kind_of(content) == "png" else {}
     if POSITIVE_KEY not in text:
         raise _why_not(content, where)
     positive = _embedding(text[POSITIVE_KEY], where, path.stem)
@@ -125,6 +128,19 @@ def read_card(path: Path) -> EmbeddingPair:
     return pair
 
 
+def name_in_card(path: Path) -> str:
+    """The word that the WebUI reads in a card, also in one that is refused here; its own file's name where there is
+    none, as in SDXL's. Raises FileError where nobody could read it."""
+    where = shown(path.name)
+    text = png_text(read_limited(path), where, _KEYS)
+    try:
+        content = json.loads(base64.b64decode(text[POSITIVE_KEY]))
+    except (KeyError, ValueError, RecursionError) as error:
+        raise FileError(f"{where} is damaged: the embedding in it cannot be decoded.") from error
+    name = content.get("name") if isinstance(content, dict) else None
+    return clean_text(name) if isinstance(name, str) and name else path.stem
+
+
 def _check_halves(pair: EmbeddingPair, where: str) -> None:
     if pair.negative is not None and widths_of(pair.positive) != widths_of(pair.negative):
         raise FileError(f"{where} is damaged: its two halves are not for the same kind of model.")
@@ -134,7 +150,7 @@ def _check_halves(pair: EmbeddingPair, where: str) -> None:
 
 def _embedding(text: str, where: str, stem: str) -> Embedding:
     try:
-        decoded = base64.b64decode(text, validate=True).decode()
+        decoded = base64.b64decode(text).decode()  # other programs break it into lines
     except (binascii.Error, ValueError) as error:
         raise FileError(f"{where} is damaged: the embedding in it cannot be decoded.") from error
     return embedding_in_json(decoded, where, stem)
@@ -151,7 +167,11 @@ def _about(text: str, where: str) -> Mapping[str, Any]:
 def _why_not(content: bytes, where: str) -> FileError:
     """Tells a card that a website has re-written from a picture that never was one."""
     try:
-        with warnings.catch_warnings(), Image.open(io.BytesIO(content), formats=["PNG", "JPEG", "WEBP"]) as picture:
+        with (
+            room_for_metadata(),
+            warnings.catch_warnings(),
+            Image.open(io.BytesIO(content), formats=["PNG", "JPEG", "WEBP"]) as picture,
+        ):
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             if picture.width * picture.height > _MOST_PIXELS:
                 return FileError(f"{where} is too large a picture for a card.")

@@ -8,19 +8,27 @@ from datetime import datetime
 from pathlib import Path
 
 from ..engine.errors import FileError
+from .patience import patiently
 
 TRASH = "_trash"  # no name of a concept begins so
 REPLACED = ".replaced-"  # between the name and the time, in the name of a folder there
 
 
+def trainings_of(out: Path) -> Path:
+    """The folder of the trainings of an embeddings folder, beside it; inside it for a drive's root, which has no
+    beside."""
+    out = out.resolve()
+    return out.with_name(f"{out.name}-training") if out.name else out / "dreamartist-training"
+
+
 def trash_of(out: Path) -> Path:
     """The folder of what was deleted or replaced in an embeddings folder."""
-    out = out.resolve()
-    return out.with_name(f"{out.name}-training") / TRASH
+    return trainings_of(out) / TRASH
 
 
-def keep_earlier(out: Path, name: str, files: Sequence[str]) -> None:
-    """Copy files of `out` that are about to be replaced; what was kept of this name before goes. Raises FileError."""
+def keep_earlier(out: Path, name: str, files: Sequence[Path]) -> None:
+    """Copy files that are about to be replaced into the trash of `out`; what was kept of this name before goes. Raises
+    FileError."""
     if not files:
         return
     trash = trash_of(out)
@@ -30,8 +38,8 @@ def keep_earlier(out: Path, name: str, files: Sequence[str]) -> None:
     try:
         begun.mkdir(parents=True)
         for file in files:
-            shutil.copyfile(out / file, begun / file)
-        begun.rename(place)
+            shutil.copyfile(file, begun / file.name)
+        patiently(lambda: begun.rename(place))
     except OSError as error:
         shutil.rmtree(begun, ignore_errors=True)
         raise FileError(f"the {name} that is there could not be kept: {error.strerror or error}.") from error

@@ -5,9 +5,8 @@ Not a byte of a file that was received reaches the folder: its vectors and its t
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,9 +15,16 @@ import torch
 from ..engine.embedding import EmbeddingPair, pair_id
 from ..engine.errors import DreamArtistError, FileError, SettingError
 from ..engine.family import family_of, widths_of
-from ..engine.names import MAX_NAME_LENGTH, NEGATIVE_SUFFIX, check_name, negative_name
+from ..engine.names import (
+    MAX_NAME_LENGTH,
+    NEGATIVE_SUFFIX,
+    check_name,
+    is_long_enough,
+    negative_name,
+    readable_name,
+)
 from .card import PICTURE_SUFFIXES, read_card
-from .card_files import files_of_word
+from .card_files import files_of_word, home_of_word
 from .earlier import keep_earlier
 from .formats import EMBEDDING_SUFFIXES, Embedding, load_embedding, shown
 from .storage import find_embedding, save_half, save_pair
@@ -34,6 +40,7 @@ class Offer:
     positive: Embedding | None  # one of the two may be missing
     negative: Embedding | None
     sources: tuple[str, ...]  # the names of the files, as they can be shown
+    stem: str = ""  # what the WebUI takes the positive for: its file's name, or the name inside a card
 
     @property
     def family(self) -> str:
@@ -55,10 +62,10 @@ class Offer:
         halves = ((self.name, self.positive), (negative_name(self.name), self.negative))
         return tuple(word for word, half in halves if half is not None)
 
-    def taken(self, folder: Path) -> list[Path]:
+    def taken(self, folder: Path, inside: bool = True) -> list[Path]:
         """The files in the embeddings folder that would be replaced: all of this name, but for the half that is
-        missing here."""
-        named = files_of_word(folder, self.name)
+        missing here. `inside` is whether those in folders inside it count."""
+        named = files_of_word(folder, self.name, inside)
         return sorted((path for path in named if not self._lacks(path)), key=lambda path: len(path.stem))
 
     def is_here(self, folder: Path) -> bool:
@@ -133,26 +140,26 @@ def accept(offer: Offer, folder: Path, name: str = "", overwrite: bool = False, 
     if half is None:
         raise FileError("there is nothing to import.")
     suffix = suffix or (".pt" if len(half.vectors) == 1 else ".safetensors")
-    earlier = [path.name for path in offer.taken(folder)]
-    keep_earlier(folder, name, earlier)
+    home = home_of_word(folder, name)
+    replaced = [path for path in offer.taken(folder) if path.parent == home]
+    keep_earlier(folder, name, replaced)
+    earlier = [path.name for path in replaced]
     if offer.positive is None:
-        return [save_half(half, folder, negative_name(name), suffix, earlier)]
+        return [save_half(half, home, negative_name(name), suffix, earlier)]
     if offer.negative is None and not offer.is_plain:
-        return [save_half(half, folder, name, suffix, earlier)]  # its negative may still come
-    return save_pair(as_pair(offer, name), folder, suffix, replacing=earlier)
+        return [save_half(half, home, name, suffix, earlier)]  # its negative may still come
+    return save_pair(as_pair(offer, name), home, suffix, replacing=earlier)
 
 
 def safe_name(text: str) -> str:
-    """The nearest name that a concept can have: letters that only look alike are dropped, not translated."""
-    letters = unicodedata.normalize("NFKD", text[: 4 * MAX_NAME_LENGTH])
-    plain = "".join(c for c in letters if not unicodedata.combining(c))
-    name = re.sub(r"[^A-Za-z0-9_-]+", "-", plain)[:MAX_NAME_LENGTH].strip("-_")
+    """The nearest name that a concept can have. One that would become shorter than a word is not made up unasked."""
+    name = readable_name(text)
     while name.lower().endswith(NEGATIVE_SUFFIX):
         name = name[: -len(NEGATIVE_SUFFIX)].strip("-_")
-    try:
-        return check_name(name)
-    except SettingError:
-        return check_name(f"imported-{name}".rstrip("-_")[:MAX_NAME_LENGTH].rstrip("-_"))
+    if name == text or is_long_enough(name):
+        with suppress(SettingError):
+            return check_name(name)
+    return check_name(f"imported-{name}".rstrip("-_")[:MAX_NAME_LENGTH].rstrip("-_"))
 
 
 def as_pair(offer: Offer, name: str) -> EmbeddingPair:
@@ -169,7 +176,7 @@ def _offer_of_card(path: Path) -> Offer:
     negative = None
     if pair.negative is not None:
         negative = Embedding(negative_name(pair.name), pair.negative, pair.step, pair.provenance)
-    return Offer(safe_name(pair.name), positive, negative, (shown(path.name),))
+    return Offer(safe_name(pair.name), positive, negative, (shown(path.name),), pair.name)
 
 
 @dataclass(frozen=True)
@@ -201,9 +208,9 @@ def _pair_up(halves: Sequence[_Half], refusals: list[Refusal]) -> Iterable[Offer
                 continue
         sources = (positive.source,) if negative is None else (positive.source, negative.source)
         embedding = None if negative is None else negative.embedding
-        yield Offer(safe_name(positive.stem), positive.embedding, embedding, sources)
+        yield Offer(safe_name(positive.stem), positive.embedding, embedding, sources, positive.stem)
     for negative in negatives:
-        yield Offer(safe_name(negative.stem), None, negative.embedding, (negative.source,))
+        yield Offer(safe_name(negative.stem), None, negative.embedding, (negative.source,), negative.stem)
 
 
 def _belong(positive: _Half, negative: _Half) -> bool:

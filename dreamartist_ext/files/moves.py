@@ -19,7 +19,9 @@ from pathlib import Path, PurePosixPath
 
 from ..engine.errors import FileError
 from .atomic import TEMPORARY_SUFFIX, finish_interrupted, sync_folder, write_atomically
+from .below import folders_below
 from .earlier import trash_of
+from .patience import patiently
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +41,8 @@ def move_together(out: Path, moves: Mapping[Path, Path], gone: Sequence[Path] = 
     try:
         if len(moves) > 1:
             write_atomically(announced.journal, announced.to_json())
+    except ValueError as error:
+        raise FileError("a file lies behind a link to another folder; move it there by hand.") from error
     except FileError:
         _forget(announced)
         raise
@@ -59,7 +63,8 @@ def finish_moves(out: Path) -> None:
 
 def repair(out: Path) -> None:
     """Finish what a killed process had begun in an embeddings folder: writing, and moving."""
-    finish_interrupted(out)
+    for folder in folders_below(out):
+        finish_interrupted(folder)
     finish_moves(out)
 
 
@@ -147,7 +152,8 @@ def _home_of(out: Path) -> Path:
 
 def _absolute(out: Path, path: Path) -> Path:
     """The embeddings folder may be a link, and so may be the files in it, which are moved as such."""
-    return out.resolve() / path.name if path.parent.resolve() == out.resolve() else path.absolute()
+    home = path.parent.resolve()
+    return home / path.name if home.is_relative_to(out.resolve()) else path.absolute()
 
 
 def _is_in(root: Path, rooms: Sequence[str], name: str) -> bool:
@@ -182,7 +188,7 @@ def _is_other(source: Path, target: Path) -> bool:
 
 def _move(source: Path, target: Path) -> None:
     try:
-        source.rename(target)
+        patiently(lambda: source.rename(target))
     except OSError as error:
         if error.errno == errno.EXDEV:
             _carry(source, target)
@@ -198,7 +204,7 @@ def _carry(source: Path, target: Path) -> None:
             shutil.copytree(source, temporary, symlinks=True)
         else:
             shutil.copy2(source, temporary)
-        temporary.rename(target)
+        patiently(lambda: temporary.rename(target))
     except OSError:
         _remove(temporary)
         raise

@@ -8,6 +8,8 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
+from ..engine.names import is_long_enough
+
 LIST = Path(__file__).parents[1] / "assets" / "ordinary_words.txt"
 
 
@@ -23,4 +25,8 @@ def is_ordinary(name: str) -> bool:
 
 def warning_about(name: str) -> str:
     """In a sentence, or nothing."""
+    if not is_long_enough(name):
+        return (
+            f'"{name}" is found in other words too, as "t" is in "t-shirt": every prompt with one of them will change.'
+        )
     return f'"{name}" is an ordinary word: every prompt with it will change.' if is_ordinary(name) else ""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..engine.errors import FileError
 from ..engine.names import negative_name, positive_name
-from .card import CARD_SUFFIX, read_card
+from .card import CARD_SUFFIXES, read_card
 from .formats import EMBEDDING_SUFFIXES, MAX_EMBEDDING_BYTES, load_embedding
 
 KEPT = 20_000  # files whose words are remembered; one takes some hundred bytes
@@ -72,9 +72,13 @@ class Pairing:
 
 
 def words_of(paths: Iterable[Path]) -> dict[str, Path]:
-    """The files of a folder by their words; of several with one word, the one that is read: .pt before others."""
-    order = sorted(paths, key=lambda path: EMBEDDING_SUFFIXES.index(path.suffix.lower()), reverse=True)
-    return {path.stem: path for path in order}
+    """The files of a folder by their words; of several with one word, the one that is read."""
+    return {path.stem: path for path in sorted(paths, key=preference, reverse=True)}
+
+
+def preference(path: Path) -> tuple[int, int]:
+    """The least of files of one word is read: of a folder inside before others, as the WebUI has it, and .pt first."""
+    return -len(path.parts), EMBEDDING_SUFFIXES.index(path.suffix.lower())
 
 
 def said_by(path: Path | None) -> Said:
@@ -100,7 +104,7 @@ def _state(path: Path) -> tuple[Path, int, int]:
 
 @lru_cache(maxsize=KEPT)
 def _said(path: Path, _size: int, _changed: int) -> Said:
-    if path.suffix.lower() == CARD_SUFFIX:
+    if path.suffix.lower() in CARD_SUFFIXES:
         about = {"half": "positive", **read_card(path).provenance}
     else:
         about = load_embedding(path).provenance

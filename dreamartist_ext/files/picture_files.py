@@ -13,17 +13,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from ..engine.colours import WHITE, Colour
 from ..engine.errors import PictureError
+from ..engine.prompts import is_one_line
+from .bounded import read_at_most
 
 logger = logging.getLogger(__name__)
 
 MIN_SIDE = 32
 MAX_MEGAPIXELS = 100
 MAX_CAPTION_BYTES = 10_000
+MAX_METADATA_BYTES = 64 * 2**20  # of profiles and texts in a PNG file, unpacked; Pillow alone takes 1 MiB
 
 NEUTRAL = (128, 128, 128)  # weight 1 in a mask
 MASK_SUFFIX = "_att"
@@ -44,7 +47,8 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_pillow_lock = threading.Lock()
+_pillow_lock = threading.RLock()
+_METADATA_LIMIT = re.compile("MAX_TEXT_(CHUNK|MEMORY)")  # in what Pillow says
 
 
 def load_picture(path: Path, background: Colour = WHITE) -> Image.Image:
@@ -99,11 +103,10 @@ def read_caption(caption: Path) -> str:
     Raises PictureError for a caption above 10 kB, or one that is not UTF-8.
     """
     try:
-        with caption.open("rb") as stream:
-            text = stream.read(MAX_CAPTION_BYTES + 1)
+        text = read_at_most(caption, MAX_CAPTION_BYTES)
     except OSError as error:
         raise PictureError(f"The caption {shown_name(caption)} cannot be read; check its permissions.") from error
-    if len(text) > MAX_CAPTION_BYTES:
+    if text is None:
         raise PictureError(
             f"The caption {shown_name(caption)} is longer than {MAX_CAPTION_BYTES // 1000} kB; shorten it."
         )
@@ -133,7 +136,7 @@ def caption_of(path: Path, otherwise: str = "") -> str:
 def named_caption(path: Path) -> str:
     """What the name of a picture says, without leading numbers; "" where it has no word."""
     words = _LEADING_NUMBERS.sub("", path.stem, count=1).replace("_", " ")
-    printable = "".join(c if c.isprintable() else " " for c in words)
+    printable = "".join(c if is_one_line(c) else " " for c in words)
     says_nothing = _COUNTED.fullmatch(printable) or not any(c.isalpha() for c in printable)
     return "" if says_nothing else " ".join(printable.split())
 
@@ -217,9 +220,21 @@ def _opaque(picture: Image.Image, background: Colour, path: Path) -> tuple[Image
 
 
 @contextmanager
+def room_for_metadata() -> Iterator[None]:
+    """Pillow opens PNG files with a large colour profile or long texts too; the host's own limits are put back."""
+    with _pillow_lock:
+        limits = PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY
+        PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = MAX_METADATA_BYTES
+        try:
+            yield
+        finally:
+            PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY = limits
+
+
+@contextmanager
 def _strict_pillow() -> Iterator[None]:
     """Pillow refuses files that are cut short, and warns of nothing; the host's own choice is put back."""
-    with _pillow_lock, warnings.catch_warnings():
+    with room_for_metadata(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         lenient = ImageFile.LOAD_TRUNCATED_IMAGES
         ImageFile.LOAD_TRUNCATED_IMAGES = False
@@ -245,6 +260,11 @@ def _explained(path: Path) -> Iterator[None]:
     except MemoryError as error:
         raise PictureError(f"{shown_name(path)} does not fit into memory; scale it down.") from error
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged bytes
+        if _METADATA_LIMIT.search(str(error)):
+            raise PictureError(
+                f"{shown_name(path)} holds more than {MAX_METADATA_BYTES // 2**20} MiB of metadata; save it anew "
+                "without its metadata."
+            ) from error
         raise PictureError(
             f"{shown_name(path)} is damaged or cut short; copy it again or save it anew as PNG."
         ) from error

@@ -17,12 +17,22 @@ from ..engine.errors import FileError
 MOST_OPCODES = 100_000
 MOST_LINE = 10_000  # bytes
 _MOST_KEY = 2**31
+_REBUILDERS = (
+    "tensor tensor_v2 parameter parameter_with_state device_tensor_from_numpy device_tensor_from_cpu_tensor".split()
+)
+_DTYPES = "float16 float32 float64 bfloat16 int8 int16 int32 int64 uint8 bool".split()
 _KNOWN_NAMES = frozenset(
     [("collections", "OrderedDict"), ("torch", "Size"), ("torch.nn.modules.container", "ParameterDict")]
-    + [("__builtin__", "set"), ("builtins", "set")]
-    + [("torch._utils", name) for name in ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter")]
-    + [("torch.nn.parameter", "Parameter"), ("torch", "float16"), ("torch", "float32"), ("torch", "bfloat16")]
+    + [("__builtin__", "set"), ("builtins", "set"), ("__builtin__", "bytes"), ("builtins", "bytes")]
+    + [("torch._utils", f"_rebuild_{name}") for name in _REBUILDERS]
+    + [("torch.nn.parameter", "Parameter"), ("torch", "device"), *(("torch", dtype) for dtype in _DTYPES)]
     + [("torch", f"{kind}Storage") for kind in "Float Half BFloat16 Double Long Int Short Char Byte Bool".split()]
+    # how numpy's numbers and arrays are written, of which MPS and DirectML make their tensors
+    + [(f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("scalar", "_reconstruct")]
+    + [("numpy", "dtype"), ("numpy", "ndarray"), ("_codecs", "encode")]
+    # keys in what PyTorch Lightning saves
+    + [("pytorch_lightning.callbacks", "model_checkpoint")]
+    + [("pytorch_lightning.callbacks.model_checkpoint", "ModelCheckpoint")]
 )
 
 
@@ -185,6 +195,8 @@ class _Machine:
 def _key(key: Any) -> Any:
     """Only keys that hash at once, each to something else: a tuple in a tuple, sixty times over, would hash for years,
     and large numbers can all be chosen to hash alike."""
+    if isinstance(key, Name):
+        return f"{key.module}.{key.name}"
     if not (isinstance(key, (str, type(None))) or (isinstance(key, int) and abs(key) < _MOST_KEY)):
         raise _UnknownError("a dictionary by something other than text or small numbers")
     return key
@@ -199,9 +211,9 @@ def _integer(text: str) -> int | bool:
     return int(text)
 
 
-def _long(machine: _Machine) -> int:
-    length = machine.number("<B")
-    if length > 16:
+def _long(machine: _Machine, form: str = "<B") -> int:
+    length = machine.number(form)
+    if not 0 <= length <= 16:
         raise ValueError("too long for a number")
     return int.from_bytes(machine.take(length), "little", signed=True)
 
@@ -237,12 +249,17 @@ _OPCODES: dict[bytes, _Step] = {
     b"M": lambda m: m.push(m.number("<H")),
     b"G": lambda m: m.push(m.number(">d")),
     b"\x8a": lambda m: m.push(_long(m)),
+    b"\x8b": lambda m: m.push(_long(m, "<i")),
     b"S": lambda m: m.push(_quoted(m.line())),
     b"V": lambda m: m.push(m.line()),
     b"U": lambda m: m.push(m.text(m.number("<B"))),
     b"T": lambda m: m.push(m.text(m.number("<i"))),
     b"X": lambda m: m.push(m.text(m.number("<I"))),
     b"\x8c": lambda m: m.push(m.text(m.number("<B"))),
+    b"\x8d": lambda m: m.push(m.text(m.number("<Q"))),
+    b"C": lambda m: m.push(bytes(m.take(m.number("<B")))),
+    b"B": lambda m: m.push(bytes(m.take(m.number("<I")))),
+    b"\x8e": lambda m: m.push(bytes(m.take(m.number("<Q")))),
     b"}": lambda m: m.push({}),
     b"]": lambda m: m.push([]),
     b")": lambda m: m.push(()),

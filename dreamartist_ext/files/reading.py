@@ -37,7 +37,7 @@ def _look_at(paths: list[Path]) -> Offer:
 
 def _with_other_half(path: Path, alone: Offer) -> Offer:
     """By the name first, then by the pair's id; raises FileError where the one of the name cannot be used."""
-    others = [other for other in embedding_files(path.parent) if not _is_same(other, path)]
+    others = [other for other in embedding_files(path.parent, inside=False) if not _is_same(other, path)]
     others.sort(key=lambda other: not _is_named_half(other, path))
     unusable = ""
     for other in others[:_MOST_SEARCHED]:

@@ -17,12 +17,14 @@ from ..engine.snapshot import Snapshot, pair_of
 from ..engine.stopping import Check, best_of, is_check_due, lacks_check
 from ..engine.trainer import StepReport, Training
 from .atomic import finish_interrupted, remove_abandoned, write_all_atomically, write_atomically
-from .card_files import files_of_word
+from .below import folders_below
+from .card_files import files_of_word, home_of_word
 from .curve import curve_csv, curve_png
-from .earlier import keep_earlier
+from .earlier import keep_earlier, trainings_of
 from .generations import forget_snapshots, keep_snapshot, last_snapshot, one_before
 from .moves import repair
 from .provenance import provenance_of
+from .start import start
 from .storage import EMBEDDING_SUFFIXES, embedding_files, load_embedding, load_pair, save_pair
 
 CURVE_TABLE, CURVE_PICTURE = "curve.csv", "curve.png"
@@ -43,8 +45,7 @@ class RunFiles:
 
     @property
     def folder(self) -> Path:
-        out = self.out.resolve()
-        return out.with_name(f"{out.name}-training") / self.name
+        return trainings_of(self.out) / self.name
 
     @property
     def snapshot(self) -> Path:
@@ -61,7 +62,8 @@ class RunFiles:
 
     def tidy(self) -> None:
         """Finish or remove what a killed process left here; only while nobody else trains this name."""
-        remove_abandoned(self.out, (self.name, negative_name(self.name)))
+        for folder in folders_below(self.out):
+            remove_abandoned(folder, (self.name, negative_name(self.name)))
         remove_abandoned(self.folder, (f"{self.name}-*", "snapshot*", "curve"))
 
     def check(self, resume: bool, overwrite: bool) -> None:
@@ -92,8 +94,11 @@ class RunFiles:
 
     def kept_steps(self) -> list[int]:
         """The steps at which the pair is on disk, to choose from."""
-        found = [re.fullmatch(re.escape(self.name) + r"-(\d{6,})", path.stem) for path in embedding_files(self.folder)]
+        found = [re.fullmatch(re.escape(self.name) + r"-(\d{6,})", path.stem) for path in self._step_files()]
         return sorted({int(match[1]) for match in found if match})
+
+    def _step_files(self) -> list[Path]:
+        return embedding_files(self.folder, inside=False)
 
     def best_step(self, checks: Sequence[Check]) -> int | None:
         """Of the steps on disk, the one with the least check loss."""
@@ -111,10 +116,11 @@ class RunFiles:
     def put_in_use(self, pair: EmbeddingPair) -> list[Path]:
         """Make a pair the one in the embeddings folder. A copy of an earlier concept of this name goes to the trash,
         unless it is a step on disk anyway; raises FileError, with the earlier one as it was."""
-        earlier = files_of_word(self.out, self.name)
+        home = home_of_word(self.out, self.name)
+        earlier = [path for path in files_of_word(self.out, self.name) if path.parent == home]
         if earlier and not self._is_of_this_training(earlier, pair):
-            keep_earlier(self.out, self.name, [path.name for path in earlier])
-        return save_pair(pair, self.out, replacing=[path.name for path in earlier])
+            keep_earlier(self.out, self.name, earlier)
+        return save_pair(pair, home, replacing=[path.name for path in earlier])
 
     def has_in_use(self, pair: EmbeddingPair) -> bool:
         """Whether what the embeddings folder has under this name is this pair, or a step on disk."""
@@ -126,7 +132,7 @@ class RunFiles:
 
     def _pair_of_step(self, step: int) -> str | None:
         words = self.step_stem(step), negative_name(self.step_stem(step))
-        return _pair_in([path for path in embedding_files(self.folder) if path.stem in words])
+        return _pair_in([path for path in self._step_files() if path.stem in words])
 
     def save_step(self, snapshot: Snapshot) -> int:
         """Put the pair of a snapshot among the steps to choose from; returns its step."""
@@ -153,6 +159,7 @@ def run_to_files(
     training.scratch = files.folder
     training.pair.provenance = provenance_of(training, provenance or {})
     files.tidy()
+    start(training, files.out)
     saved = training.step
     try:
         _make_up(training, files)

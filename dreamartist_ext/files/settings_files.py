@@ -12,6 +12,7 @@ from typing import Any
 from ..engine.config import TrainConfig
 from ..engine.errors import DreamArtistError, FileError, SettingError
 from ..engine.options import check, converted
+from .bounded import read_at_most
 from .presets import ABOUT
 from .storage import EMBEDDING_SUFFIXES, load_embedding
 
@@ -66,11 +67,10 @@ def _of_embedding(path: Path) -> dict[str, Any]:
 
 def _of_json(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
+        content = read_at_most(path, MOST_BYTES)
     except OSError as error:
         raise FileError(f"{path} could not be read: {error.strerror}.") from error
-    if len(content) > MOST_BYTES:
+    if content is None:
         raise FileError(f"{path.name} is too large for settings.")
     return _parsed(content, path)
 

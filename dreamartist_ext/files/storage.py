@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -24,9 +25,10 @@ from ..engine.names import negative_name, positive_name
 from ..engine.snapshot import Snapshot
 from ..engine.stopping import Check
 from .atomic import write_atomically, write_together
-from .formats import EMBEDDING_SUFFIXES, Embedding, load_embedding, plain_text
+from .below import entries_below, is_file
+from .formats import EMBEDDING_SUFFIXES, Embedding, load_embedding, plain_text, shown
 from .formats import MAX_EMBEDDING_BYTES as MAX_EMBEDDING_BYTES
-from .pairing import Pairing, words_of
+from .pairing import Pairing, preference, words_of
 
 SNAPSHOT_FORMAT = "dreamartist-snapshot-1"
 _SINGLE_KEY = "emb_params"  # the name that kohya and others use for the one tensor of a .safetensors embedding
@@ -136,19 +138,26 @@ def half_content(half: Embedding, word: str, suffix: str) -> bytes:
 def find_embedding(folder: Path, name: str) -> Path | None:
     """The file of this name in an embeddings folder, if there is one; case makes no difference, as in a prompt."""
     found = [path for path in embedding_files(folder) if path.stem.lower() == name.lower()]
-    return min(found, key=lambda path: (path.stem != name, EMBEDDING_SUFFIXES.index(path.suffix.lower())), default=None)
+    return min(found, key=lambda path: (path.stem != name, *preference(path)), default=None)
 
 
-def embedding_files(folder: Path) -> list[Path]:
-    """Every embedding file in a folder, which need not exist; raises FileError if it cannot be listed."""
+def embedding_files(folder: Path, inside: bool = True) -> list[Path]:
+    """Every embedding file in a folder, which need not exist, and in those inside it, which the WebUI reads as well.
+
+    Raises FileError if it cannot be listed.
+    """
     try:
         if not folder.is_dir():
             return []
-        return [
-            path for path in sorted(folder.iterdir()) if path.suffix.lower() in EMBEDDING_SUFFIXES and path.is_file()
-        ]
+        if inside:
+            found = [Path(entry.path) for entry in entries_below(folder, EMBEDDING_SUFFIXES) if is_file(entry)]
+        else:
+            with os.scandir(folder) as entries:
+                named = [entry for entry in entries if entry.name.lower().endswith(EMBEDDING_SUFFIXES)]
+                found = [Path(entry.path) for entry in named if is_file(entry)]
+        return sorted(found)
     except OSError as error:
-        raise FileError(f"the folder {folder.name[:80]} could not be read: {error.strerror or error}.") from error
+        raise FileError(f"the folder {shown(folder.name)} could not be read: {error.strerror or error}.") from error
 
 
 def load_pair(folder: Path, name: str) -> EmbeddingPair:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..engine.errors import FileError, SettingError
 from ..engine.prompts import check_templates
+from .bounded import read_at_most
 
 MAX_TEMPLATE_BYTES = 100_000
 
@@ -22,14 +23,13 @@ def read_templates(path: Path) -> str:
     for a file that is no such text, and SettingError for a line that is no template.
     """
     try:
-        with path.open("rb") as stream:
-            content = stream.read(MAX_TEMPLATE_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: no file can have such a name
+        content = read_at_most(path, MAX_TEMPLATE_BYTES)
+    except OSError as error:
         raise FileError(f"the template file {path.name[:80]} could not be read; check its name and folder.") from error
-    if len(content) > MAX_TEMPLATE_BYTES:
+    if content is None:
         raise FileError(f"the template file {path.name[:80]} is longer than {MAX_TEMPLATE_BYTES // 1000} kB.")
     try:
-        lines = content.decode("utf-8-sig").splitlines()
+        lines = [" ".join(line.split()) for line in content.decode("utf-8-sig").splitlines()]
     except UnicodeDecodeError as error:
         raise FileError(f"the template file {path.name[:80]} is not plain text; save it as UTF-8.") from error
     if any("|" in line for line in lines):

@@ -1,83 +1,109 @@
-"""What torch.save writes, read without torch.load: the zip archives of torch 1.6 and later, and the files before."""
+"""What torch.save writes, read without torch.load: the zip archives of torch 1.6 and later, and the files before.
+
+Of a storage no more is kept than what a tensor shows: diffusers saves one vector as a view of the whole vocabulary, in
+a file of 150 MB.
+"""
 
 from __future__ import annotations
 
-import io
-import math
 import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, BinaryIO
 
 import torch
-from torch import Tensor
 
 from ..engine.errors import FileError
-from .plain_pickle import Called, Name, Reference, read_pickle
+from .plain_pickle import read_pickle
+from .plain_tensors import Builder, reference_to
 
-_DTYPES = {
-    "FloatStorage": torch.float32,
-    "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16,
-    "DoubleStorage": torch.float64,
-    "LongStorage": torch.int64,
-    "IntStorage": torch.int32,
-    "ShortStorage": torch.int16,
-    "CharStorage": torch.int8,
-    "ByteStorage": torch.uint8,
-    "BoolStorage": torch.bool,
-}
 # What torch.save writes, and nothing else: no TorchScript.
 _KNOWN_MEMBER = re.compile(
     r"[^/]+/(data\.pkl|version|byteorder|data/\d+|\.data/serialization_id|\.format_version|\.storage_alignment)"
 )
+_STORAGE = re.compile(r"[^/]+/data/\d+")
 _MEMBERS_AT_MOST = 256
-_MOST_DEPTH = 20
-_MOST_VALUES = 100_000
+_MOST_PICKLED = 16 * 2**20  # bytes of everything in a file but its storages
+_MOST_DIRECTORY = 2**20  # bytes that list the members of an archive
+_MOST_STREAMED = 2**30  # bytes of storages that are read through, for all tensors of a file together
+_PIECE = 2**20
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
-_Storages = Callable[[str], memoryview]  # the little-endian bytes of a storage, by its key
 
 
-def read_torch(content: bytes, where: str, most_bytes: int) -> Any:
+def read_torch(file: BinaryIO, where: str, most_bytes: int) -> Any:
     """The dictionaries, lists, numbers, texts and tensors in a file of torch.save; raises FileError.
 
-    Nothing in the file is executed, and nothing larger than `most_bytes` is unpacked.
+    Nothing in the file is executed, and no more than `most_bytes` of tensors are made. `file` can be sought in.
     """
-    if content.startswith(b"PK\3\4"):
-        return _read_zip(content, where, most_bytes)
-    if not content.startswith(b"\x80"):
+    beginning = file.read(4)
+    file.seek(0)
+    if beginning == b"PK\3\4":
+        return _read_zip(file, where, most_bytes)
+    if not beginning.startswith(b"\x80"):
         raise FileError(f"{where} is damaged.")
-    return _read_legacy(content, where, most_bytes)
+    return _read_legacy(file, where, most_bytes)
 
 
-def _read_zip(content: bytes, where: str, most_bytes: int) -> Any:
-    if content.count(b"PK\1\2") > _MEMBERS_AT_MOST:
-        raise FileError(f"{where} has more members than any embedding.")
+def _read_zip(file: BinaryIO, where: str, most_bytes: int) -> Any:
+    pieces = _Pieces(file)
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        with zipfile.ZipFile(pieces) as archive:  # it needs no more of a file than that
+            pieces.most = _MOST_PICKLED
             root = _root(archive, where, most_bytes)
             found = read_pickle(archive.read(f"{root}data.pkl"), where).value
-            storages: dict[str, memoryview] = {}
-
-            def storage(key: str) -> memoryview:
-                if key not in storages:
-                    storages[key] = memoryview(bytearray(archive.read(f"{root}data/{key}")))
-                return storages[key]
-
-            return _Builder(storage, where, most_bytes).build(found)
+            return Builder(_Streamed(archive, root, where).read, where, most_bytes).build(found)
     except (zipfile.BadZipFile, zlib.error, KeyError, NotImplementedError, RuntimeError, EOFError) as error:
         raise FileError(f"{where} is damaged.") from error
     except (ValueError, IndexError, OverflowError, struct.error, OSError) as error:
         raise FileError(f"{where} is damaged.") from error
 
 
+class _Pieces:
+    """A file that refuses to be read in pieces of more than `most` bytes: Python reads the list of an archive's
+    members at once, and makes an object of each, before anybody can count them."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.most = _MOST_DIRECTORY
+        self._file = file
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
+
+    def read(self, size: int = -1) -> bytes:
+        content = self._file.read(self.most + 1 if size < 0 else min(size, self.most + 1))
+        if len(content) > self.most:
+            raise zipfile.BadZipFile("too large a part")
+        return content
+
+
+class _Streamed:
+    """The storages of an archive, read from beginning to end so that their check sums are checked."""
+
+    def __init__(self, archive: zipfile.ZipFile, root: str, where: str) -> None:
+        self.archive, self.root, self.where = archive, root, where
+        self.left = _MOST_STREAMED
+
+    def read(self, key: str, first: int, size: int) -> bytearray:
+        kept, place = bytearray(), 0
+        self.left -= self.archive.getinfo(f"{self.root}data/{key}").file_size
+        if self.left < 0:
+            raise FileError(f"{self.where} holds more numbers than any embedding.")
+        with self.archive.open(f"{self.root}data/{key}") as member:
+            while piece := member.read(_PIECE):
+                kept += piece[max(0, first - place) : max(0, first + size - place)]
+                place += len(piece)
+        return kept
+
+
 def _root(archive: zipfile.ZipFile, where: str, most_bytes: int) -> str:
     """What the names of all members begin with, of an archive that holds nothing but tensors."""
     members = archive.infolist()
-    if sum(member.file_size for member in members) > most_bytes:
+    if len(members) > _MEMBERS_AT_MOST:
+        raise FileError(f"{where} has more members than any embedding.")
+    packed = [m for m in members if m.compress_type != zipfile.ZIP_STORED or not _STORAGE.fullmatch(m.filename)]
+    pickled = sum(m.file_size for m in members if not _STORAGE.fullmatch(m.filename))
+    if sum(m.file_size for m in packed) > most_bytes or pickled > _MOST_PICKLED:
         raise FileError(f"{where} unpacks to more than any embedding holds.")
     names = [member.filename for member in members]
     pickles = [name for name in names if name.endswith("/data.pkl")]
@@ -90,9 +116,10 @@ def _root(archive: zipfile.ZipFile, where: str, most_bytes: int) -> str:
     return root
 
 
-def _read_legacy(content: bytes, where: str, most_bytes: int) -> Any:
+def _read_legacy(file: BinaryIO, where: str, most_bytes: int) -> Any:
     """Five pickles (a magic number, a protocol, the writer's system, the object, the keys of its storages), then for
     each storage its number of elements (int64) and its bytes."""
+    content = file.read(_MOST_PICKLED)
     magic = read_pickle(content, where)
     if magic.value != _LEGACY_MAGIC:
         raise FileError(f"{where} is not a file that torch has written.")
@@ -104,113 +131,33 @@ def _read_legacy(content: bytes, where: str, most_bytes: int) -> Any:
         raise FileError(f"{where} is damaged.")
     if not isinstance(system.value, dict) or system.value.get("little_endian") is not True:
         raise FileError(f"{where} was written by a machine of another byte order.")
-    kinds = {parsed[1]: parsed[0] for parsed in map(_reference, found.references) if parsed}
-    storages: dict[Any, memoryview] = {}
-    place, view = keys.end, memoryview(bytearray(content))
-    for key in keys.value:
-        if not isinstance(key, str) or key not in kinds:
-            raise FileError(f"{where} is damaged.")
-        end = place + 8 + int.from_bytes(view[place : place + 8], "little") * kinds[key].itemsize
-        if end > len(view):
-            raise FileError(f"{where} is cut off.")
-        storages[key] = view[place + 8 : end]
-        place = end
+    kinds = {parsed[1]: parsed[0] for parsed in map(reference_to, found.references) if parsed}
+    places = _places(file, where, keys.end, keys.value, kinds)
+
+    def storage(key: str, first: int, size: int) -> bytearray:
+        begin, end = places[key]
+        file.seek(begin + first)
+        return bytearray(file.read(max(0, min(size, end - begin - first))))
+
     try:
-        return _Builder(storages.__getitem__, where, most_bytes).build(found.value)
+        return Builder(storage, where, most_bytes).build(found.value)
     except (KeyError, ValueError, RuntimeError) as error:
         raise FileError(f"{where} is damaged.") from error
 
 
-def _reference(reference: Reference) -> tuple[torch.dtype, str, int] | None:
-    """(dtype, key, number of elements) of ("storage", kind, key, device, elements[, view])."""
-    content = reference.content
-    if not isinstance(content, tuple) or len(content) not in (5, 6) or content[0] != "storage":
-        return None
-    _, kind, key, _, elements = content[:5]
-    if not isinstance(kind, Name) or kind.name not in _DTYPES or not isinstance(key, str):
-        return None
-    if not isinstance(elements, int) or elements < 0 or (len(content) == 6 and content[5] is not None):
-        return None
-    return _DTYPES[kind.name], key, elements
-
-
-class _Builder:
-    """Tensors in place of what would have been called; everything else as it is, to a depth that data has."""
-
-    def __init__(self, storage: _Storages, where: str, most_bytes: int) -> None:
-        self.storage, self.where = storage, where
-        self.values_left, self.bytes_left = _MOST_VALUES, most_bytes
-
-    def refuse(self) -> FileError:
-        return FileError(f"{self.where} holds something other than plain tensors.")
-
-    def build(self, value: Any, depth: int = 0) -> Any:
-        self.values_left -= 1
-        if depth > _MOST_DEPTH or self.values_left < 0:
-            raise self.refuse()
-        if isinstance(value, dict):
-            return {key: self.build(item, depth + 1) for key, item in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [self.build(item, depth + 1) for item in value]
-        if isinstance(value, Called):
-            return self.called(value, depth)
-        if isinstance(value, Name):
-            return f"{value.module}.{value.name}"
-        if value is None or isinstance(value, (bool, int, float, str)):
-            return value
-        raise self.refuse()
-
-    def called(self, value: Called, depth: int) -> Any:
-        name, arguments = value.name.name, value.arguments
-        if name in ("_rebuild_tensor", "_rebuild_tensor_v2") and len(arguments) >= 4:
-            return self.tensor(*arguments[:4])
-        if name in ("_rebuild_parameter", "Parameter") and arguments and isinstance(arguments[0], Called):
-            return self.build(arguments[0], depth + 1)
-        if name == "ParameterDict":
-            state = value.state if isinstance(value.state, dict) else {}
-            return {**self.build(state.get("_parameters") or {}, depth + 1), **self.build(value.items, depth + 1)}
-        if name == "OrderedDict":
-            pairs = arguments[0] if arguments and isinstance(arguments[0], list) else []
-            if not all(isinstance(p, (list, tuple)) and len(p) == 2 and isinstance(p[0], str) for p in pairs):
-                raise self.refuse()
-            return self.build({**{p[0]: p[1] for p in pairs}, **value.items}, depth + 1)
-        if name in ("Size", "set") and arguments:
-            return self.build(arguments[0], depth + 1)
-        raise self.refuse()
-
-    def tensor(self, reference: Any, offset: Any, shape: Any, stride: Any) -> Tensor:
-        """A copy of its own, of contiguous tensors only: no embedding is anything else, and a stride of zero lets a
-        tiny file claim terabytes."""
-        parsed = _reference(reference) if isinstance(reference, Reference) else None
-        if parsed is None or not _is_shape(shape) or not _is_shape(stride) or not isinstance(offset, int):
-            raise self.refuse()
-        dtype, key, elements = parsed
-        count = math.prod(shape)
-        if not 0 <= offset <= elements - count or len(shape) != len(stride):
-            raise FileError(f"{self.where} is damaged: a tensor in it is larger than its numbers.")
-        if count and not _is_contiguous(shape, stride):
-            raise FileError(f"{self.where} holds a tensor that is not laid out row by row.")
-        self.bytes_left -= count * dtype.itemsize
-        if self.bytes_left < 0:
-            raise FileError(f"{self.where} holds more numbers than any embedding.")
-        content = self.storage(key)
-        if len(content) < elements * dtype.itemsize:
-            raise FileError(f"{self.where} is damaged: numbers are missing in it.")
-        if not count:
-            return torch.zeros(list(shape), dtype=dtype)
-        return (
-            torch.frombuffer(content, dtype=dtype, count=count, offset=offset * dtype.itemsize).reshape(shape).clone()
-        )
-
-
-def _is_shape(shape: Any) -> bool:
-    return isinstance(shape, tuple) and len(shape) <= 4 and all(type(n) is int and 0 <= n < 2**31 for n in shape)
-
-
-def _is_contiguous(shape: Sequence[int], stride: Sequence[int]) -> bool:
-    wanted = 1
-    for size, step in zip(reversed(shape), reversed(stride), strict=True):
-        if size != 1 and step != wanted:
-            return False
-        wanted *= size
-    return True
+def _places(
+    file: BinaryIO, where: str, place: int, keys: list[Any], kinds: Mapping[str, torch.dtype]
+) -> dict[str, tuple[int, int]]:
+    """Where each storage begins and ends."""
+    places: dict[str, tuple[int, int]] = {}
+    length = file.seek(0, 2)
+    for key in keys:
+        if not isinstance(key, str) or key not in kinds:
+            raise FileError(f"{where} is damaged.")
+        file.seek(place)
+        end = place + 8 + int.from_bytes(file.read(8), "little") * kinds[key].itemsize
+        if end > length:
+            raise FileError(f"{where} is cut off.")
+        places[key] = place + 8, end
+        place = end
+    return places

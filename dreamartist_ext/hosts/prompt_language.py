@@ -27,8 +27,8 @@ class Steps:
 class PromptLanguage(Protocol):
     """What the WebUI makes of a prompt."""
 
-    def parts(self, prompt: str) -> Sequence[str]:
-        """The prompts that AND separates, without the weights behind them."""
+    def parts(self, prompt: str) -> Sequence[tuple[str, float]]:
+        """The prompts that AND separates, each with the weight that it really has."""
 
     def schedules(self, prompt: str, steps: Steps) -> Sequence[tuple[int, str]]:
         """Texts in the order of their steps, each with its last step; the first step of a pass is 1."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +10,14 @@ from typing import Any
 
 from ..engine.config import TrainConfig
 from ..engine.errors import DreamArtistError, FileError, PictureError, SettingError
+from ..engine.names import name_of_file
 from ..files.atomic import make_folder, write_atomically
+from ..files.formats import shown
 from ..files.picture_files import MASK_SUFFIX, shown_name
 from ..files.run import RunFiles
 
 ENDINGS = frozenset(".png .jpg .jpeg .webp .avif .bmp .gif .tif .tiff .ppm".split())
 PLAN = "groups.json"
-_FOREIGN = re.compile(r"[^A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Outcome:
 
 
 def concept_name(picture: Path) -> str:
-    """The file's name as a word: `my cat (1).jpg` becomes `my-cat-1`."""
-    return _FOREIGN.sub("-", picture.stem).strip("-_")
+    """The file's name as a word: `my cat (1).jpg` becomes `my-cat-1`; raises SettingError where it gives none."""
+    return name_of_file(picture.stem)
 
 
 def concepts_in(folder: Path, settings: Mapping[str, Any]) -> tuple[list[Concept], list[Outcome]]:
@@ -51,16 +51,21 @@ def concepts_in(folder: Path, settings: Mapping[str, Any]) -> tuple[list[Concept
     concepts: dict[str, Concept] = {}
     refused = []
     for picture in _pictures_in(folder):
-        concept = Concept(concept_name(picture), picture)
         try:
-            if other := concepts.get(concept.name.lower()):
-                raise SettingError(f"its name, {concept.name}, is that of {shown_name(other.picture)} too; rename one.")
-            TrainConfig.from_mapping({**settings, "name": concept.name})
+            concept = _concept_of(picture, settings, concepts)
         except DreamArtistError as error:
-            refused.append(Outcome(picture.name, "failed", str(error)))
-        else:
-            concepts[concept.name.lower()] = concept
+            refused.append(Outcome(shown(picture.name), "failed", str(error)))
+            continue
+        concepts[concept.name.lower()] = concept
     return [concepts[key] for key in sorted(concepts)], refused
+
+
+def _concept_of(picture: Path, settings: Mapping[str, Any], others: Mapping[str, Concept]) -> Concept:
+    concept = Concept(concept_name(picture), picture)
+    if other := others.get(concept.name.lower()):
+        raise SettingError(f"its name, {concept.name}, is that of {shown_name(other.picture)} too; rename one.")
+    TrainConfig.from_mapping({**settings, "name": concept.name})
+    return concept
 
 
 def _is_picture(path: Path) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import math
+import re
 import tempfile
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -84,7 +86,12 @@ def mount(app: FastAPI, desk: Desk, authorised: Door) -> None:
         return
     app.state.has_dreamartist = True
     routes = Routes(desk)
-    router = APIRouter(prefix=PREFIX, tags=["DreamArtist"], route_class=guarded_route(authorised))
+    router = APIRouter(
+        prefix=PREFIX,
+        tags=["DreamArtist"],
+        route_class=guarded_route(authorised),
+        default_response_class=WholeJSON,
+    )
     drawing = DrawingRoutes(desk, decoded).routes()
     training: list[tuple[str, str, Callable]] = [
         ("POST", "/train", routes.train),
@@ -260,8 +267,11 @@ def guarded_route(authorised: Door) -> type[APIRoute]:
                     return _refusal(401, "A user and password of this WebUI are needed.", {"WWW-Authenticate": "Basic"})
                 if not _is_json(request):
                     return _refusal(415, "The body must be JSON, with the header Content-Type: application/json.")
+                whole = Request(request.scope, limited(request.receive))
                 try:
-                    return await handle(Request(request.scope, limited(request.receive)))
+                    if request.method == "POST":
+                        check_text(await whole.body())
+                    return await handle(whole)
                 except DreamArtistError as error:
                     return _refusal(400, sentence(error))
                 except HTTPException as error:
@@ -272,6 +282,32 @@ def guarded_route(authorised: Door) -> type[APIRoute]:
     return GuardedRoute
 
 
+class WholeJSON(JSONResponse):
+    """JSON also of text that is no Unicode, such as the name of a file from an old zip: with ? for what is broken."""
+
+    def render(self, content: Any) -> bytes:
+        text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return text.encode("utf-8", "replace")
+
+
+_HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")  # in JSON; two of them can be a whole one
+
+
+def check_text(body: bytes) -> None:
+    """Raises SettingError for JSON that holds half a character, which nothing could be written or answered with."""
+    if not _HALF_CHARACTER.search(body):
+        return
+    try:
+        json.dumps(json.loads(body), ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = error.object[error.start].encode("ascii", "backslashreplace").decode()
+        raise SettingError(
+            f"the request holds half a character, {half}, which is no text; send the whole character."
+        ) from error
+    except (ValueError, RecursionError):
+        return  # no JSON at all, which is said elsewhere
+
+
 def _is_json(request: Request) -> bool:
     """Said to be so by every POST, even an empty one: another site's page cannot send that without asking, and a
     browser would add the user's account by itself. Other methods it cannot send or not read."""
@@ -280,7 +316,7 @@ def _is_json(request: Request) -> bool:
 
 
 def _refusal(status: int, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    return JSONResponse({"detail": detail}, status, headers)
+    return WholeJSON({"detail": detail}, status, headers)
 
 
 def limited(receive: Callable[[], Any]) -> Callable[[], Coroutine[Any, Any, Any]]:

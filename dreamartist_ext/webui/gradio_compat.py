@@ -7,52 +7,39 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from PIL import Image
 
 MAJOR = int(gr.__version__.split(".")[0])
 NOTHING = gr.update()  # leaves an output as it is
+JS = "_js" if MAJOR < 4 else "js"
+# gradio 3 fades whatever is asked for anew, once a second where a training is followed.
+STILL = "<style>#dreamartist_tabs .pending { opacity: 1 !important }</style>"
 
 
-def on(event: Callable, fn: Callable | None, inputs: list, outputs: list, js: str | None = None, **options: Any) -> Any:
-    """Connect an event; `js` runs in the browser before `fn`."""
+def on(
+    event: Callable,
+    fn: Callable | None,
+    inputs: list,
+    outputs: list,
+    js: str | None = None,
+    then: str | None = None,
+    **options: Any,
+) -> Any:
+    """Connect an event; `js` runs in the browser before `fn`, and `then` when it has answered, with the outputs."""
     if js is not None:
-        options["_js" if MAJOR < 4 else "js"] = js
-    return event(fn=fn, inputs=inputs, outputs=outputs, show_progress="hidden", **options)
+        options[JS] = js
+    made = event(fn=fn, inputs=inputs, outputs=outputs, show_progress="hidden", **options)
+    if then is not None:
+        made.then(fn=None, inputs=outputs, outputs=[], **{JS: then})
+    return made
 
 
-def paintable_picture(label: str, elem_id: str) -> Any:
-    """One picture to drop, and to paint on."""
-    if MAJOR < 4:
-        return gr.Image(label=label, source="upload", tool="sketch", type="pil", image_mode="RGBA", elem_id=elem_id)
-    return gr.ImageEditor(
-        label=label,
-        sources=("upload", "clipboard"),
-        type="pil",
-        image_mode="RGBA",
-        transforms=(),
-        brush=gr.Brush(colors=["#ffffff"], color_mode="fixed"),
-        layers=False,
-        elem_id=elem_id,
+def gallery(label: str, elem_id: str, columns: int = 3, **options: Any) -> Any:
+    """The host's own gallery, where a picture can be enlarged, stepped through and saved."""
+    if MAJOR >= 4:
+        options = {"format": "png", "interactive": False, **options}
+    return gr.Gallery(
+        label=label, elem_id=elem_id, columns=columns, height="auto", object_fit="contain", preview=False, **options
     )
-
-
-def picture_and_paint(value: Any) -> tuple[Image.Image | None, Image.Image | None]:
-    """The picture as it was dropped, and white where it was painted on (mode L), or None."""
-    if value is None:
-        return None, None
-    if MAJOR < 4:
-        picture, paint = value["image"], value["mask"].convert("L")
-    else:
-        picture = value["background"]
-        if picture is not None and picture.mode == "RGBA" and picture.getchannel("A").getextrema() == (0, 0):
-            return None, None  # gradio 4 sends an empty sheet where nothing was dropped
-        layers = [layer.getchannel("A") for layer in value["layers"] if layer is not None]
-        paint = layers[0].point(lambda a: 255 if a > 127 else 0) if layers else None
-    if picture is None:
-        return None, None
-    if paint is None or paint.getextrema() == (0, 0):
-        return picture, None
-    return picture, paint.resize(picture.size)
 
 
 def file_paths(value: Any) -> list[Path]:

@@ -17,13 +17,13 @@ from ..evaluation.prompt_lists import EMBEDDED, GENERAL
 from ..hosts.diffusers.generation import draw, with_learned_words
 from ..hosts.diffusers.host import DiffusersHost
 from ..hosts.diffusers.model_files import load_host, quiet_libraries, training_defaults
-from .gradio_compat import MAJOR, on
+from .gradio_compat import MAJOR, gallery, on
 from .tab import build_tab
 from .training.jobs import Desk, sentence
 from .training.live_view import message_html
 from .workplace import TrainingHost
 
-JAVASCRIPT = Path(__file__).parents[2] / "javascript" / "dreamartist.js"
+JAVASCRIPT = Path(__file__).parents[2] / "javascript"
 TRY_STEPS = 25
 TRY_GUIDANCE = 5.0
 
@@ -97,28 +97,42 @@ def try_prompt(
 
 def _script(*majors: int) -> dict[str, Any]:
     """The page's JavaScript, for the call that takes it in these versions of gradio."""
-    return {"head": f"<script>{JAVASCRIPT.read_text(encoding='utf-8')}</script>"} if MAJOR in majors else {}
+    files = sorted(JAVASCRIPT.glob("*.js"))
+    scripts = "".join(f"<script>{file.read_text(encoding='utf-8')}</script>" for file in files)
+    return {"head": scripts} if MAJOR in majors else {}
 
 
 def build_page(desk: Desk, workplace: StandaloneWorkplace) -> gr.Blocks:
-    """The tab, and a prompt to try beneath it."""
+    """The tab, with a sub-tab for a prompt to try."""
     with gr.Blocks(analytics_enabled=False, title="DreamArtist", **_script(4, 5)) as page:
         gr.Markdown(f"# DreamArtist\nTeach one picture to {workplace.model_name()}; then type its name in a prompt.")
-        build_tab(desk, "Use in the prompt below")
-        gr.Markdown("## Try it")
-        with gr.Row():
+        build_tab(desk, "Try it", {"Try it": lambda: build_playground(desk, workplace)})
+    return page
+
+
+def build_playground(desk: Desk, workplace: StandaloneWorkplace) -> None:
+    """A prompt, and what the model draws of it."""
+    with gr.Row():
+        with gr.Column(scale=1, min_width=280):
             prompt = gr.Textbox(label="Prompt", elem_id="dreamartist_try_prompt", max_lines=1)
             negative = gr.Textbox(label="Negative prompt", elem_id="dreamartist_try_negative", max_lines=1)
             count = gr.Slider(1, 8, 4, step=1, label="Pictures")
             button = gr.Button("Draw", variant="primary", elem_id="dreamartist_draw")
-        says = gr.HTML(elem_id="dreamartist_try_says")
-        gallery = gr.Gallery(label="Pictures", columns=4, elem_id="dreamartist_gallery", format="png")
+            says = gr.HTML(elem_id="dreamartist_try_says")
+        with gr.Column(scale=2, min_width=280):
+            drawn = gallery("Pictures", "dreamartist_gallery", columns=4)
 
-        def draw_pictures(*values: Any) -> tuple[list[Image.Image], str]:
-            return try_prompt(workplace, *values)
+    def draw_pictures(*values: Any) -> tuple[list[Image.Image], str]:
+        return try_prompt(workplace, *values)
 
-        on(button.click, draw_pictures, [prompt, negative, count], [gallery, says])
-    return page
+    def waiting() -> str:
+        job = desk.job
+        if job is None or job.is_over:
+            return message_html("Drawing ...")
+        return message_html(f"{job.name} is being trained: the pictures are drawn when that is over.")
+
+    on(button.click, waiting, [], [says], queue=False)
+    on(button.click, draw_pictures, [prompt, negative, count], [drawn, says], then="() => dreamartistAnswered()")
 
 
 def serve(workplace: StandaloneWorkplace, port: int, open_browser: bool) -> None:

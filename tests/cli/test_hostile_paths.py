@@ -156,7 +156,7 @@ def answers(tmp_path_factory) -> dict[tuple[str, str], tuple[object, str, list[s
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TMPDIR": str(here / "empty")},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=500,  # a busy machine imports for minutes
         preexec_fn=without_capabilities,
     )
     (here / "closed").chmod(0o700)
@@ -164,7 +164,14 @@ def answers(tmp_path_factory) -> dict[tuple[str, str], tuple[object, str, list[s
     return dict(zip(cases, map(tuple, json.loads(result.stdout)), strict=True))
 
 
-MAY_SUCCEED = {"list", "doctor --model", "evaluate --write-prompts", "train --save-config", "convert to"}
+MAY_SUCCEED = {
+    "list",
+    "evaluate --write-prompts",
+    "convert to",
+    "convert to a file in",
+    "convert --picture",
+    "rename to",
+}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -174,16 +181,16 @@ def test_each_answers_in_one_sentence_and_leaves_nothing(answers, command):
             continue
         status, said, left = answers[command, path]
         where = f"{command}, {path}: {status} {said!r} {left}"
-        if status == 0 and (command in MAY_SUCCEED or command.endswith(("--out", "--embeddings"))):
+        if status == 0 and (command in (*MAY_SUCCEED, "doctor --model") or command.endswith(("--out", "--embeddings"))):
             continue
         assert status in (1, 2), where
         if command == "doctor --model":  # which says it in its list
             continue
-        lines = [line for line in said.splitlines() if not line.startswith("Note: ")]
+        lines = [line for line in said.splitlines() if not line.startswith(("Note: ", "photo.png: "))]
         assert len(lines) == 1, where
         assert lines[0].startswith("dreamartist: "), where
         assert "unexpected" not in said, where
-        assert len(said) < 700, where
+        assert len(said) < 1100, where
         assert left == [], where
 
 

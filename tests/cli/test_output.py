@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
 import re
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -47,34 +50,52 @@ SAYING = {
     "help": ["train", "--help"],
     "json": ["inspect", "embeddings/mycat.pt", "--json"],
 }
+# All of it for each encoding, in a folder of its own, with streams that raise for what does not fit them, as a
+# terminal's and a pipe's do until the command line says otherwise.
 SCRIPT = """
-import json, sys
+import io, json, os, sys
+from pathlib import Path
 from dreamartist_ext.__main__ import main
-for arguments in json.loads(sys.argv[1]):
-    sys.argv = ["dreamartist", *arguments]
-    try:
-        main()
-    except SystemExit as ended:
-        print("ended", ended.code or 0, flush=True)
+for encoding, cases in json.loads(sys.argv[1]).items():
+    os.chdir(encoding)
+    sys.stdout, sys.stderr = (io.TextIOWrapper(open(name, "wb"), encoding, "strict") for name in ("out", "err"))
+    for arguments in cases:
+        sys.argv = ["dreamartist", *arguments]
+        try:
+            main()
+        except SystemExit as ended:
+            print("ended", ended.code or 0, flush=True)
+    sys.stderr.flush()
+    os.chdir("..")
 """
+ENCODINGS = ("cp1252", "latin-1", "gbk", "cp932", "ascii", "utf-8")
+LIGHT = {"usage", "no such command", "help"}  # need no torch
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "gbk", "cp932", "ascii", "utf-8"])
-def test_no_text_is_too_strange_for_any_pipe(tmp_path, encoding):
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TMPDIR": str(folder), **more}
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory) -> Path:
+    """A folder for each encoding, with all that the commands said there."""
+    top = tmp_path_factory.mktemp("said")
     about = {"model": STRANGE, "settings": json.dumps({"caption": STRANGE}, ensure_ascii=False)}
-    ones = {"clip": torch.ones(1, 768)}
-    for folder in ("embeddings", STRANGE):
-        save_pair(EmbeddingPair("mycat", ones, {"clip": torch.zeros(1, 768)}, 1, about), tmp_path / folder)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": encoding, "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(
-        [sys.executable, "-c", SCRIPT, json.dumps(list(SAYING.values()))],
-        env={**environment, "TMPDIR": str(tmp_path)},
-        cwd=tmp_path,
-        capture_output=True,
-        timeout=500,
-    )
-    out, error = result.stdout.decode(encoding), result.stderr.decode(encoding)
-    assert result.returncode == 0, error
+    halves = {"clip": torch.ones(1, 768)}, {"clip": torch.zeros(1, 768)}
+    for encoding in ENCODINGS:
+        for folder in ("embeddings", STRANGE):
+            save_pair(EmbeddingPair("mycat", *halves, 1, about), top / encoding / folder)
+    cases = {encoding: list(SAYING.values()) for encoding in ENCODINGS}
+    command = [sys.executable, "-c", SCRIPT, json.dumps(cases)]
+    result = subprocess.run(command, env=environment(top), cwd=top, capture_output=True, text=True, timeout=600)
+    assert result.returncode == 0, result.stderr
+    return top
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_no_text_is_too_strange_for_any_terminal(said, encoding):
+    here = said / encoding  # noqa: F811
+    out, error = ((here / name).read_bytes().decode(encoding) for name in ("out", "err"))
     assert "Traceback" not in error
     assert "unexpected" not in error
     statuses = dict(zip(SAYING, map(int, re.findall(r"^ended (\d+)\r?$", out, re.MULTILINE)), strict=True))
@@ -82,9 +103,21 @@ def test_no_text_is_too_strange_for_any_pipe(tmp_path, encoding):
     assert {name: status for name, status in statuses.items() if name in well} == dict.fromkeys(well, 0)
     assert {status for name, status in statuses.items() if name not in well} <= {1, 2}
     assert "caf" in out
-    assert (tmp_path / f"{STRANGE}4" / "mycat.safetensors").exists(), "the work is not lost"
-    answer = out[out.rindex("{\n") if "\n{" not in out else out.rindex("\n{\n") + 1 :].rpartition("ended")[0]
+    assert (here / f"{STRANGE}4" / "mycat.safetensors").exists(), "the work is not lost"
+    answer = out[out.rindex("\n{") + 1 :].rpartition("ended")[0]
     assert json.loads(answer)["provenance"]["model"] == STRANGE
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_what_python_is_told_of_a_pipe_is_heard(tmp_path, encoding):
+    for name in LIGHT:
+        command = [sys.executable, "-m", "dreamartist_ext", *SAYING[name]]
+        variables = environment(tmp_path, PYTHONIOENCODING=encoding)
+        result = subprocess.run(command, env=variables, cwd=tmp_path, capture_output=True, timeout=120)
+        error = result.stderr.decode(encoding)
+        assert result.returncode == (0 if name == "help" else 2), error
+        assert "Traceback" not in error
+        result.stdout.decode(encoding)
 
 
 def test_train_tells_a_program_what_became_of_it(here, model):  # noqa: F811
@@ -116,12 +149,12 @@ def test_an_ordinary_word_as_a_name_is_said_and_taken(here, model):  # noqa: F81
     assert (here / "embeddings" / "cat.pt").exists()
     assert "Note:" not in train(model, "--steps", 1, "--name", "myowncat")
     (here / "pictures").mkdir()
-    for name in ("cat", "a", "zzqqx"):
+    for name in ("cat", "boy", "zzqqx"):
         (here / "photo.png").replace(here / "pictures" / f"{name}.png")
         (here / "photo.png").write_bytes((here / "pictures" / f"{name}.png").read_bytes())
     common = ("--model", model, "--precision", "fp32", "--steps", 1, "--workers", 0)
     said = run("train-many", "pictures", *common, "--template", "[name]")
-    assert "Note: ordinary words as names: a, cat. Every prompt with one of them will change." in said
+    assert "Note: ordinary words as names: boy, cat. Every prompt with one of them will change." in said
     assert "Trained 3 of 3" in said
 
 
@@ -168,6 +201,7 @@ def test_where_a_terminal_is_there_is_a_bar_and_colour_unless_no_color(tmp_path)
 def on_terminal(script: str, folder: Path, **more: str) -> str:
     """What a process shows that has a terminal."""
     ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 25, 100, 0, 0))
     environment = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
     environment |= {"PYTHONPATH": str(ROOT), "TERM": "xterm-256color", **more}
     process = subprocess.Popen(

@@ -127,10 +127,47 @@ def test_ctrl_c_stops_and_the_same_command_ends_with_the_same_bytes(here, model,
 
 
 @pytest.mark.parametrize(
-    ("file", "name"), [("my cat (1).jpg", "my-cat-1"), ("a_b-c.png", "a_b-c"), ("-x-.png", "x"), ("日本.png", "")]
+    ("file", "name"),
+    [
+        ("my cat (1).jpg", "my-cat-1"),
+        ("a_b-c.png", "a_b-c"),
+        ("-xyz-.png", "xyz"),
+        ("été.png", "ete"),
+        ("e\u0301te\u0301.png", "ete"),
+        ("ñandú.png", "nandu"),
+        ("Straße Nr. 5.png", "Strasse-Nr-5"),
+        ("日本 cat.png", "cat"),
+    ],
 )
 def test_a_files_name_becomes_a_word(file, name):
     assert concept_name(Path(file)) == name
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("猫.png", "has no letters a-z"),
+        ("ça.png", 'gives the word "ca"'),
+        ("t.png", 'gives the word "t"'),
+        ("日a本b.png", 'gives the word "a-b"'),
+        ("кошка 1.png", 'gives the word "1"'),
+        ("AND then.png", "word AND"),
+    ],
+)
+def test_a_files_name_that_gives_no_word_is_asked_for_another(here, file, words):
+    picture = next((here / "pictures").glob("*.png"))
+    picture.rename(here / "pictures" / file)
+    concepts, (refused,) = concepts_in(here / "pictures", {})
+    assert len(concepts) == len(COLOURS) - 1
+    assert words in refused.sentence
+    assert "ename" in refused.sentence or "AND" in refused.sentence
+
+
+def test_two_spellings_of_one_name_collide_in_a_sentence(here):
+    for name in ("été.jpg", "ete.jpg"):
+        (here / "pictures" / name).write_bytes(b"")
+    _, (refused,) = concepts_in(here / "pictures", {})
+    assert "is that of" in refused.sentence
 
 
 def test_what_a_mac_lays_beside_a_picture_is_none(here):

@@ -129,3 +129,9 @@ def test_names_that_are_refused_in_one_sentence(name):
 def test_a_stored_training_whose_mirror_did_nothing_goes_on_without_it():
     stored = json.dumps({"name": "cat", "mirror": True, "random_crop": 0.2, "views": 1})
     assert TrainConfig.from_json(stored) == TrainConfig(name="cat", views=1)
+
+
+def test_a_warm_up_longer_than_the_training_is_refused():
+    with pytest.raises(SettingError, match=r"warmup must be at most steps, 10, or the rate never rises .* got 11"):
+        TrainConfig(name="zyx", steps=10, warmup=11)
+    assert TrainConfig(name="zyx", steps=10, warmup=10).warmup == 10

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from dreamartist_ext.engine import prompts
 from dreamartist_ext.engine.captions import CaptionWays
+from dreamartist_ext.engine.config import TrainConfig
 from dreamartist_ext.engine.errors import SettingError
+from dreamartist_ext.engine.prompts import is_one_line
 
 
 def test_a_name_glued_to_other_letters_is_refused():
@@ -111,3 +113,28 @@ def test_steps_and_seeds_draw_anew():
 def test_a_negative_caption_never_holds_the_concepts_word(caption, expected):
     assert prompts.negative_captions([caption], "teapot") == [expected]
     assert prompts.negative_captions([caption], "teapot", positive_only=True) == [""]
+
+
+ONE_LINE = {
+    "an ideographic space": "[name]\u3000写真",
+    "a no-break space": "a photo of\u00a0[name]",
+    "a tab": "a photo of\t[name]",
+    "a joined emoji": "[name] 👩‍🚀 with a 🏳️‍🌈",
+    "right to left": "[name] \u200fשלום",
+    "a soft hyphen": "[name] Donau\u00adschiff",
+    "a letter of a newer Unicode": "[name] \U0001fae9",
+}
+SEVERAL_LINES = {"a line break": "a\nb", "a line separator": "a\u2028b", "a bell": "a\7b", "half a letter": "a\ud800b"}
+
+
+@pytest.mark.parametrize("case", sorted(ONE_LINE))
+def test_any_text_on_one_line_is_a_prompt(case):
+    assert is_one_line(ONE_LINE[case])
+    assert TrainConfig(name="zyx", template=ONE_LINE[case], caption=ONE_LINE[case]).template == ONE_LINE[case]
+
+
+@pytest.mark.parametrize("case", sorted(SEVERAL_LINES))
+def test_line_breaks_and_broken_letters_are_no_prompt(case):
+    assert not is_one_line(SEVERAL_LINES[case])
+    with pytest.raises(SettingError, match="caption must be one line of plain text"):
+        TrainConfig(name="zyx", caption=SEVERAL_LINES[case])

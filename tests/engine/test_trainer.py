@@ -222,6 +222,27 @@ def test_resume_gives_the_same_bytes(tmp_path, stop, values):
             assert pt_bytes(word, kept.named()[word], kept.step, {}) == pt_bytes(word, half, whole_one.step, {})
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("cpu fp32 abc", "cpu fp32 abc skip 2", "with clip skip 1, so it cannot go on with 2"),
+        ("cuda torch.float16 abc vae None skip 2", "cuda torch.float16 abc vae None skip 1", "clip skip 2"),
+        ("cuda torch.float16 abc vae my vae skip 1", "cuda torch.float16 abc vae None skip 1", "the VAE my vae"),
+        ("cpu fp32 abc", "cpu bf16 abc", "with precision fp32, so it cannot go on with bf16"),
+        ("cpu fp32 abc", "cuda fp32 abc", "with device cpu, so it cannot go on with cuda"),
+        ("cpu fp32 abc", "cpu fp32 xyz", "on another model"),
+        ("cpu fp32 abc", "cpu fp32 xyz skip 2", "on another model"),
+    ],
+)
+def test_resume_says_what_differs(old, new, words):
+    host = FakeHost()
+    host.identity = lambda: old
+    snapshot = Training(host, config(), [picture(0)]).snapshot()
+    host.identity = lambda: new
+    with pytest.raises(SettingError, match=words):
+        Training(host, config(), [picture(0)]).restore(snapshot)
+
+
 def test_resume_refuses_other_settings_and_other_pictures():
     training = Training(FakeHost(), config(), [picture(0)])
     snapshot = training.snapshot()

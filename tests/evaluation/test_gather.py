@@ -46,9 +46,9 @@ def test_a_missing_reference_is_one_sentence_that_says_what_to_give(embeddings):
     with pytest.raises(FileError) as refused:
         References.parse([]).find(RunFiles(embeddings, "mycat"), is_only=True)
     assert str(refused.value) == (
-        "there is no picture of mycat to compare with; give the one that it was learned from with "
-        "--reference mycat=PICTURE, or a folder that holds mycat.png."
+        "there is no picture of mycat to compare with; give the one that it was learned from."
     )
+    assert refused.value.remedy == "picture of it"
     with pytest.raises(FileError, match=r"there is no picture .*nothing.png"):
         References.parse(["mycat=nothing.png"])
 

@@ -20,8 +20,7 @@ from dreamartist_ext.files.card import DamagedCardError, card_bytes, read_card
 from dreamartist_ext.files.card_drawing import HEIGHT, WIDTH, CardText, draw_card
 from dreamartist_ext.files.card_marker import BEADS, CARD_ASPECT, beads_of, read_beads
 from dreamartist_ext.files.importing import look
-
-from .mutants import png_chunk
+from testbed.hostile_files import png_chunk
 
 
 def vectors(count: int, seed: int = 0, width: int = 768, scale: float = 1.0) -> dict[str, torch.Tensor]:

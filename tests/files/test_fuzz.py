@@ -13,8 +13,7 @@ import torch
 from PIL import Image
 
 from dreamartist_ext.files.importing import Refusal, accept, look
-
-from .mutants import ENDINGS, hostile_files, mutants, own_ending, whole_files
+from testbed.hostile_files import ENDINGS, hostile_files, mutants, own_ending, whole_files
 
 MOST_SECONDS = 3.0  # of CPU for one file
 MOST_MEMORY = 600 * 2**20  # bytes; the largest file that is read has 64 MiB

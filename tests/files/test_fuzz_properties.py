@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from .mutants import ENDINGS, EXTREMES, _chunks_repaired, hostile_files, own_ending, whole_files
+from testbed.hostile_files import ENDINGS, EXTREMES, _chunks_repaired, hostile_files, own_ending, whole_files
+
 from .test_fuzz import MOST_SECONDS, check, marker, watch  # noqa: F401 (fixtures)
 
 FAST, ALL = 60, 10_000

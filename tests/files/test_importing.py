@@ -143,6 +143,12 @@ def test_any_text_gives_a_name_that_a_concept_can_have(text):
         ("-neg", "neg"),
         ("caf\u00e9s", "cafes"),
         ("cat-neg-neg", "cat"),
+        ("\u00e7a", "imported-ca"),
+        ("c\u0327a", "imported-ca"),
+        ("\u00f1and\u00fa", "nandu"),
+        ("\u732b", "imported"),
+        ("t", "t"),
+        ("\u00c6r\u00f8", "AEro"),
     ],
 )
 def test_names_of_files_become_names_of_words(text, name):

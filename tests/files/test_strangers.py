@@ -13,8 +13,7 @@ import torch
 from dreamartist_ext.engine.names import check_name
 from dreamartist_ext.files.formats import load_embedding
 from dreamartist_ext.files.importing import accept, look
-
-from .mutants import hand_made, pickled_text, png_file, safetensors_file, torch_file, whole_files, zipped
+from testbed.hostile_files import hand_made, pickled_text, png_file, safetensors_file, torch_file, whole_files, zipped
 
 GOOD = whole_files()[0]
 ALIKE = b"".join(b"\x8a\x10" + (i * (2**61 - 1)).to_bytes(16, "little") + b"N" for i in range(20_000))
@@ -140,7 +139,7 @@ def test_a_card_whose_name_is_no_unicode_is_taken(tmp_path):
     texts = [(b"sd-ti-embedding", base64.b64encode(json.dumps(numbers).encode()))]
     (tmp_path / "x.png").write_bytes(png_file(*texts, (b"dreamartist", json.dumps(about).encode())))
     ((offer,), _) = look([tmp_path / "x.png"])
-    assert (offer.name, offer.positive.name, offer.positive.provenance["model"]) == ("c-t", "c?t", "?")
+    assert (offer.name, offer.positive.name, offer.positive.provenance["model"]) == ("imported-c-t", "c?t", "?")
 
 
 def test_links_are_read_as_what_they_lead_to(tmp_path):

@@ -83,6 +83,11 @@ def test_a_training_survives_the_webui_reading_its_folder_again(webui):
     assert "zyx" not in webui.probe("reload_embeddings")
 
 
+def test_the_cards_of_words_are_shown_while_one_is_in_training(webui):
+    """Each card is made of its file's name; Reload UI makes all four pages of extra networks again."""
+    assert "zyx" in webui.probe("cards_while_a_word_is_live", name="zyx")
+
+
 def test_a_spread_mask_and_sampled_latents_are_those_of_the_standalone_host(webui, tmp_path):
     picture, mask = Image.open(PICTURE).convert("RGB"), Image.new("L", (128, 128), 64)
     mask.paste(255, (30, 40, 90, 100))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import time
 import urllib.error
@@ -12,7 +11,6 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from testbed.webui import WEBUI, make_data_folder, pixels, running, wait_until_up
 
@@ -247,15 +245,8 @@ def click_train(webui, settings):
     special = {"name": "dreamartist_name", "initialization_text": "dreamartist_start"}
     values = {special.get(key, f"dreamartist_{key}"): value for key, value in settings.items()}
     values["dreamartist_previews_on"] = False
-    values["dreamartist_picture"] = {"image": picture, "mask": black_of(PICTURE)}
+    values["dreamartist_tray"] = json.dumps([{"name": PICTURE.name, "data": picture}])
     click(webui, "dreamartist_train", values)
-
-
-def black_of(path):
-    """A mask that nothing was painted on."""
-    buffer = io.BytesIO()
-    Image.new("RGB", Image.open(path).size).save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def reload_ui(webui):

@@ -117,23 +117,19 @@ def fill(page, name, value):
     field(page, name).blur()
 
 
-def drop_picture(page, path=PICTURE):
-    page.locator("#dreamartist_picture input[type=file]").first.set_input_files(str(path))
-    page.wait_for_selector("#dreamartist_picture canvas, #dreamartist_picture img", timeout=WAIT)
-    page.wait_for_timeout(1500)
+def drop_picture(page, *paths):
+    page.locator("#dreamartist_picture input[type=file]").set_input_files([str(path) for path in paths or (PICTURE,)])
+    page.wait_for_selector("#dreamartist_picture .dreamartist-stage canvas", timeout=WAIT)
+    page.wait_for_function("document.querySelector('.dreamartist-tray-says').textContent === ''", timeout=WAIT)
 
 
 def open_options(page):
-    """Accordions keep what they hold out of the page until they are open."""
-    page.get_by_text("All options").first.click()
-    for group in ("Training", "Saving"):
-        page.locator("#dreamartist_options").get_by_text(group, exact=True).first.click()
+    page.click("#dreamartist_fold")
     field(page, "steps").wait_for(state="visible", timeout=WAIT)
 
 
 def close_options(page):
-    page.get_by_text("All options").first.click()
-    page.wait_for_timeout(500)
+    page.click("#dreamartist_fold")
 
 
 def ask_for(page, name, steps, save_every=2, batch=1):
@@ -166,16 +162,23 @@ def test_from_a_picture_to_a_word(browser, served):
         page.wait_for_timeout(1500)
         shot(page, "serve-idle")
         ask_for(page, "mypot", steps=6)
-        page.get_by_text("Free.").wait_for(timeout=WAIT)
-        page.click("#dreamartist_train")
+        page.get_by_text("mypot is free.").wait_for(timeout=WAIT)
+        close_options(page)
+        acknowledged_at_once(page, "#dreamartist_train", "Starting ...")
+        page.locator("#dreamartist_train").get_by_text("Training").wait_for(timeout=WAIT)
+        assert page.locator("#dreamartist_train").is_disabled()
+        page.wait_for_function("document.title.endsWith('% mypot')", timeout=WAIT)
         wait_for_status(page, "done")
-        assert "mypot is learned" in page.inner_text("#dreamartist_live")
+        assert re.search("mypot is learned|mypot has not learned", page.inner_text("#dreamartist_live"))
+        page.wait_for_function("document.title === 'DreamArtist'", timeout=WAIT)
         assert (folder / "embeddings" / "mypot.pt").is_file()
         assert (folder / "embeddings" / "mypot-neg.pt").is_file()
         page.wait_for_selector("#dreamartist_curve svg circle", timeout=WAIT)
         assert page.locator("#dreamartist_curve svg circle").count() == 3
-        page.wait_for_selector("#dreamartist_previews img", timeout=WAIT)
-        assert page.locator("#dreamartist_previews img").count() == 3 * 2 * 3
+        page.wait_for_selector("#dreamartist_previews .grid-container img, #dreamartist_previews img", timeout=WAIT)
+        assert page.locator("#dreamartist_previews img").count() >= 3 * 3
+        assert page.locator("#dreamartist_slider img").count() == 2
+        is_still(page)
         page.click("#dreamartist_share")
         link = page.locator("#dreamartist_shared a[download='mypot.png']")
         link.wait_for(timeout=WAIT)
@@ -185,7 +188,7 @@ def test_from_a_picture_to_a_word(browser, served):
         assert pair_id(read_card(folder / "mypot.png")) == pair_id(load_pair(folder / "embeddings", "mypot"))
         shot(page, "serve-done")
         page.click("#dreamartist_use")
-        assert field(page, "try_prompt").input_value() == "mypot"
+        in_the_prompt(page, "mypot")
         page.click("#dreamartist_draw")
         page.get_by_text("Added to the negative prompt: mypot-neg.").wait_for(timeout=WAIT)
         page.wait_for_selector("#dreamartist_gallery img", timeout=WAIT)
@@ -193,9 +196,40 @@ def test_from_a_picture_to_a_word(browser, served):
         assert not page.problems
 
 
+def acknowledged_at_once(page, button, words):
+    """Within 0.2 s, measured in the page itself, of a click there."""
+    page.evaluate(
+        """([selector, words]) => {
+        const button = document.querySelector(selector);
+        window.seen = -1;
+        const began = performance.now();
+        new MutationObserver(() => {
+            if (button.dataset.busy === words && window.seen < 0) window.seen = performance.now() - began;
+        }).observe(button, {attributes: true});
+        button.click();
+    }""",
+        [button, words],
+    )
+    page.wait_for_function("window.seen >= 0", timeout=WAIT)
+    assert page.evaluate("window.seen") < 200
+
+
+def in_the_prompt(page, word):
+    """Of the sub-tab "Try it", which is opened first."""
+    fields = "#dreamartist_try_prompt textarea, #dreamartist_try_prompt input"
+    page.wait_for_function(f"document.querySelector('{fields}')?.value === '{word}'", timeout=WAIT)
+
+
+def is_still(page):
+    """Nothing is asked for while nothing is trained."""
+    page.wait_for_timeout(5000)
+    page.evaluate("() => { window.asked = 0; document.querySelector('#dreamartist_refresh').onclick = () => asked++ }")
+    page.wait_for_timeout(4000)
+    assert page.evaluate("window.asked") == 0
+
+
 def see_the_mask_spread(page):
-    page.click("#dreamartist_spread")
-    page.get_by_text("nothing is painted yet", exact=False).wait_for(timeout=WAIT)
+    assert not page.locator("#dreamartist_spread").is_visible(), "nothing is painted yet"
     paint(page)
     page.click("#dreamartist_spread")
     page.wait_for_selector("#dreamartist_spread_says img", timeout=WAIT)
@@ -210,9 +244,7 @@ def test_a_painted_mask_is_seen_before_training(browser, served):
         drop_picture(page)
         see_the_mask_spread(page)
         shot(page, "serve-mask")
-        page.locator("#dreamartist_options").get_by_text("All options").first.click()
-        page.locator("#dreamartist_options").get_by_text("Picture", exact=True).first.click()
-        field(page, "spread_mask").wait_for(state="visible", timeout=WAIT)
+        open_options(page)
         assert field(page, "spread_mask").input_value() == "1"
         shot(page, "serve-mask-options")
         assert not page.problems
@@ -226,7 +258,8 @@ def test_a_bad_name_and_a_missing_picture_are_said(browser, served):
             page.locator("#dreamartist_name_says").get_by_text(words).wait_for(timeout=WAIT)
         fill(page, "name", "fine")
         page.click("#dreamartist_train")
-        page.get_by_text("There is no picture to learn from").wait_for(timeout=WAIT)
+        says = page.locator("#dreamartist_pictures_says")
+        says.get_by_text("There is no picture to learn from").wait_for(timeout=WAIT)
         shot(page, "serve-failing")
         assert not (folder / "embeddings" / "fine.pt").exists()
 
@@ -242,10 +275,15 @@ def test_a_training_survives_a_reload_and_is_paused_and_continued(browser, serve
         wait_for_status(page, "running")
         page.wait_for_timeout(1200)
         shot(page, "serve-narrow")
+        assert page.locator("#dreamartist_live .dreamartist-learned img").count() == 1, "its picture, from the disk"
+        page.route("**/*", lambda route: route.abort())  # as if the server were gone
+        page.get_by_text("The server does not answer").wait_for(timeout=WAIT)
+        page.unroute("**/*")
+        page.get_by_text("The server does not answer").wait_for(state="detached", timeout=WAIT)
         page.click("#dreamartist_pause")
         wait_for_status(page, "paused")
         assert not (folder / "embeddings" / "slowpot.pt").exists()
-        page.get_by_text("slowpot stopped at step").first.wait_for(timeout=WAIT)
+        page.locator("#dreamartist_continue").wait_for(timeout=WAIT)
         page.click("#dreamartist_continue")
         wait_for_status(page, "running")
         page.click("#dreamartist_stop")
@@ -276,7 +314,7 @@ def test_in_the_webui_from_a_picture_to_a_picture_with_the_word(browser, webui):
         shot(page, "webui-idle")
         ask_for(page, "wuipot", steps=SHOT_STEPS, save_every=SHOT_STEPS // 2)
         fill_shown_options(page)
-        page.locator("#dreamartist_name_says").get_by_text("Free.").wait_for(timeout=WAIT)
+        page.locator("#dreamartist_name_says").get_by_text("is free.").wait_for(timeout=WAIT)
         page.click("#dreamartist_train")
         shown = page.locator("#dreamartist_live b")
         shown.get_by_text("wuipot", exact=True).wait_for(timeout=WAIT)  # not the training of another test
@@ -369,20 +407,20 @@ def test_in_the_webui_a_picture_waits_and_interrupt_stops(browser, webui):
         fill(page, "name", "my cat!")
         page.locator("#dreamartist_name_says").get_by_text('got "my cat!"').wait_for(timeout=WAIT)
         page.click("#dreamartist_train")
-        page.locator("#dreamartist_train_says").get_by_text("Name must be letters").wait_for(timeout=WAIT)
+        page.locator("#dreamartist_name_says").get_by_text("Must be letters").wait_for(timeout=WAIT)
         shot(page, "webui-failing")
 
 
 def paint(page):
     """A stroke over the middle of the picture."""
-    page.locator("#dreamartist_picture").scroll_into_view_if_needed()
-    box = page.locator("#dreamartist_picture canvas").last.bounding_box()
+    page.locator("#dreamartist_picture .paint").scroll_into_view_if_needed()
+    box = page.locator("#dreamartist_picture .paint").bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x - 20, y)
     page.mouse.down()
     page.mouse.move(x + 20, y, steps=8)
     page.mouse.up()
-    page.wait_for_timeout(500)
+    page.wait_for_selector("#dreamartist_spread", state="visible", timeout=WAIT)
 
 
 @pytest.mark.webui
@@ -393,9 +431,8 @@ def test_in_the_webui_paint_is_a_mask_and_a_reload_and_an_undo_find_the_training
         ask_for(page, "painted", steps=500, save_every=400)
         paint(page)
         page.click("#dreamartist_estimate")
-        page.locator("#dreamartist_train_says").get_by_text(re.compile(r"About [\d:]+: 500 steps of")).wait_for(
-            timeout=2 * WAIT
-        )
+        measured = page.locator("#dreamartist_measured")
+        measured.get_by_text(re.compile(r"About [\d:]+ at \d+x\d+: 500 steps of")).wait_for(timeout=2 * WAIT)
         assert not training.exists()
         page.click("#dreamartist_train")
         wait_for_status(page, "running")

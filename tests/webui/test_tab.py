@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import io
+import json
 import re
 import time
 from dataclasses import fields
@@ -14,39 +16,56 @@ from PIL import Image
 from dreamartist_ext.engine.config import TrainConfig
 from dreamartist_ext.engine.stopping import Check
 from dreamartist_ext.files.pictures import load_mask
-from dreamartist_ext.files.presets import PRESET_HELP, PRESETS
+from dreamartist_ext.files.presets import KINDS, PRESET_HELP, PRESETS
 
 gr = pytest.importorskip("gradio")
 
 from dreamartist_ext.webui import gradio_compat, tab  # noqa: E402
-from dreamartist_ext.webui.training import live_view, settings_view  # noqa: E402
-from dreamartist_ext.webui.training.job import Ask, Job, PreviewRow, Status  # noqa: E402
+from dreamartist_ext.webui.training import kinds, live_view, page_state, picture_tray, settings_view  # noqa: E402
+from dreamartist_ext.webui.training.actions import PLACES, Actions  # noqa: E402
+from dreamartist_ext.webui.training.curve_svg import curve_svg, ticks  # noqa: E402
+from dreamartist_ext.webui.training.job import Ask, Job, PreviewRow, Stage, Status  # noqa: E402
 from dreamartist_ext.webui.training.jobs import Desk  # noqa: E402
+from dreamartist_ext.webui.training.sentences import how_it_ended, is_worse_than_nothing  # noqa: E402
 
 from .training.test_jobs import FakeWorkplace  # noqa: E402
 
 
 @pytest.fixture
 def actions(tmp_path):
-    return tab.Actions(Desk(FakeWorkplace(tmp_path)))
+    return Actions(Desk(FakeWorkplace(tmp_path)))
 
 
-def painted(colour="red", paint=None):
-    """What the picture component of this gradio hands over."""
-    picture = Image.new("RGBA", (64, 64), colour)
-    if gradio_compat.MAJOR < 4:
-        return {"image": picture, "mask": (paint or Image.new("L", (64, 64), 0)).convert("RGBA")}
-    layers = []
+def data_url(picture, kind="png"):
+    buffer = io.BytesIO()
+    picture.save(buffer, kind)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def tray(colour="red", paint=None, size=(64, 64), **more):
+    """What the page's script sends of one picture, with `paint` (mode L) as its mask."""
+    item = {"name": "pot.png", "data": data_url(Image.new("RGB", size, colour)), "mask": "", "mask_file": ""}
     if paint is not None:
-        layer = Image.new("RGBA", (64, 64), (255, 255, 255, 0))
+        layer = Image.new("RGBA", paint.size, (255, 122, 0, 255))
         layer.putalpha(paint)
-        layers = [layer]
-    return {"background": picture, "layers": layers, "composite": picture}
+        item["mask"] = data_url(layer)
+    return json.dumps([item | more])
 
 
 def options(actions, **changed):
-    values = actions.defaults() | {"template": "a [name]", "steps": 4, "save_every": 2, "check_every": 2} | changed
-    return [values[item.name] for item in tab.OPTION_FIELDS]
+    values = actions.usual() | {"template": "a [name]", "steps": 4, "save_every": 2, "check_every": 2} | changed
+    return [values[item.name] for item in kinds.OPTION_FIELDS]
+
+
+def shown(actions, seen=None, name=""):
+    """The page's parts by name, and what it has seen then."""
+    *values, state = actions.refresh(seen or {}, name)
+    return dict(zip(page_state.PARTS, values, strict=True)), state
+
+
+def in_use(parts):
+    (step,) = re.findall(r'data-key="(\d+)" aria-pressed="true"', parts["steps"])
+    return step
 
 
 def wait(actions):
@@ -57,94 +76,248 @@ def wait(actions):
 
 
 def test_train_begins_and_the_page_follows(actions):
-    said = actions.train(painted(), None, " cat ", "", False, True, *options(actions))
-    assert said == ""
+    said = actions.train(tray(), " mycat ", "", False, True, *options(actions, keep="last"))
+    assert said == [""] * len(PLACES)
     wait(actions)
     job = actions.desk.job
-    assert (job.status, job.config.name, job.config.initialization_text) == (Status.DONE, "cat", "*")
-    live, curve, previews, steps, row, _, *buttons, seen = actions.refresh({})
-    assert "cat is learned" in live
-    assert "<svg" in curve
-    assert previews.count("<img") == 2 * 2 * 3
-    assert [label.split()[0] for label in steps["choices"]] == ["2", "4"]
-    assert row["visible"]
-    assert [button["visible"] for button in buttons] == [False, True, False, False], "nothing to stop, a word to use"
-    assert 'download="cat.png"' in actions.share()
-    again = actions.refresh(seen)
-    assert again[:-1] == [gradio_compat.NOTHING] * 10, "what has not changed is not sent again"
-    assert "pair of step 2" in actions.use_step(steps["choices"][0])
+    assert (job.status, job.config.name, job.config.initialization_text) == (Status.DONE, "mycat", "*")
+    parts, seen = shown(actions)
+    assert "mycat" in parts["live"]
+    assert "<svg" in parts["curve"]
+    assert len(parts["gallery"]["value"]) == 2 * 3
+    assert len(parts["alone"]["value"]) == 2 * 3
+    assert re.findall(r'data-key="(\d+)"', parts["steps"]) == ["2", "4"]
+    assert in_use(parts) == "4"
+    assert [parts[name]["visible"] for name in ("controls", "done", "undo", "to_go_on")] == [False, True, False, False]
+    assert parts["train"] == gr.update(value="Train", interactive=True)
+    assert 'data-active="0"' in parts["beat"]
+    again, _ = shown(actions, seen)
+    assert {part for part in again if again[part] != gradio_compat.NOTHING} == {"beat"}, "the rest is not sent again"
+    assert "pair of step 2" in actions.use_step('{"key": "2"}')
+    parts, _ = shown(actions, seen)
+    assert in_use(parts) == "2"
+    assert "now the pair of step 2" in parts["live"]
 
 
 @pytest.mark.parametrize(
-    ("changed", "arguments", "words"),
+    ("changed", "arguments", "place", "words"),
     [
-        ({}, {"picture": None}, "There is no picture"),
-        ({}, {"name": "a/b"}, "Name must be letters"),
-        ({"steps": -3}, {}, "Steps must be at least 1"),
-        ({"learning_rate": "fast"}, {}, "Learning rate must be"),
+        ({}, {"tray": "[]"}, "pictures", "There is no picture"),
+        ({}, {"tray": "{"}, "pictures", "did not arrive whole"),
+        (
+            {},
+            {"tray": json.dumps([{"data": "data:text/plain;base64,aaaa"}])},
+            "pictures",
+            "did not arrive as a picture",
+        ),
+        ({}, {"name": "a/b"}, "name", "must be letters"),
+        ({}, {"name": "taken"}, "name", "Prompts would take"),
+        ({"template": "a photo of [name]"}, {"name": "photo"}, "name", "the prompts to train with hold that word"),
+        ({"steps": -3}, {}, "settings", "Steps must be at least 1"),
+        ({"learning_rate": "fast"}, {}, "settings", 'data-field="learning_rate"'),
     ],
 )
-def test_a_bad_wish_is_said_and_nothing_begins(actions, changed, arguments, words):
-    given = {"picture": painted(), "more": None, "name": "cat", "start": "", "overwrite": False, "previews": True}
-    given |= arguments
-    said = actions.train(*given.values(), *options(actions, **changed))
-    assert words in said
-    assert "dreamartist-error" in said
+def test_a_bad_wish_is_said_where_it_belongs_and_nothing_begins(actions, changed, arguments, place, words):
+    given = {"tray": tray(), "name": "mycat", "start": "", "overwrite": False, "previews": True} | arguments
+    said = dict(zip(PLACES, actions.train(*given.values(), *options(actions, **changed)), strict=True))
+    assert words in said[place]
+    assert "dreamartist-error" in said[place]
+    assert [each for each in said.values() if each] == [said[place]]
     assert actions.desk.job is None
+
+
+def test_a_name_is_checked_while_it_is_typed_as_train_does(actions):
+    for name, kind, words in (
+        ("a/b", "error", "must be letters"),
+        ("cat", "warning", "&quot;cat&quot; is an ordinary word: every prompt with it will change."),
+        ("a", "warning", "every prompt with"),
+        ("1", "warning", "every prompt with"),
+        ("drawing", "error", "the prompts to train with hold that word"),
+        ("taken", "error", "Prompts would take"),
+        ("mycat", "good", "mycat is free."),
+    ):
+        said, box = actions.check_word(name, "drawing of [name]")
+        assert words in said, name
+        assert f"dreamartist-{kind}" in said, name
+        assert not box["visible"]
+    assert actions.check_word("  ", "")[0] == ""
+
+
+def test_the_word_in_training_is_not_free_and_a_taken_one_can_be_replaced(actions):
+    actions.train(tray(), "mycat", "", False, False, *options(actions, steps=30_000))
+    assert "is being trained right now" in actions.check_word("MyCat", "")[0]
+    parts, _ = shown(actions)
+    assert parts["train"]["interactive"] is False
+    assert "Training" in parts["train"]["value"]
+    assert 'data-active="1"' in parts["beat"]
+    actions.ask(Ask.STOP)
+    wait(actions)
+    said, box = actions.check_word("mycat", "")
+    assert "is taken" in said
+    assert "resume" not in said
+    assert str(actions.desk.workplace.embeddings) not in said
+    assert box["visible"]
+    said = actions.train(tray(), "mycat", "", False, False, *options(actions))
+    assert "is taken" in dict(zip(PLACES, said, strict=True))["name"]
+    assert actions.train(tray(), "mycat", "", True, False, *options(actions)) == [""] * len(PLACES)
+    wait(actions)
 
 
 def test_a_painted_mask_is_shown_spread_and_then_used_so(actions):
     paint = Image.new("L", (64, 64), 0)
     paint.paste(255, (10, 10, 30, 30))
-    said, strength = actions.spread(painted(paint=paint), None, "", "", *options(actions))
+    said, strength = actions.spread(tray(paint=paint), "", "", *options(actions))
     assert said.count("<img") == 2
     assert strength == 1.0
-    said, strength = actions.spread(painted(paint=paint), None, "cat", "", *options(actions, spread_mask=0.5))
+    said, strength = actions.spread(tray(paint=paint), "cat", "", *options(actions, spread_mask=0.5))
     assert "is 0.5" in said
     assert strength == 0.5
-    said, strength = actions.spread(painted(), None, "cat", "", *options(actions))
+    said, strength = actions.spread(tray(), "cat", "", *options(actions))
     assert "Nothing is painted yet" in said
     assert strength == gradio_compat.NOTHING
 
 
-def test_an_estimate_says_what_views_cost(actions):
-    plain = actions.estimate(painted(), None, "", "", *options(actions))
-    assert "4 steps of" in plain
+def measured(actions):
+    deadline = time.monotonic() + 60
+    while actions.measuring.is_under_way:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return shown(actions)[0]["measured"]
+
+
+def test_an_estimate_says_for_which_size_and_what_views_cost(actions):
+    assert "Measuring" in actions.estimate(tray(), "", "", *options(actions))
+    plain = measured(actions)
+    assert "at 64x64: 4 steps of" in plain
     assert "encode" not in plain
-    views = actions.estimate(painted(), None, "", "", *options(actions, mirror=True, views=8))
-    assert "to encode 8 views, then 4 steps of" in views
+    actions.estimate(tray(), "", "", *options(actions, mirror=True, views=8))
+    assert "to encode 8 views, then 4 steps of" in measured(actions)
 
 
-def test_paint_becomes_a_mask_beside_the_picture(tmp_path):
-    paint = Image.new("L", (64, 64), 0)
-    paint.paste(255, (0, 0, 32, 64))
-    (path,) = tab.saved_picture(painted(paint=paint), tmp_path)
-    mask = load_mask(tmp_path / "0000_att.png", 64, 64)
-    assert path.name == "0000.png"
+def test_an_estimate_that_waits_is_seen_and_called_off(actions):
+    with actions.desk.workplace.turn:
+        actions.estimate(tray(), "", "", *options(actions))
+        parts, _ = shown(actions)
+        assert "call off" in parts["estimate"]["value"]
+        assert 'data-active="1"' in parts["beat"]
+        assert "Called off" in actions.estimate(tray(), "", "", *options(actions))
+        assert shown(actions)[0]["estimate"]["value"] == page_state.MEASURE
+    time.sleep(0.2)
+    assert "Called off" in shown(actions)[0]["measured"], "what it found afterwards is not shown"
+
+
+def test_paint_becomes_a_mask_beside_the_picture_and_a_caption_a_file(tmp_path):
+    paint = Image.new("L", (32, 32), 0)
+    paint.paste(255, (0, 0, 16, 32))
+    (path,) = picture_tray.saved_pictures(tray(paint=paint, caption=" a  red pot "), tmp_path)
+    mask = load_mask(tmp_path / "0000-pot_att.png", 64, 64)
+    assert path.name == "0000-pot.png"
     assert mask[32, 10] == 255
-    assert mask[32, 60] == tab.UNPAINTED
+    assert mask[32, 60] == picture_tray.UNPAINTED
+    assert (tmp_path / "0000-pot.txt").read_text() == "a red pot"
 
 
 def test_without_paint_there_is_no_mask(tmp_path):
-    tab.saved_picture(painted(), tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["0000.png"]
-    assert tab.saved_picture(None, tmp_path) == []
+    picture_tray.saved_pictures(tray(), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["0000-pot.png"]
+    assert picture_tray.saved_pictures("", tmp_path) == []
 
 
-def test_an_empty_sheet_is_no_picture(tmp_path):
-    assert tab.saved_picture(painted((0, 0, 0, 0), Image.new("L", (64, 64), 255)), tmp_path) == []
+def test_a_hand_set_value_survives_a_change_of_kind_and_recipe(actions):
+    actions.desk.workplace.defaults = {"guidance": "2"}
+    given = [actions.usual()[name] for name in kinds.OPTION_NAMES]
+    given[kinds.OPTION_NAMES.index("steps")] = 77
+
+    def after(kind, recipe, before, values):
+        *_, chosen = actions.choose(kind, kinds.RECIPE_LABELS[recipe], before, *values)[:4]
+        new = actions.choose(kind, kinds.RECIPE_LABELS[recipe], before, *values)[-len(kinds.OPTION_NAMES) :]
+        return chosen, dict(zip(kinds.OPTION_NAMES, new, strict=True))
+
+    chosen, style = after("style", "", ["thing", ""], given)
+    assert chosen == ["style", ""]
+    assert (style["steps"], style["guidance"]) == (77, "2")
+    assert style["template"] == PRESETS["style"]["template"]
+    _, paper = after("style", "paper-style", ["style", ""], style.values())
+    assert (paper["steps"], paper["guidance"], paper["negative_vectors"]) == (77, "5", 5)
+    _, back = after("thing", "", ["style", "paper-style"], paper.values())
+    assert {key: value for key, value in back.items() if value != actions.usual()[key]} == {"steps": 77}
+    (steps,) = (v for v in actions.set_back('{"key": "steps"}', "thing", "") if v != gradio_compat.NOTHING)
+    assert steps == actions.usual()["steps"]
+    assert actions.set_back("{}", "thing", "") == [actions.usual()[name] for name in kinds.OPTION_NAMES]
+
+
+def test_a_training_is_found_on_disk_by_another_page_and_fills_the_form(actions):
+    actions.train(tray(caption="a red pot"), "mycat", "a dog", False, True, *options(actions, guidance="2"))
+    wait(actions)
+    later = Actions(Desk(actions.desk.workplace))  # another day
+    parts, _ = shown(later)
+    assert "mycat" in parts["live"]
+    assert 'data-status="done"' in parts["live"]
+    assert parts["live"].count("<img") == 1, "the picture that it was learned from"
+    assert "Guidance" in parts["live"]
+    assert "<svg" in parts["curve"]
+    assert len(parts["gallery"]["value"]) == 2
+    assert in_use(parts) in ("2", "4")
+    says, pictures, name, kind, _, _, start, *values = later.again("")
+    assert "mycat" in says
+    assert (name, kind, start) == ("mycat", "thing", "a dog")
+    (item,) = json.loads(pictures)
+    assert item["caption"] == "a red pot"
+    assert item["data"] == json.loads(tray())[0]["data"]
+    assert dict(zip(kinds.OPTION_NAMES, values, strict=True))["guidance"] == "2"
+
+
+def test_trainings_wait_in_a_queue_change_places_and_are_called_off(actions):
+    def add(name):
+        return dict(zip(PLACES, actions.add(tray(), name, "", False, False, *options(actions)), strict=True))
+
+    with actions.desk.workplace.turn:  # the model is in use
+        actions.train(tray(), "one", "", False, False, *options(actions))
+        for name in ("two", "three", "four"):
+            assert "is in the queue" in add(name)["train"]
+        assert "in the queue already" in add("Two")["name"]
+        assert "being trained" in add("one")["train"] + add("one")["name"]
+        actions.do('{"do": "queue_earlier", "key": "three"}')
+        actions.do('{"do": "queue_off", "key": "four"}')
+        assert [each.name for each in actions.desk.queue.jobs] == ["three", "two"]
+        assert not actions.desk.files("four").folder.exists()
+        parts, _ = shown(actions)
+        assert parts["queue"].index("three") < parts["queue"].index("two")
+        assert parts["add"]["visible"]
+        actions.do('{"do": "queue_pause", "key": "*"}')
+    wait(actions)
+    time.sleep(0.3)
+    assert (actions.desk.job.name, len(actions.desk.queue.jobs)) == ("one", 2), "it is paused"
+    actions.do('{"do": "queue_pause", "key": "*"}')
+    deadline = time.monotonic() + 60
+    while actions.desk.queue.jobs or not actions.desk.job.is_over:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert actions.desk.job.name == "two"
+    for name in ("one", "two", "three"):
+        assert (actions.desk.workplace.embeddings / f"{name}.pt").is_file()
+
+
+def test_what_learned_nothing_is_not_called_learned():
+    checks = (Check(2, 0.3, 0.2), Check(4, 0.25, 0.2))
+    assert is_worse_than_nothing(checks, 4)
+    assert not is_worse_than_nothing((Check(4, 0.1, 0.2),), 4)
+    words = how_it_ended(job(step=100, used_step=4, is_worse=True))
+    assert "has not learned" in words
+    assert "Try another picture" in words
+    assert "dreamartist-warning" in live_view.progress_html(job(status=Status.DONE, message=words, is_worse=True))
 
 
 def test_presets_are_settings(actions):
     assert set(PRESETS) == set(PRESET_HELP)
     for kind, preset in PRESETS.items():
         TrainConfig.from_mapping(preset | {"name": "cat"})
-        shown = dict(zip((item.name for item in tab.OPTION_FIELDS), actions.choose_kind(kind), strict=True))
-        assert preset.items() <= shown.items()
+        values = actions.usual(*((kind, "") if kind in KINDS else ("thing", kind)))
+        assert preset.items() <= values.items()
 
 
 def test_a_preset_goes_into_a_file_and_comes_back(actions, tmp_path):
-    names = [item.name for item in tab.OPTION_FIELDS]
+    names = [item.name for item in kinds.OPTION_FIELDS]
     link = settings_view.saved("cat", actions.checked_values("cat", "a dog", options(actions, steps=77)))
     content = base64.b64decode(re.search(r"base64,([^\"]+)", link)[1])
     assert 'download="cat-preset.json"' in link
@@ -159,9 +332,9 @@ def test_a_preset_goes_into_a_file_and_comes_back(actions, tmp_path):
 
 
 def test_an_embedding_fills_the_settings_of_its_training(actions):
-    actions.train(painted(), None, "cat", "", False, False, *options(actions, steps=3, guidance="2"))
+    actions.train(tray(), "cat", "", False, False, *options(actions, steps=3, guidance="2"))
     wait(actions)
-    names = [item.name for item in tab.OPTION_FIELDS]
+    names = [item.name for item in kinds.OPTION_FIELDS]
     _, _, *values = settings_view.loaded(str(actions.desk.workplace.embeddings / "cat-neg.pt"), names)
     shown = dict(zip(names, values, strict=True))
     assert (shown["steps"], shown["guidance"], shown["template"]) == (3, "2", "a [name]")
@@ -175,9 +348,9 @@ def test_a_file_without_settings_is_said_and_changes_nothing(tmp_path):
     assert settings_view.loaded(None, ["steps"]) == ["", *rest]  # the file was taken out again
 
 
-def test_every_setting_has_an_input():
+def test_every_setting_has_an_input(tmp_path):
     with gr.Blocks() as page:
-        tab.build_tab(Desk(type("Place", (), {"defaults": {}, "embeddings": None})()))
+        tab.build_tab(Desk(FakeWorkplace(tmp_path)))
     found = {getattr(block, "elem_id", None) for block in page.blocks.values()}
     for item in fields(TrainConfig):
         name = {"initialization_text": "start"}.get(item.name, item.name)
@@ -193,35 +366,38 @@ def test_nothing_to_stop_is_said(actions):
 
 
 def test_an_unfinished_training_is_offered(actions):
-    actions.train(painted(), None, "cat", "", False, False, *options(actions, steps=30_000))
+    actions.train(tray(), "cat", "", False, False, *options(actions, steps=30_000))
     while actions.desk.job.step < 3:
         time.sleep(0.01)
     actions.ask(Ask.PAUSE)
     wait(actions)
     step = actions.desk.job.step
-    offered = actions.refresh({})[5]
-    assert offered["choices"] == ["cat"]
-    assert f"cat stopped at step {step} of 30000" in offered["label"]
-    assert f"as it was at step {step}" in actions.keep("cat")
+    parts, _ = shown(actions)
+    assert parts["unfinished"]["choices"] == ["cat"]
+    assert f"cat stopped at step {step} of 30000" in parts["unfinished"]["label"]
+    assert "as it was at step" in actions.keep("cat")
+    parts, _ = shown(actions)
+    assert parts["unfinished"]["choices"] == [], "stopped and kept is not unfinished"
+    assert "was stopped at step" in parts["live"], "and the headline says so"
+    assert parts["go_on"]["visible"]
     assert "in the trash" in actions.discard("cat")
-    *_, offered, _, _, undo, unfinished, _ = actions.refresh({})
-    assert offered["choices"] == []
-    assert [undo["visible"], unfinished["visible"]] == [True, False]
+    parts, _ = shown(actions)
+    assert [parts["undo"]["visible"], parts["to_go_on"]["visible"]] == [True, False]
+    assert "Drop a picture" in parts["live"]
     assert "is back" in actions.undo_discard()
-    *_, offered, controls, use, undo, unfinished, _ = actions.refresh({})
-    assert offered["choices"] == ["cat"]
-    assert [button["visible"] for button in (controls, use, undo, unfinished)] == [False, False, False, True]
+    parts, _ = shown(actions)
+    assert [parts[name]["visible"] for name in ("controls", "done", "undo")] == [False, True, False]
     assert "not in the trash" in actions.undo_discard()
 
 
 def test_what_ends_a_training_is_there_while_it_goes_on(actions):
-    actions.train(painted(), None, "cat", "", False, False, *options(actions, steps=300))
-    *_, controls, use, _, _, _ = actions.refresh({})
-    assert [controls["visible"], use["visible"]] == [True, False]
+    actions.train(tray(), "cat", "", False, False, *options(actions, steps=30_000))
+    parts, _ = shown(actions)
+    assert [parts["controls"]["visible"], parts["done"]["visible"]] == [True, False]
     actions.ask(Ask.DISCARD)
     wait(actions)
-    *_, controls, use, _, _, _ = actions.refresh({})
-    assert [controls["visible"], use["visible"]] == [False, False]
+    parts, _ = shown(actions)
+    assert [parts["controls"]["visible"], parts["done"]["visible"]] == [False, False]
 
 
 def job(**changed):
@@ -237,15 +413,23 @@ def test_messages_are_escaped():
     assert "<img src=x" not in live_view.progress_html(job(status=Status.FAILED, message=evil))
 
 
-def test_progress_tells_the_time_left():
-    shown = live_view.progress_html(
-        job(status=Status.RUNNING, step=40, seconds_per_step=0.5, peak_memory=5_100_000_000)
-    )
-    assert "0:30 left" in shown
+def test_progress_tells_the_stage_and_the_time_left_with_the_drawings():
+    running = job(status=Status.RUNNING, step=40, seconds_per_step=0.5, peak_memory=5_100_000_000, previews_wanted=True)
+    running.enter(Stage.TRAINING)
+    running.drawings = (7.0,)
+    left = 60 * 0.5 + running._drawings_left * 7
+    assert running._drawings_left >= 1
+    shown = live_view.progress_html(running)
+    assert f"about {live_view.duration(left)} left" in shown
+    assert '<li class="now" aria-current="step">training</li>' in shown
     assert "5.1 GB" in shown
     assert "40 of 100" in shown
+    assert 'aria-label="training cat"' in shown
+    running.step = 100
+    running.enter(Stage.DRAWING)
+    assert 5 < running.seconds_left <= 7
     assert live_view.duration(3725) == "1:02:05"
-    assert "Nothing" in live_view.progress_html(None)
+    assert "Drop a picture" in live_view.progress_html(None)
 
 
 def test_the_curve_is_drawn_to_scale_with_the_best_marked():
@@ -254,15 +438,25 @@ def test_the_curve_is_drawn_to_scale_with_the_best_marked():
     points = [tuple(map(float, p.split(","))) for p in svg.find("polyline").get("points").split()]
     assert points[0][0] < points[1][0] < points[2][0]
     assert points[0][1] < points[2][1] < points[1][1], "lower loss is lower on the page"
-    assert [circle.get("class") for circle in svg.findall("circle")] == [None, "best", None]
-    assert float(svg.find("line").get("y1")) < points[0][1], "the baseline is above"
+    assert [circle.get("class") for circle in svg.iter("circle")] == [None, "best", None]
+    baseline = next(line for line in svg.iter("line") if line.get("class") == "baseline")
+    assert float(baseline.get("y1")) < points[0][1], "the baseline is above"
+    assert any("step 60: 0.1000" in (text.text or "") for text in svg.iter("text")), "numbers on hover"
     assert live_view.curve_html(job()) == ""
-    flat = ElementTree.fromstring(live_view.curve_html(job(checks=(Check(20, 0.30001, 0.3),)))).find("svg")
-    assert [text.text for text in flat.findall("text")] == ["0.3000", "0", "100"], "no number over its own copy"
+
+
+def test_a_long_curve_is_smoothed_over_its_dots():
+    points = [(step, 0.2 + 0.05 * (step % 2)) for step in range(1, 200)]
+    svg = ElementTree.fromstring(curve_svg(points, 200, 0.3, None))
+    raw, smooth = ([float(p.split(",")[1]) for p in line.get("points").split()] for line in svg.findall("polyline"))
+    assert max(smooth[20:]) - min(smooth[20:]) < (max(raw) - min(raw)) / 2
+    assert len(list(svg.iter("circle"))) <= 60
+    assert "<circle" not in curve_svg(points, 200, None, None), "single steps are noise"
+    assert ticks(0, 100, 5) == [0, 20, 40, 60, 80, 100]
 
 
 def test_previews_come_newest_first():
-    rows = (PreviewRow(10, (b"a",), (b"b",)), PreviewRow(20, (b"c",), (b"d",)))
-    shown = live_view.previews_html(job(previews=rows, best_step=10))
-    assert shown.index("step 20") < shown.index("step 10")
-    assert shown.count("best so far") == 1
+    png = base64.b64decode(data_url(Image.new("RGB", (8, 8))).split(",")[1])
+    rows = (PreviewRow(10, (png,), (png,)), PreviewRow(20, (png,), (png,)))
+    shown = [words for _, words in page_state.pictures(job(previews=rows, best_step=10), False)]
+    assert shown == ["step 20", "step 10, best so far"]

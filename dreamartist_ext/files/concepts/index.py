@@ -18,13 +18,14 @@ from ...engine.errors import FileError, SettingError
 from ...engine.family import family_of, widths_of
 from ...engine.host import Vectors
 from ...engine.names import NEGATIVE_SUFFIX, check_name, negative_name
-from ..card import CARD_SUFFIX, read_card
+from ..below import entries_below
+from ..card import CARD_SUFFIXES, read_card
 from ..card_files import card_word
-from ..formats import Embedding
+from ..formats import Embedding, shown
 from ..run import RunFiles
 from ..storage import EMBEDDING_SUFFIXES, MAX_EMBEDDING_BYTES, load_embedding
 
-_SUFFIXES = (*EMBEDDING_SUFFIXES, CARD_SUFFIX)  # the first one is read, where a word has several files
+_SUFFIXES = (*EMBEDDING_SUFFIXES, *CARD_SUFFIXES)  # the first one is read, where a word has several files
 KEPT_FACTS = 20_000  # files; a fact is a few hundred bytes
 OUR_MARK = b"use_negative"  # one of the settings that every file of ours holds, as plain text
 
@@ -78,23 +79,22 @@ class Concept:
 
 
 def list_files(folder: Path) -> list[HalfFile]:
-    """The embedding files in a folder, which need not exist; raises FileError if it cannot be listed."""
+    """The embedding files in a folder, which need not exist, and in those inside it; raises FileError if it cannot be
+    listed."""
     found = []
     try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name.lower().endswith(_SUFFIXES):
-                    with suppress(FileNotFoundError):  # it went away in between
-                        found += _listed(entry)
+        for entry in entries_below(folder, _SUFFIXES):
+            with suppress(OSError):  # it went away in between, or is a link that leads nowhere
+                found += _listed(entry)
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise FileError(f"the folder {folder.name[:80]} could not be read: {error.strerror or error}.") from error
+        raise FileError(f"the folder {shown(folder.name)} could not be read: {error.strerror or error}.") from error
     return found
 
 
 def _listed(entry: os.DirEntry[str]) -> list[HalfFile]:
-    path, is_card = Path(entry.path), entry.name.lower().endswith(CARD_SUFFIX)
+    path, is_card = Path(entry.path), entry.name.lower().endswith(CARD_SUFFIXES)
     word = card_word(path) if is_card else entry.name.rpartition(".")[0]
     if not word or not entry.is_file():
         return []
@@ -133,7 +133,9 @@ def best_file(files: Iterable[HalfFile], stem: str = "") -> HalfFile:
     files = tuple(files)
     if len(files) == 1:
         return files[0]
-    return min(files, key=lambda f: (f.stem != stem, _SUFFIXES.index(f.path.suffix.lower()), f.stem))
+    return min(
+        files, key=lambda f: (f.stem != stem, -len(f.path.parts), _SUFFIXES.index(f.path.suffix.lower()), f.stem)
+    )
 
 
 def trainings(folder: Path) -> frozenset[str]:
@@ -196,7 +198,7 @@ def has_mark(file: HalfFile) -> bool:
 
 def facts_of(path: Path) -> Facts:
     """Read a file; raises FileError in one sentence."""
-    if path.suffix.lower() == CARD_SUFFIX:
+    if path.suffix.lower() in CARD_SUFFIXES:
         pair = read_card(path)
         card = Embedding(pair.name, pair.positive, pair.step, pair.provenance)
         return _facts(card, 0 if pair.negative is None else len(next(iter(pair.negative.values()))))

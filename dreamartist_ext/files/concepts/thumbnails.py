@@ -18,8 +18,10 @@ from pathlib import Path
 from PIL import Image
 
 from ...engine.errors import FileError
+from ..bounded import read_at_most
 from ..card_drawing import picture_on_card
 from ..formats import MAX_EMBEDDING_BYTES
+from ..picture_files import room_for_metadata
 from ..run import RunFiles
 from ..storage import find_embedding, write_atomically
 from .index import facts_of
@@ -60,7 +62,7 @@ def read_large(embeddings: Path, key: str) -> bytes:
 
 def _read(path: Path, most: int) -> bytes:
     try:
-        return path.read_bytes() if path.stat().st_size <= most else b""
+        return read_at_most(path, most) or b""
     except OSError:
         return b""
 
@@ -107,7 +109,7 @@ def large_jpeg(picture: bytes) -> bytes:
 def _jpeg(picture: bytes, side: int, quality: int) -> bytes:
     buffer = io.BytesIO()
     try:
-        with Image.open(io.BytesIO(picture)) as image:
+        with room_for_metadata(), Image.open(io.BytesIO(picture)) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise FileError(f"a picture of {image.width}x{image.height} is too large for a preview.")
             image.draft("RGB", (side * 2, side * 2))
@@ -124,7 +126,7 @@ def on_card(path: Path) -> bytes:
     try:
         if path.stat().st_size > MAX_EMBEDDING_BYTES:
             return b""
-        with Image.open(path, formats=["PNG"]) as card:
+        with room_for_metadata(), Image.open(path, formats=["PNG"]) as card:
             if card.width * card.height > MAX_PIXELS:
                 return b""
             picture = picture_on_card(card.convert("RGB"))

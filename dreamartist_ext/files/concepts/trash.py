@@ -14,6 +14,7 @@ from ...engine.errors import FileError, SettingError
 from ...engine.names import NEGATIVE_SUFFIX, negative_name
 from ..card_files import card_word
 from ..earlier import REPLACED, trash_of
+from ..formats import clean_text
 from ..moves import move_together
 from ..only_one import only_one
 from ..run import RunFiles
@@ -22,6 +23,7 @@ from . import thumbnails
 from .index import Concept, FactsCache, concepts_in, is_name, lacks_negative
 
 _TRAINING = "training"  # within a concept's folder in the trash
+_INSIDE = "inside"  # there: what lay in folders inside the embeddings folder
 _STAMP = r"\d{8}-\d{6}-\d{6}"
 _PLACE = re.compile(rf".+-{_STAMP}", re.DOTALL)
 _LONGEST = 64  # characters of a name that are a part of its folder's name in the trash
@@ -67,7 +69,7 @@ def is_learned(concept: Concept, cache: FactsCache) -> bool:
 
 
 def _describe(concept: Concept, cache: FactsCache) -> dict[str, Any]:
-    about: dict[str, Any] = {"name": concept.name, "size": concept.size}
+    about: dict[str, Any] = {"name": clean_text(concept.name), "size": concept.size}
     halves = [half for half in (concept.positive, concept.negative) if half is not None]
     facts = [cache.of(half) for half in halves]
     for fact in facts:
@@ -117,7 +119,7 @@ def throw_away_concept(embeddings: Path, concept: Concept, key: str = "") -> Pat
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
     name = concept.files[0].path.stem if concept.files else concept.name  # a card's word may be any text
     place = _trash(embeddings) / f"{name[:_LONGEST]}-{stamp}"
-    moves = {file.path: place / file.path.name for file in concept.files}
+    moves = {file.path: place / _inside(embeddings, file.path) / file.path.name for file in concept.files}
     if concept.is_trained and is_name(concept.name) and files.folder.is_dir():
         with only_one(files):
             pass
@@ -166,7 +168,7 @@ def list_trash(embeddings: Path) -> list[Thrown]:
 def _name_in(place: Path) -> str:
     """By the files that lie there: the folder's own name may be cut short."""
     short = place.name[: -len(key_of_place(place)) - 1].removesuffix(REPLACED.rstrip("-"))
-    paths = list(place.iterdir())
+    paths = _files_in(place)
     stems = [path.stem for path in paths if path.suffix.lower() in EMBEDDING_SUFFIXES]
     stems = stems or list(filter(None, map(card_word, paths)))
     words = [stem for stem in stems if not stem.lower().endswith(NEGATIVE_SUFFIX)] or stems
@@ -188,7 +190,7 @@ def bring_back(files: RunFiles) -> None:
 def bring_back_thrown(embeddings: Path, thrown: Thrown) -> None:
     """As `bring_back`, of exactly this one."""
     files = RunFiles(embeddings, thrown.name)
-    homes = {path: _home(files, path) for path in thrown.place.iterdir()}
+    homes = {path: _home(files, path, thrown.place) for path in _files_in(thrown.place)}
     if any(path.suffix.lower() in EMBEDDING_SUFFIXES or card_word(path) for path in homes):
         files.check_free()
     elif files.snapshot.exists():
@@ -196,11 +198,26 @@ def bring_back_thrown(embeddings: Path, thrown: Thrown) -> None:
     if is_name(thrown.name) and thrown.place / _TRAINING in homes and not files.kept_steps():
         shutil.rmtree(files.folder, ignore_errors=True)  # of a training that never made a step
     move_together(embeddings, homes)
-    with suppress(OSError):
-        thrown.place.rmdir()
+    if not _files_in(thrown.place):
+        shutil.rmtree(thrown.place, ignore_errors=True)
 
 
-def _home(files: RunFiles, path: Path) -> Path:
+def _inside(embeddings: Path, path: Path) -> Path:
+    """Where in the trash's folder of a concept a file is to lie, so that it comes back to its folder in embeddings."""
+    home, out = path.parent.resolve(), embeddings.resolve()
+    is_inside = home != out and home.is_relative_to(out)
+    return Path(_INSIDE) / home.relative_to(out) if is_inside else Path()
+
+
+def _files_in(place: Path) -> list[Path]:
+    """The files of a concept in the trash, and the folder of its training."""
+    inside = [path for path in (place / _INSIDE).rglob("*") if not path.is_dir()]
+    return [path for path in place.iterdir() if path.name != _INSIDE] + inside
+
+
+def _home(files: RunFiles, path: Path, place: Path) -> Path:
+    if path.is_relative_to(place / _INSIDE):
+        return files.out / path.relative_to(place / _INSIDE)
     if path.name == _TRAINING:
         return files.folder
     return thumbnails.path_of(files.out, path.stem) if path.suffix == thumbnails.SUFFIX else files.out / path.name

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from ...engine.host import Vectors
@@ -20,6 +21,12 @@ def embedding_database() -> Any:
     return sd_hijack.model_hijack.embedding_db
 
 
+def embeddings_folder() -> Path:
+    from modules import shared
+
+    return Path(shared.cmd_opts.embeddings_dir)
+
+
 def live_embedding(name: str, vectors: Vectors) -> Any:
     """vectors in training, by text encoder -> what the WebUI's database holds"""
     from modules.textual_inversion.textual_inversion import Embedding
@@ -27,6 +34,8 @@ def live_embedding(name: str, vectors: Vectors) -> Any:
     embedding = Embedding(vectors[ENCODER] if set(vectors) == {ENCODER} else dict(vectors), name)
     embedding.vectors = len(next(iter(vectors.values())))
     embedding.shape = sum(v.shape[1] for v in vectors.values())
+    # The pages of extra networks take every word's file apart, though this one has none yet.
+    embedding.filename = str(embeddings_folder() / f"{name}.pt")
     return embedding
 
 

@@ -76,10 +76,15 @@ class ScheduleLanguage:
     def __init__(self) -> None:
         self._schedules: dict[tuple[str, Steps], list[tuple[int, str]]] = {}
 
-    def parts(self, prompt: str) -> list[str]:
+    def parts(self, prompt: str) -> list[tuple[str, float]]:
+        """A text that stands there twice is one part, of both weights together, as the WebUI adds them up."""
         from modules import prompt_parser
 
-        return list(prompt_parser.get_multicond_prompt_list([prompt])[1])
+        (found, *_), texts, *_ = prompt_parser.get_multicond_prompt_list([prompt])
+        weights = [0.0] * len(texts)
+        for index, weight in found:
+            weights[index] += weight
+        return list(zip(texts, weights, strict=True))
 
     def schedules(self, prompt: str, steps: Steps) -> list[tuple[int, str]]:
         """Only square brackets switch; parsing a prompt without any takes the WebUI milliseconds all the same."""
@@ -128,8 +133,8 @@ class TokenLanguage(ScheduleLanguage):
         super().__init__()
         self._tokenizer, self._database = tokenizer, database
 
-    def parts(self, prompt: str) -> list[str]:
-        return [prompt]
+    def parts(self, prompt: str) -> list[tuple[str, float]]:
+        return [(prompt, 1.0)]
 
     def embeddings(self, text: str) -> list[tuple[str, float]]:
         from modules import prompt_parser

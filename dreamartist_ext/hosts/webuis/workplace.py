@@ -101,7 +101,7 @@ class WebUIWorkplace(ABC):
 
     def _is_ours(self, path: Path) -> bool:
         is_known = path.suffix.lower() in (*EMBEDDING_SUFFIXES, CARD_SUFFIX)
-        return is_known and path.parent.resolve() == self.embeddings.resolve()
+        return is_known and path.parent.resolve().is_relative_to(self.embeddings.resolve())
 
     @abstractmethod
     def is_in_memory(self) -> bool:

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 from PIL import Image
 
-from ...engine.errors import SettingError, StoppedError
+from ...engine.errors import FileError, SettingError, StoppedError
 from ...engine.names import check_name
 from ...evaluation.evaluate import Evaluation, Results
 from ...evaluation.eyes import Eyes
@@ -89,7 +89,7 @@ class Evaluator:
         for each in files:
             each.finish_interrupted()
             load_pair(each.out, each.name)
-        found = tuple(load_picture(given.find(each, False)) for each in files)
+        found = tuple(load_picture(_reference(given, each)) for each in files)
         folder = files[0].folder.with_name(REPORTS) / "+".join(names)[:100]
         report = Report(tuple(names), found, drawn, plain_word, folder)
         with self._lock:
@@ -141,6 +141,17 @@ class Evaluator:
     def begin(self, report: Report) -> threading.Thread:
         """Run it in a thread of its own."""
         return in_background(self.run, report, f"evaluates {report.names[0]}")
+
+
+def _reference(given: References, files: RunFiles) -> Path:
+    """In the words of a page and of a program, which have no command's options."""
+    try:
+        return given.find(files, False)
+    except FileError as error:
+        raise FileError(
+            f"there is no picture of {files.name} to compare with: the one that it was learned from is not kept here; "
+            "train it here to have one."
+        ) from error
 
 
 _evaluators: WeakKeyDictionary[Desk, Evaluator] = WeakKeyDictionary()

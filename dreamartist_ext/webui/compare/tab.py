@@ -12,12 +12,13 @@ from ...evaluation.gather import names_in
 from ...evaluation.prompt_lists import GENERAL, load_lists
 from ...files.concepts.index import is_name
 from ..gradio_compat import NOTHING, on
+from ..training.actions import read_wish
 from ..training.job import Status
 from ..training.jobs import Desk, sentence
-from ..training.live_view import message_html
+from ..training.live_view import beat_html, message_html
 from .comparison import Comparer, Comparison, What, comparer_of
 from .evaluation import Report, evaluator_of
-from .view import STYLE, comparison_html, report_html
+from .view import comparison_html, report_html
 
 PROMPTS_SHOWN = 3  # of the shipped list, to begin with
 
@@ -39,6 +40,10 @@ class ComparisonActions:
     def choices(self, chosen: str | None) -> Any:
         names = self.names()
         return gr.update(choices=names, value=chosen if chosen in names else names[0] if names else None)
+
+    def choose(self, wish: str) -> Any:
+        """The concept that another part of the page asks for (JSON: key, its name)."""
+        return self.choices(read_wish(wish)["key"])
 
     def prompts(self) -> str:
         folder: Path = getattr(self.desk.workplace, "prompts", GENERAL)
@@ -89,8 +94,8 @@ class ComparisonActions:
         return message_html(f"{name} is now the pair of step {number}.", "good")
 
     def refresh(self, seen: Any) -> list[Any]:
-        """The grid, the steps to choose from and their row, how far a report is, its file, and what this page has
-        seen; only what has changed."""
+        """The grid, the steps to choose from and their row, how far a report is, its file, a sign of life, and what
+        this page has seen; only what has changed."""
         comparison, report = self.comparer.current, self.evaluator.current
         state = {"grid": grid_state(comparison), "report": report_state(report)}
         before = seen if isinstance(seen, dict) else {}
@@ -98,12 +103,14 @@ class ComparisonActions:
         is_ready = report is not None and report.status is Status.DONE
         steps = [str(column.step) for column in comparison.columns if column.step] if comparison else []
         file = gr.update(value=str(report.page) if report and is_ready else None, visible=is_ready)
+        doing = [each for each in (comparison, report) if each is not None and not each.is_over]
         return [
             comparison_html(comparison) if state["grid"] != before.get("grid") else NOTHING,
             gr.update(choices=steps, value=None) if is_other else NOTHING,
             gr.update(visible=bool(steps)) if is_other else NOTHING,
             report_html(report) if state["report"] != before.get("report") else NOTHING,
             file if state["report"] != before.get("report") else NOTHING,
+            beat_html(bool(doing), None),
             state,
         ]
 
@@ -123,7 +130,6 @@ def report_state(report: Report | None) -> list[Any]:
 def build_comparison(desk: Desk, tab: Any) -> None:
     """Put "Compare" into the tab that is open; its concepts are looked up whenever the tab is opened."""
     actions = ComparisonActions(desk)
-    gr.HTML(STYLE)
     with gr.Row(elem_id="dreamartist_compare_tab"):
         with gr.Column(scale=1, min_width=280):
             name = gr.Dropdown([], label="Concept", elem_id="dreamartist_compare_name")
@@ -155,11 +161,28 @@ def build_comparison(desk: Desk, tab: Any) -> None:
                 use = gr.Button("Use this snapshot", elem_id="dreamartist_compare_use")
         with gr.Column(scale=3, min_width=320):
             grid = gr.HTML(comparison_html(None), elem_id="dreamartist_compare_grid")
-    refresh = gr.Button("refresh", elem_id="dreamartist_compare_refresh", elem_classes=["dreamartist-hidden"])
+    parts = {
+        "asked": [name, what, prompts, seeds, guidance, steps],
+        "drawn": [grid, step, row, report, file],
+        "buttons": [begin, evaluate, stop, use],
+    }
+    _connect(actions, tab, parts, says)
+
+
+def _connect(actions: ComparisonActions, tab: Any, parts: dict[str, list[Any]], says: Any) -> None:
+    """What the buttons do, and what brings the grid up to date."""
+    asked, (begin, evaluate, stop, use), name = parts["asked"], parts["buttons"], parts["asked"][0]
+    hidden = ["dreamartist-hidden"]
+    refresh = gr.Button("refresh", elem_id="dreamartist_compare_refresh", elem_classes=hidden)
+    beat = gr.HTML(elem_id="dreamartist_compare_beat")
+    wish = gr.Textbox(elem_id="dreamartist_compare_wish", elem_classes=hidden, show_label=False)
+    do = gr.Button("do", elem_id="dreamartist_compare_do", elem_classes=hidden)
     seen = gr.State({})
+    then = "() => dreamartistAnswered()"
     on(tab.select, actions.choices, [name], [name], queue=False)
-    on(begin.click, actions.compare, [name, what, prompts, seeds, guidance, steps], [says])
-    on(evaluate.click, actions.evaluate, [name, seeds, guidance, steps], [says])
-    on(stop.click, actions.stop, [], [says])
-    on(use.click, actions.use, [step], [says])
-    on(refresh.click, actions.refresh, [seen], [grid, step, row, report, file, seen], queue=False)
+    on(do.click, actions.choose, [wish], [name], js="(wish) => [dreamartistWish()]", queue=False)
+    on(begin.click, actions.compare, asked, [says], then=then, queue=False)
+    on(evaluate.click, actions.evaluate, [name, *asked[3:]], [says], then=then, queue=False)
+    on(stop.click, actions.stop, [], [says], then=then, queue=False)
+    on(use.click, actions.use, [parts["drawn"][1]], [says], then=then, queue=False)
+    on(refresh.click, actions.refresh, [seen], [*parts["drawn"], beat, seen], queue=False)

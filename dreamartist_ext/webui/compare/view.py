@@ -57,18 +57,12 @@ def _least_width(comparison: Comparison) -> int:
     return LEAST_SIDE * len(comparison.seeds)
 
 
+def _enlargeable(png: bytes, label: str) -> str:
+    return f'<button type="button" data-dreamartist-large aria-label="enlarge">{picture_html(png, label)}</button>'
+
+
 def _cell(comparison: Comparison, row: int, number: int) -> str:
     pictures = comparison.cells.get((row, number), ())
     label = f"{filled(comparison.prompts[row], comparison.name)}, {comparison.columns[number].label}"
-    content = "".join(picture_html(png, label) for png in pictures) or "<i></i>" * len(comparison.seeds)
+    content = "".join(_enlargeable(png, label) for png in pictures) or "<i></i>" * len(comparison.seeds)
     return f'<div class="dreamartist-cell">{content}</div>'
-
-
-STYLE = """<style>
-.dreamartist-compared { overflow-x: auto; margin-top: 8px; font-size: 13px }
-.dreamartist-compared > div { display: grid; gap: 4px 14px }
-.dreamartist-prompt { grid-column: 1 / -1; margin-top: 6px; opacity: .8 }
-.dreamartist-cell { display: flex; gap: 3px; min-width: 0 }
-.dreamartist-cell img, .dreamartist-cell i { flex: 1 1 0; min-width: 0; max-width: 140px; aspect-ratio: 1;
-  object-fit: contain; border-radius: 4px; margin: 0; background: rgba(128, 128, 128, .15) }
-</style>"""

@@ -14,9 +14,9 @@ from ..training.live_view import message_html
 from .view import text
 
 
-def trained_html(desk: Desk) -> str:
-    """As `share_html`, of what was trained last; what stands against it in a sentence."""
-    job, embeddings = desk.job, desk.workplace.embeddings
+def trained_html(desk: Desk, name: str = "") -> str:
+    """As `share_html`, of the training that the page shows; what stands against it in a sentence."""
+    job, embeddings = desk.shown(name), desk.workplace.embeddings
     if job is None:
         return message_html("Nothing is trained yet.", "error")
     try:

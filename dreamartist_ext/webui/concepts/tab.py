@@ -24,13 +24,13 @@ class ConceptActions:
     def __init__(self, desk: Desk) -> None:
         self.shelf = Shelf(desk)
 
-    def look(self, words: str, show: str, order: str, number: int = 0) -> str:
-        """The cards of a page."""
+    def look(self, words: str, show: str, order: str, number: int = 0, problem: tuple[str, str] = ("", "")) -> str:
+        """The cards of a page; `problem` is said on the card of its key."""
         try:
             page = self.shelf.page(words.strip(), Show(show), Order(order), number)
         except DreamArtistError as error:
             return message_html(sentence(error), "error")
-        return page_html(page, Show(show), bool(words.strip()))
+        return page_html(page, Show(show), bool(words.strip()), problem)
 
     def offered(self, files: Any) -> str:
         """What was dropped, to look at before anything is imported."""
@@ -53,23 +53,33 @@ class ConceptActions:
             "import": self._import,
             "replace": self._replace,
         }.get(asked["do"])
+        problem = ("", "")
         try:
             if asked["do"] == "page":
                 number, says = int(asked["key"]) if asked["key"].isdecimal() else 0, ""
             else:
                 says = do(asked) if do is not None else ""
         except DreamArtistError as error:
-            says = said(sentence(error), "error")
-        return [self.look(words, show, order, number), says, self.offered(files)]
+            says, problem = "", (asked["key"], sentence(error))
+        cards = self.look(words, show, order, number, problem)
+        if problem[1] and f'value="{problem[0]}"' not in cards:  # it has no card here to say it on
+            says = said(problem[1], "error")
+        return [cards, says, self.offered(files)]
 
     def _delete(self, asked: dict[str, Any]) -> str:
-        concept = self.shelf.find(asked["key"])
-        thrown = self.shelf.delete(concept)
-        return said(f"{plain(concept.name)} is in the trash.", "info", button("Undo", "undo", thrown))
+        """One concept, or several, whose keys stand one after the other."""
+        names, thrown = [], []
+        for key in asked["key"].split():
+            concept = self.shelf.find(key)
+            thrown.append(self.shelf.delete(concept))
+            names.append(plain(concept.name))
+        verb = "is" if len(names) == 1 else "are"
+        undo = button("Undo", "undo", " ".join(thrown))
+        return said(f"{', '.join(names)} {verb} in the trash.", "info", undo) if names else ""
 
     def _undo(self, asked: dict[str, Any]) -> str:
-        name = self.shelf.bring_back(asked["key"])
-        return said(f"{plain(name)} is back.", "good")
+        names = [plain(self.shelf.bring_back(key)) for key in asked["key"].split()]
+        return said(f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} back.", "good")
 
     def _rename(self, asked: dict[str, Any]) -> str:
         concept = self.shelf.find(asked["key"])
@@ -82,7 +92,7 @@ class ConceptActions:
         return said(f"{plain(name)} is a pair again.", "good")
 
     def _share(self, asked: dict[str, Any]) -> str:
-        return share_html(self.shelf.share(self.shelf.find(asked["key"])))
+        return "".join(share_html(self.shelf.share(self.shelf.find(key))) for key in asked["key"].split())
 
     def _unpack(self, asked: dict[str, Any]) -> str:
         """Both halves of a card that lies in the folder as files; the card is in the trash then."""
@@ -134,7 +144,8 @@ def build_concepts(desk: Desk, tab: Any) -> None:
     do = gr.Button("do", elem_id="dreamartist_do", elem_classes=["dreamartist-hidden"])
     filters = [words, show, order]
     js = "(wish, ...others) => [dreamartistWish(), ...others]"
-    on(do.click, actions.act, [wish, *filters, dropped], [cards, says, offers], js=js, queue=False)
+    then = "() => dreamartistAnswered()"
+    on(do.click, actions.act, [wish, *filters, dropped], [cards, says, offers], js=js, then=then, queue=False)
     on(dropped.change, actions.offered, [dropped], [offers], queue=False)
     for event in (tab.select, words.change, show.change, order.change):
         on(event, actions.look, filters, [cards], queue=False)

@@ -9,8 +9,8 @@ from datetime import datetime
 from html import escape
 
 from ...engine.names import NEGATIVE_SUFFIX
-from ...files.concepts.index import Concept
-from ...files.concepts.trash import Thrown
+from ...files.concepts.index import Concept, is_name
+from ...files.pages import page as filled
 from ..training.live_view import message_html
 from .shelf import PAGE_SIZE, Card, Page, Show
 
@@ -52,15 +52,20 @@ def said(words: str, kind: str = "info", *buttons: str) -> str:
     return f'<div class="dreamartist-message dreamartist-{kind}">{escape(words)} {"".join(buttons)}</div>'
 
 
-def page_html(page: Page, show: Show, has_filter: bool) -> str:
-    """Cards, or rows of the trash, and a way to the other pages."""
+def page_html(page: Page, show: Show, has_filter: bool, problem: tuple[str, str] = ("", "")) -> str:
+    """Cards, or rows of the trash, and a way to the other pages. `problem`: a card's key, and what is said on it."""
     if not page.found:
         return message_html(_nothing(show, has_filter))
-    if show is Show.TRASH:
-        body = "".join(_thrown_html(thrown) for thrown in page.thrown)
-        return f'<div class="dreamartist-trash">{body}</div>{_pager(page)}'
-    cards = "".join(card_html(card) for card in page.cards)
-    return f'<div class="dreamartist-cards" data-page="{page.number}">{cards}</div>{_pager(page)}'
+    tools = {
+        "about": about,
+        "base64": lambda picture: base64.b64encode(picture).decode(),
+        "is_name": is_name,
+        "plain": plain,
+        "positive_word": positive_word,
+        "prompt_word": prompt_word,
+    }
+    is_trash = show is Show.TRASH
+    return filled("page/concepts.html.j2", page=page, is_trash=is_trash, problem=problem, size=PAGE_SIZE, **tools)
 
 
 def _nothing(show: Show, has_filter: bool) -> str:
@@ -74,176 +79,37 @@ def _nothing(show: Show, has_filter: bool) -> str:
     }[show]
 
 
-def _pager(page: Page) -> str:
-    first = page.number * PAGE_SIZE
-    here = f"{first + 1} to {min(first + PAGE_SIZE, page.found)} of {page.found}"
-    if page.pages == 1:
-        return f'<div class="dreamartist-pager">{page.found} in all</div>'
-    before = button("Previous", "page", str(page.number - 1)) if page.number else ""
-    after = button("Next", "page", str(page.number + 1)) if page.number + 1 < page.pages else ""
-    return f'<div class="dreamartist-pager">{before}<span>{here}</span>{after}</div>'
-
-
-def _thrown_html(thrown: Thrown) -> str:
-    when = thrown.when.strftime("%Y-%m-%d %H:%M")
-    undo, how = button("Bring back", "undo", thrown.key), "replaced" if thrown.is_replaced else "deleted"
-    return f"<div><b>{text(thrown.name)}</b><span>{how} {when}</span>{undo}</div>"
-
-
-def card_html(card: Card) -> str:
-    """One concept."""
-    concept, facts = card.concept, card.facts
-    family = f'<span class="dreamartist-family">{text(facts.family, 20)}</span>' if facts.family else ""
-    parts = [
-        f'<div class="dreamartist-picture">{_picture(card)}{family}</div>',
-        f'<div class="dreamartist-name" title="{attribute(concept.name)}">{text(concept.name)}</div>',
-        f'<div class="dreamartist-about">{_about(card)}</div>',
-        _warning(card),
-        f'<div class="dreamartist-buttons">{_buttons(card)}</div>',
-    ]
-    kind = " dreamartist-broken" if facts.problem or card.lacks or card.is_mixed else ""
-    return f'<article class="dreamartist-card{kind}">{"".join(parts)}</article>'
-
-
-def _picture(card: Card) -> str:
-    name = card.concept.name
-    if not card.preview:
-        hue = int(card.concept.key[:4], 16) % 360
-        letters = "".join(char for char in name if char.isalnum())[:2] or "?"
-        return f'<div class="dreamartist-none" style="--hue:{hue}" aria-hidden="true">{escape(letters)}</div>'
-    alt = f"what {name} was learned from" if card.is_of_picture else f"a picture drawn with {name}"
-    note = "<small>learned from</small>" if card.is_of_picture else ""
-    source = base64.b64encode(card.preview).decode()
-    return f'<img decoding="async" src="data:image/jpeg;base64,{source}" alt="{attribute(alt)}">{note}'
-
-
-def _about(card: Card) -> str:
+def about(card: Card) -> list[tuple[str, bool, int]]:
+    """The lines of a card, whether each is a stranger's, and how much of it is shown."""
     facts = card.facts
     when = datetime.fromtimestamp(card.concept.changed / 1e9).strftime("%Y-%m-%d")
     first = [when, size_text(card.concept.size)]
     if facts.step is not None and not facts.problem:
         first.insert(1, f"{facts.step} steps")
-    lines = [" · ".join(first)]
+    lines = [(" · ".join(first), False, 0)]
+    if facts.family:
+        lines.insert(0, (family_in_words(facts.family), True, 40))
     if model := facts.provenance.get("model", ""):
-        lines.append(text(model, 60))
+        lines.append((model, True, 60))
     if card.kept_steps:
-        lines.append(f"{card.kept_steps} snapshots kept")
-    return "".join(f"<div>{line}</div>" for line in lines)
+        lines.append((f"{card.kept_steps} snapshots kept", False, 0))
+    return lines
+
+
+def positive_word(concept: Concept) -> str:
+    """What a concept is renamed from: a negative half on its own loses its ending."""
+    name = concept.name
+    if concept.positive is None and name.lower().endswith(NEGATIVE_SUFFIX):
+        return name[: -len(NEGATIVE_SUFFIX)]
+    return name
+
+
+def family_in_words(family: str) -> str:
+    """Which models it is for."""
+    if "wide" in family:
+        return "for this model only"
+    return "for " + family.replace("SD ", "Stable Diffusion ")
 
 
 def size_text(size: int) -> str:
     return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{max(1, round(size / 1e3))} kB"
-
-
-def _warning(card: Card) -> str:
-    if card.facts.problem:
-        return f'<div class="dreamartist-warning">Refused: {text(card.facts.problem, 300)}</div>'
-    if card.is_mixed:
-        return '<div class="dreamartist-warning">Its two halves were not learned together.</div>'
-    if card.facts.packed and card.concept.negative is None:
-        unpack = button("Unpack", "unpack", card.concept.key)
-        return f'<div class="dreamartist-warning">A card: prompts find only its positive half. {unpack}</div>'
-    if not card.lacks:
-        return ""
-    there = "negative" if card.lacks == "positive" else "positive"
-    words = f"Only the {there} half is here."
-    if not card.others:
-        return (
-            f'<div class="dreamartist-warning">{words} Put the {card.lacks} one into the folder to make it whole.</div>'
-        )
-    options = "".join(_option(concept, is_certain) for concept, is_certain in card.others)
-    choice = f'<select aria-label="the {card.lacks} half">{options}</select>'
-    reunite = button("Reunite", "reunite", card.concept.key)
-    return (
-        f'<div class="dreamartist-warning dreamartist-form">{words} '
-        f"<label>Its {card.lacks} half is {choice}</label>{reunite}</div>"
-    )
-
-
-def _option(concept: Concept, is_certain: bool) -> str:
-    note = " (same training)" if is_certain else ""
-    return f'<option value="{concept.key}">{attribute(concept.name)}{note}</option>'
-
-
-def _buttons(card: Card) -> str:
-    concept, key = card.concept, card.concept.key
-    word = prompt_word(concept.name)
-    parts = []
-    if concept.positive is not None and not card.facts.problem and word:
-        parts.append(
-            f'<button type="button" class="dreamartist-do dreamartist-main" data-dreamartist-word="{escape(word)}">'
-            "Use</button>"
-        )
-        parts.append(button("Share", "share", key))
-    parts.append(_menu("Rename", _rename_form(concept)))
-    parts.append(button("Delete", "delete", key))
-    return "".join(parts)
-
-
-def _rename_form(concept: Concept) -> str:
-    name = concept.name
-    if concept.positive is None and name.lower().endswith(NEGATIVE_SUFFIX):
-        name = name[: -len(NEGATIVE_SUFFIX)]
-    field = f'<input type="text" value="{attribute(name)}" maxlength="64" aria-label="new name">'
-    return field + button("Rename", "rename", concept.key)
-
-
-def _menu(label: str, content: str) -> str:
-    return (
-        f'<details class="dreamartist-menu" name="dreamartist-menu"><summary class="dreamartist-do">{label}</summary>'
-        f'<div class="dreamartist-form">{content}</div></details>'
-    )
-
-
-STYLE = """<style>
-.dreamartist-cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(146px, 1fr)); gap: 12px }
-.dreamartist-card { position: relative; display: flex; flex-direction: column; min-width: 0; padding: 8px;
-  border: 1px solid rgba(128, 128, 128, .3); border-radius: 10px; background: rgba(128, 128, 128, .06) }
-.dreamartist-card.dreamartist-broken { border-color: #e08a1e }
-.dreamartist-picture { position: relative; aspect-ratio: 1; border-radius: 6px; overflow: hidden;
-  background: rgba(128, 128, 128, .12) }
-.dreamartist-picture img { width: 100%; height: 100%; object-fit: cover; margin: 0; display: block }
-.dreamartist-picture small { position: absolute; right: 6px; bottom: 6px }
-.dreamartist-family { position: absolute; left: 6px; top: 6px }
-.dreamartist-family, .dreamartist-picture small { padding: 1px 7px; border-radius: 9px; font-size: 11px;
-  line-height: 16px; background: rgba(0, 0, 0, .6) }
-.dreamartist-family, .dreamartist-family *, .dreamartist-picture small { color: #fff !important }
-.dreamartist-none { height: 100%; display: flex; align-items: center; justify-content: center; font-size: 44px;
-  font-weight: 600; text-transform: uppercase; color: hsl(var(--hue) 45% 45%);
-  background: linear-gradient(135deg, hsl(var(--hue) 60% 50% / .28), hsl(calc(var(--hue) + 50) 60% 50% / .14)) }
-.dreamartist-name { margin-top: 6px; font-weight: 600; overflow: hidden; text-overflow: ellipsis; white-space: nowrap }
-.dreamartist-about { font-size: 12px; opacity: .75; line-height: 1.45; min-height: 3em }
-.dreamartist-about div { overflow: hidden; text-overflow: ellipsis; white-space: nowrap }
-.dreamartist-warning { font-size: 12px; line-height: 1.4; margin: 4px 0; color: #b96a08; overflow-wrap: anywhere }
-.dreamartist-warning select { width: 100%; margin: 3px 0; font-size: 12px; padding: 2px 4px; border-radius: 6px;
-  background: transparent; color: inherit; border: 1px solid currentColor }
-.dreamartist-warning option { color: #222; background: #fff }
-.dreamartist-buttons { display: flex; flex-wrap: wrap; gap: 4px; margin-top: auto; padding-top: 6px }
-.dreamartist-do { cursor: pointer; font-size: 12px !important; line-height: 18px !important;
-  font-weight: 500 !important; font-family: inherit !important; padding: 2px 8px !important; margin: 0 !important;
-  border-radius: 6px !important; border: 1px solid rgba(128, 128, 128, .4) !important; list-style: none;
-  background: rgba(128, 128, 128, .12) !important; color: inherit !important }
-.dreamartist-do:hover, .dreamartist-do:focus-visible { border-color: #2f9e6e }
-.dreamartist-do.dreamartist-main { background: #2f9e6e !important; border-color: #2f9e6e !important;
-  color: #fff !important }
-.dreamartist-menu > summary::-webkit-details-marker { display: none }
-.dreamartist-menu > .dreamartist-form { position: absolute; left: 8px; right: 8px; bottom: 42px; z-index: 5;
-  display: flex; flex-wrap: wrap; gap: 4px; padding: 8px; border-radius: 8px; color: #222; background: #fff;
-  border: 1px solid rgba(128, 128, 128, .5); box-shadow: 0 4px 14px rgba(0, 0, 0, .25) }
-.dark .dreamartist-menu > .dreamartist-form { color: #eee; background: #1f2937 }
-.dreamartist-menu input { flex: 1 1 90px; min-width: 0; font-size: 13px; padding: 2px 6px; border-radius: 6px;
-  border: 1px solid rgba(128, 128, 128, .5); background: transparent; color: inherit }
-.dreamartist-offer { padding: 8px 10px; margin: 6px 0; border: 1px solid rgba(128, 128, 128, .3);
-  border-radius: 8px; overflow-wrap: anywhere } .dreamartist-offer .dreamartist-form { display: flex; gap: 6px;
-  margin-top: 6px; max-width: 420px }
-.dreamartist-offer input { flex: 1; min-width: 0; font-size: 13px; padding: 2px 6px; border-radius: 6px;
-  border: 1px solid rgba(128, 128, 128, .5); background: transparent; color: inherit }
-.dreamartist-share { display: flex; flex-wrap: wrap; gap: 16px; align-items: flex-start; margin: 8px 0 }
-.dreamartist-share img { width: 240px; margin: 0; border-radius: 8px } .dreamartist-share > div { flex: 1 1 260px }
-.dreamartist-share a { text-decoration: none; display: inline-block; margin: 2px 0 !important }
-.dreamartist-pager { display: flex; gap: 10px; align-items: center; justify-content: center; margin: 12px 0;
-  font-size: 13px; opacity: .85 }
-.dreamartist-trash div { display: flex; gap: 12px; align-items: center; padding: 6px 2px;
-  border-bottom: 1px solid rgba(128, 128, 128, .25) }
-.dreamartist-trash b { overflow-wrap: anywhere } .dreamartist-trash span { opacity: .7; font-size: 12px }
-</style>"""

@@ -18,7 +18,7 @@ from ...hosts.prompt_language import Steps
 from ...hosts.webuis.options import loaded_model, setting, total_steps
 from ...hosts.webuis.prompts import Host, find_host, old_timelines
 from .loaded_words import loaded_words
-from .prompt_hook import Effective, LearnedWord, describe, effective_negative, even_chunks
+from .prompt_hook import Effective, LearnedWord, describe, describe_left_out, effective_negative, even_chunks
 from .second_model import fits, hires_is_later, watch
 
 logger = logging.getLogger(__name__)
@@ -46,6 +46,7 @@ class PromptHook:
     elem_id: Callable[[str], str]
     _line: Any = None
     _last = ""
+    _left_out: tuple[str, ...] = ()
 
     def title(self) -> str:
         return TITLE
@@ -79,15 +80,17 @@ class PromptHook:
         p.extra_generation_params.pop(TITLE, None)  # copies of `p` share it
         wishes = Wishes.read(enabled is not False, 1.0 if strength is None else strength, getattr(p, STRENGTH, None))
         host = find_host() if wishes.strength else None
-        self._last, batch = "", None
+        self._last, self._left_out, batch = "", (), None
         if host is not None:
             number = kwargs.get("batch_number")
             batch = Batch(p, host, wishes, (p.iteration if number is None else number) * p.batch_size)
             self._last = batch.complete()
+            self._left_out = tuple(dict.fromkeys(batch.left_out))
         watch(p, batch)
 
     def _said(self) -> str:
-        return f"<p>Added last: {escape(self._last) or 'nothing'}.</p>"
+        said = [f"Added last: {self._last or 'nothing'}.", *self._left_out]
+        return "".join(f"<p>{escape(line)}</p>" for line in said)
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,7 @@ class Batch:
     added: dict[int, list[LearnedWord]] = field(default_factory=dict)  # by picture
     # Typed negatives, and the names of those that were put in, by the attribute of `p`.
     changed: dict[str, tuple[list[str], set[str]]] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)  # sentences on what could not be put in
 
     def complete(self) -> str:
         """Put the negatives in and say so in the infotext. Changes nothing where no learned word is typed."""
@@ -172,6 +176,8 @@ class Batch:
         typed = list(getattr(self.p, each.negatives))
         pairs = list(zip(getattr(self.p, each.positives), typed, strict=False))
         results = {pair: self._effective(*pair, each.steps, words) for pair in dict.fromkeys(pairs)}
+        for pair, result in results.items():
+            self._say_left_out(describe_left_out(result.left_out, pair[1]))
         if any(result.added for result in results.values()):
             negatives = [results[pair].negative for pair in pairs] + typed[len(pairs) :]
             negatives = even_chunks(self.host.language, negatives, each.steps)
@@ -182,6 +188,12 @@ class Batch:
         for picture, pair in enumerate(pairs):
             before = self.added.setdefault(picture, [])
             before += [word for word in results[pair].added or memory.get(pair, ()) if word not in before]
+
+    def _say_left_out(self, sentence: str) -> None:
+        """In the accordion and below the picture, once."""
+        if sentence and sentence not in self.left_out:
+            self.left_out.append(sentence)
+            self.p.comment(f"{TITLE}: {sentence}")
 
     def _effective(self, positive: str, negative: str, steps: Steps, words: Mapping[str, LearnedWord]) -> Effective:
         """As found for an earlier picture, where the WebUI reads prompts as it did then."""

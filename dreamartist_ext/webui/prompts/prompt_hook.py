@@ -34,10 +34,11 @@ class LearnedWord:
 
 @dataclass(frozen=True)
 class Effective:
-    """A negative prompt, and the words whose negatives were put into it."""
+    """A negative prompt, the words whose negatives were put into it, and those for which there was no way to do so."""
 
     negative: str
     added: tuple[LearnedWord, ...] = ()
+    left_out: tuple[LearnedWord, ...] = ()
 
 
 def effective_negative(
@@ -55,13 +56,25 @@ def effective_negative(
             if names and writer.is_exact(text, names):
                 return Effective(text, tuple(words[name] for name in names))
     logger.warning("DreamArtist found no way to put %s beside the negative prompt %r", ", ".join(rows), typed)
-    return Effective(typed)
+    return Effective(typed, left_out=tuple(words[name] for name in rows))
 
 
 def describe(added: Iterable[LearnedWord]) -> str:
     """For the infotext: `cat1 -> cat1-neg`."""
     return ", ".join(
         f"{word.name} -> {word.negative}" + ("" if word.strength == 1 else f" x {word.strength:g}") for word in added
+    )
+
+
+def describe_left_out(words: Iterable[LearnedWord], typed: str) -> str:
+    """A sentence for the page, or nothing."""
+    names = ", ".join(word.negative for word in words)
+    if not names:
+        return ""
+    shown = typed if len(typed) <= 200 else f"{typed[:200]}..."
+    return (
+        f'{names} was not added: it cannot stand beside the negative prompt "{shown}" without changing its meaning; '
+        "type it there yourself, or take | and switches out of that prompt."
     )
 
 
@@ -127,15 +140,24 @@ def _wanted(
 def _activity(
     language: PromptLanguage, positive: str, steps: Steps, words: Mapping[str, LearnedWord]
 ) -> dict[str, list[float]]:
-    """The largest weight with which each word stands in a prompt, by step."""
+    """The largest weight with which each word stands in a prompt, by step: in its part, times the part's own."""
     rows: dict[str, list[float]] = {}
-    for part in language.parts(positive):
+    for part, share in _parts(language, positive):
         for step, here in enumerate(_found(language, part, steps)):
             for name, weight in here:
                 if name in words:
                     row = rows.setdefault(name, [0.0] * steps.count)
-                    row[step] = max(row[step], weight) if row[step] else weight
+                    row[step] = max(row[step], weight * share) if row[step] else weight * share
     return rows
+
+
+def _parts(language: PromptLanguage, positive: str) -> list[tuple[str, float]]:
+    """Those that add to the picture: one of no weight does nothing, and one of a negative weight takes away, so that
+    its words are what the picture is not to show. Equal parts are one, of all their weights together."""
+    together: dict[str, float] = {}
+    for text, weight in language.parts(positive):
+        together[text.strip()] = together.get(text.strip(), 0.0) + weight
+    return [(text, weight) for text, weight in together.items() if weight > 0]
 
 
 class _Writer:
@@ -179,8 +201,8 @@ class _Writer:
         return len(found) == self._steps.count and all(_matches(here, due, step) for step, here in enumerate(found))
 
     def _nodes(self, positive: str) -> Iterator[Node]:
-        for part in self._language.parts(positive):
-            yield from parse(part)
+        for part, weight in _parts(self._language, positive):
+            yield from parse(part) if weight == 1 else (Weighted((node,), weight) for node in parse(part))
 
     def _names(self, node: Node) -> tuple[str, ...]:
         """The words inside that are to be written, in order."""

@@ -5,16 +5,17 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
 from ...engine.check_loss import CheckLoss
 from ...engine.config import TrainConfig
 from ...engine.errors import TrainingError
-from ...engine.memory import is_less, kept_by
+from ...engine.memory import is_less, kept_by, samples_in_a_pass
 from ...engine.pictures import TrainingPicture
 from ...engine.stopping import check_interval
 from ...engine.trainer import StepReport, Training
@@ -42,10 +43,24 @@ class Estimate:
     kept: int
     plain: int
     reconstruction: float = 0.0
+    step: float = 0.0
+    width: int = 0
+    height: int = 0
 
 
-def estimated(host: TrainingHost, config: TrainConfig, pictures: int) -> Estimate:
-    """Run a few steps on an empty picture, in the model's turn; raises TrainingError where they do not fit."""
+def pace_key(host: TrainingHost, config: TrainConfig) -> tuple[Any, ...]:
+    """What the seconds of a step depend on."""
+    size = config.width or host.picture_size, config.height or host.picture_size
+    return host.name, *size, samples_in_a_pass(config), config.accumulation, config.reconstruction > 0
+
+
+def estimated(
+    host: TrainingHost, config: TrainConfig, pictures: int, check: Callable[[], None] = lambda: None
+) -> Estimate:
+    """Run a few steps on an empty picture, in the model's turn; raises TrainingError where they do not fit.
+
+    `check` is called between them, and may raise to end it.
+    """
     size = host.picture_size
     blank = torch.zeros(3, config.height or size, config.width or size)
     mask = torch.full(blank.shape[1:], 128.0) if config.spread_mask else None
@@ -58,7 +73,9 @@ def estimated(host: TrainingHost, config: TrainConfig, pictures: int) -> Estimat
             sizes = training.encoded().sizes
             encoding = time.perf_counter() - began
             kept, less = kept_by(host, config, sizes[0]), is_less(host, config, sizes)
-        step, snapshot = measured(training)
+        check()
+        step, snapshot = measured(training, check)
+        check()
         without = replace(config, reconstruction=0.0)
         plain = measured_step(Training(host, without, training.pictures)) if config.reconstruction else step
     except (RuntimeError, MemoryError) as error:
@@ -74,15 +91,17 @@ def estimated(host: TrainingHost, config: TrainConfig, pictures: int) -> Estimat
     views = pictures * config.views_of_each
     seconds = config.steps * step + snapshots * snapshot + views * encoding
     held, share = kept.less if less else kept.plain, max(0.0, 1 - plain / step)
-    return Estimate(config.steps, seconds, memory, views, views * encoding, held, kept.plain, share)
+    shown = blank.shape[2], blank.shape[1]
+    return Estimate(config.steps, seconds, memory, views, views * encoding, held, kept.plain, share, step, *shown)
 
 
-def measured(training: Training) -> tuple[float, float]:
+def measured(training: Training, check: Callable[[], None] = lambda: None) -> tuple[float, float]:
     """Seconds of a step, and of the check and the previews at a snapshot."""
     with closing(training.run()) as reports:
-        step = _shortest(reports)
+        step = _shortest(reports, check)
         began = time.perf_counter()
         CheckLoss(training)()
+        check()
         draw_row(training)
         return step, time.perf_counter() - began
 
@@ -93,11 +112,12 @@ def measured_step(training: Training) -> float:
         return _shortest(reports)
 
 
-def _shortest(reports: Iterator[StepReport]) -> float:
+def _shortest(reports: Iterator[StepReport], check: Callable[[], None] = lambda: None) -> float:
     seconds = []
     began = time.perf_counter()
     for report in itertools.islice(reports, MEASURED_STEPS):
         float(report.loss)  # waits for the GPU
         seconds.append(time.perf_counter() - began)
+        check()
         began = time.perf_counter()
     return min(seconds)

@@ -13,10 +13,11 @@ import torch
 
 from ...engine.config import TrainConfig
 from ...engine.errors import SettingError
-from ...engine.stopping import Check
+from ...engine.stopping import Check, check_interval
 from ...files.run import RunFiles
 
 RECENT_STEPS = 20  # for the time left
+PASSES_OF_A_DRAWING = 240  # 20 steps of 6 pictures, with and without the prompt
 
 
 class Status(str, Enum):
@@ -32,6 +33,15 @@ class Status(str, Enum):
 
 
 OVER = frozenset([Status.PAUSED, Status.STOPPED, Status.DONE, Status.FAILED, Status.DISCARDED])
+
+
+class Stage(str, Enum):
+    """What a training that runs is doing, in the order in which a page shows it."""
+
+    ENCODING = "encoding"
+    TRAINING = "training"
+    DRAWING = "drawing"
+    WRITING = "writing"
 
 
 class Ask(str, Enum):
@@ -79,6 +89,11 @@ class Job:
     notice: str = ""  # what the user should know while it goes on
     peak_memory: int = 0  # bytes on the GPU, 0 where there is none
     created: float = field(default_factory=time.time)
+    is_recalled: bool = False  # read from the disk: nobody has trained it since this process began
+    is_worse: bool = False  # than no word at all, by the check loss
+    stage: Stage = Stage.ENCODING
+    drawings: tuple[float, ...] = ()  # seconds that each took
+    _stage_began: float = field(default_factory=time.monotonic, repr=False)
     _recent: list[float] = field(default_factory=list, repr=False)
     _began: tuple[float, int] | None = None  # when, and after which step
     _lock: Any = field(default_factory=threading.Lock, repr=False)
@@ -88,16 +103,54 @@ class Job:
         return self.config.name
 
     @property
+    def share(self) -> float:
+        """Of its steps, in percent."""
+        return 100 * self.step / self.config.steps
+
+    @property
     def is_over(self) -> bool:
         return self.status in OVER
 
     @property
     def seconds_left(self) -> float:
-        """With what previews and checks took so far."""
+        """Of steps, checks and drawings alike."""
+        in_stage = time.monotonic() - self._stage_began
+        drawing = sum(self.drawings) / len(self.drawings) if self.drawings else self._guessed_drawing
+        left = self._drawings_left * drawing
+        if self.stage is Stage.DRAWING:
+            left += max(1.0, drawing - in_stage)
+        return left + self._per_step * (self.config.steps - self.step)
+
+    @property
+    def _per_step(self) -> float:
+        """With what the checks took so far, and without the drawings."""
         if self._began is None or self.step == self._began[1]:
-            return self.seconds_per_step * (self.config.steps - self.step)
-        passed = time.monotonic() - self._began[0]
-        return passed / (self.step - self._began[1]) * (self.config.steps - self.step)
+            return self.seconds_per_step
+        drawn = sum(self.drawings) + (time.monotonic() - self._stage_began if self.stage is Stage.DRAWING else 0.0)
+        return max(0.0, time.monotonic() - self._began[0] - drawn) / (self.step - self._began[1])
+
+    @property
+    def _drawings_left(self) -> int:
+        """After the one under way. Without previews one is drawn at the end, for the concept's card."""
+        steps, interval = self.config.steps, check_interval(self.config)
+        if self.step >= steps:
+            return 0
+        if not self.previews_wanted or not interval:
+            return 1
+        return steps // interval - self.step // interval + (1 if steps % interval else 0)
+
+    @property
+    def _guessed_drawing(self) -> float:
+        """Before the first: as many passes as it takes, each a sixth of a step's per sample, as backward costs two."""
+        samples = self.config.batch_size * self.config.accumulation
+        passes = PASSES_OF_A_DRAWING if self.previews_wanted else PASSES_OF_A_DRAWING / 6
+        return self.seconds_per_step / (6 * samples) * passes
+
+    def enter(self, stage: Stage) -> None:
+        """What it is doing from now on."""
+        if self.stage is Stage.DRAWING and stage is not Stage.DRAWING:
+            self.drawings = (*self.drawings, time.monotonic() - self._stage_began)
+        self.stage, self._stage_began = stage, time.monotonic()
 
     def ask(self, what: Ask) -> None:
         """Takes effect after the step under way; a training that waits is over at once, and has changed nothing."""
@@ -121,11 +174,15 @@ class Job:
                 return False
             self.status = Status.RUNNING
             self._began = time.monotonic(), self.step
+            self._stage_began = time.monotonic()
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
         return True
 
     def noted(self, step: int, seconds: float) -> None:
+        if self.stage is Stage.ENCODING:
+            self._began = time.monotonic() - seconds, step - 1
+            self.enter(Stage.TRAINING)
         self.step = step
         self._recent = [*self._recent[-RECENT_STEPS + 1 :], seconds]
         self.seconds_per_step = sorted(self._recent)[len(self._recent) // 2]

@@ -5,18 +5,16 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from ... import __version__
 from ...engine.config import TrainConfig
-from ...engine.errors import DreamArtistError, FileError, SettingError
-from ...engine.names import check_name, negative_name
+from ...engine.errors import DreamArtistError, SettingError
+from ...engine.names import check_name
 from ...engine.stopping import is_over, lacks_check
 from ...engine.trainer import Training
 from ...files.concepts import thumbnails
@@ -24,93 +22,25 @@ from ...files.concepts.trash import bring_back_training, throw_away_training
 from ...files.moves import repair
 from ...files.only_one import only_one
 from ...files.pictures import open_pictures
-from ...files.presets import layered
 from ...files.provenance import about_model
 from ...files.run import RunFiles, final_step, run_to_files
-from ...files.templates import with_template_files
-from ..workplace import Workplace
-from .estimate import Estimate, estimated
-from .job import Ask, Job, Status, new_task
-from .kept_pictures import KEPT, STAGED, adopt_pictures, forget_start, given_pictures, keep_pictures, kept_pictures
+from .estimate import Estimate, estimated, pace_key
+from .job import Ask, Job, Stage, Status, new_task
+from .kept_pictures import KEPT, STAGED, adopt_pictures, forget_start, kept_pictures
+from .preparation import Preparation
 from .previews import add_preview
+from .recall import recalled, trainings_in, used_step
+from .sentences import how_it_ended, is_worse_than_nothing, sentence
 
 logger = logging.getLogger(__name__)
 
 
-class Desk:
+class Desk(Preparation):
     """All trainings of this page: at most one at a time. Everything a button or a route does goes through here."""
-
-    def __init__(self, workplace: Workplace) -> None:
-        self.workplace = workplace
-        self.job: Job | None = None
-        self.thrown = ""  # stands for the training that was discarded last, in the trash
-        self._lock = threading.Lock()
 
     def finish_interrupted(self) -> None:
         """At the start: what a killed process was writing or moving becomes whole again."""
         repair(self.workplace.embeddings)
-
-    def files(self, name: str) -> RunFiles:
-        return RunFiles(self.workplace.embeddings, name)
-
-    def check_word(self, name: str) -> str:
-        """Why this name cannot be used, in one sentence, or nothing."""
-        try:
-            check_name(name)
-            self.files(name).check_free()
-        except DreamArtistError as error:
-            return str(error)
-        return self.workplace.clash(name) or self.workplace.clash(negative_name(name))
-
-    def config(self, values: Mapping[str, Any], kind: str = "", recipe: str = "") -> TrainConfig:
-        """The settings as `layered` lays them, with what template files hold; raises SettingError or FileError."""
-        given = with_template_files(values, self.workplace.templates)
-        return TrainConfig.from_mapping(layered(given, self.workplace.defaults, kind, recipe))
-
-    def prepare(
-        self,
-        values: Mapping[str, Any],
-        pictures: Sequence[Path],
-        overwrite: bool = False,
-        kind: str = "",
-        recipe: str = "",
-    ) -> Job:
-        """Check everything that can be checked without the model, and keep the pictures for a later continuation.
-
-        Raises SettingError, PictureError or FileError; nothing is changed then.
-        """
-        config = self.config(values, kind, recipe)
-        files = self.files(config.name)
-        files.check(resume=False, overwrite=overwrite)
-        if clash := self.workplace.clash(config.name):
-            raise SettingError(clash)
-        if not pictures:
-            raise SettingError("there is no picture to learn from; drop one first.")
-        given = given_pictures(pictures)
-        for picture in given:
-            picture.check(config)
-        job = self._take(Job(config, files))
-        try:
-            keep_pictures(files, given, config)
-        except OSError as error:
-            job.status = Status.FAILED
-            job.message = f"The pictures could not be kept beside the training: {error.strerror or error}."
-            raise FileError(job.message) from error
-        return job
-
-    def prepare_continuation(self, name: str, steps: int | None = None) -> Job:
-        """A job that goes on from the snapshot of an earlier one; raises FileError or SettingError."""
-        check_name(name)
-        files = self.files(name)
-        files.check(resume=True, overwrite=False)
-        snapshot = files.last_snapshot()
-        config = TrainConfig.from_json(snapshot.config)
-        if steps is not None:
-            config = TrainConfig.from_mapping({**config.to_mapping(), "steps": steps})
-        best = files.best_step(snapshot.checks)
-        return self._take(
-            Job(config, files, step=snapshot.step, checks=snapshot.checks, best_step=best, notice=snapshot.notice)
-        )
 
     def unfinished(self) -> list[tuple[str, int, int]]:
         """(name, step, steps) of trainings that stopped before their end, newest first."""
@@ -125,17 +55,18 @@ class Desk:
             is_running = self.job is not None and not self.job.is_over and self.job.name == path.parent.name
             state = config, snapshot.step, snapshot.checks
             ended = is_over(*state) and not lacks_check(*state)
+            ended = ended or used_step(self.files(path.parent.name)) is not None  # stopped, and kept
             if not ended and not is_running and kept_pictures(self.files(path.parent.name)):
                 found.append((path.parent.name, snapshot.step, config.steps))
         return found
 
-    def _take(self, job: Job) -> Job:
-        with self._lock:
-            if self.job is not None and not self.job.is_over:
-                raise SettingError(f"the word {self.job.name} is being trained; stop it first, or wait.")
-            job.first_loaded = self.workplace.chosen_model()
-            self.job = job
-        return job
+    def shown(self, name: str = "") -> Job | None:
+        """The training that a page shows: the one under way; the one of this name; or else the newest there is."""
+        job = self.looked_at()
+        if job is not None and (not job.is_over or not name or name == job.name):
+            return job
+        names = [name] if name else trainings_in(self.workplace.embeddings)[:1]
+        return recalled(self.files(names[0])) if names else None
 
     def looked_at(self) -> Job | None:
         """The training under way or just over; one that still waits says what becomes of a waiting checkpoint."""
@@ -188,6 +119,8 @@ class Desk:
         except (RuntimeError, AttributeError):
             host.check_loaded()  # the better explanation, where it is one
             raise
+        job.enter(Stage.WRITING)
+        self.pace[pace_key(host, config)] = job.seconds_per_step
         job.checks, job.best_step = tuple(training.checks), files.best_step(training.checks)
         job.used_step = final_step(training, files) if training.is_over else None
 
@@ -207,7 +140,9 @@ class Desk:
             job.checks, job.best_step = tuple(training.checks), job.files.best_step(training.checks)
             job.notice = training.guard.notice() or job.notice
             if job.asked is None and (job.previews_wanted or training.is_over):
+                job.enter(Stage.DRAWING)
                 add_preview(job, training)
+            job.enter(Stage.WRITING if training.is_over else Stage.TRAINING)
 
     def _settle(self, job: Job) -> None:
         """The training is over; what the user asked for decides what stays.
@@ -227,7 +162,8 @@ class Desk:
             job.used_step = job.used_step or job.step
             thumbnails.adopt_step(job.files, job.used_step)
             self.workplace.learned()
-            job.message = f"{job.name} is learned: type {job.name} in a prompt." + _how_it_ended(job)
+            job.is_worse = is_worse_than_nothing(job.checks, job.used_step)
+            job.message = how_it_ended(job)
             job.status = Status.DONE
 
     def _keep(self, job: Job) -> None:
@@ -246,8 +182,10 @@ class Desk:
     def use_step(self, name: str, step: int) -> None:
         """Make an earlier state of the pair the one that prompts use; raises FileError."""
         use_step(self.files(name), step)
-        if self.job is not None and self.job.name == name:
-            self.job.used_step = step
+        job = self.job
+        if job is not None and job.name == name:
+            job.used_step, job.is_worse = step, is_worse_than_nothing(job.checks, step)
+            job.message = f"{name} is now the pair of step {step}: type {name} in a prompt."
         self.workplace.learned()
 
     def keep_unfinished(self, name: str) -> int:
@@ -260,6 +198,7 @@ class Desk:
         best = files.best_step(snapshot.checks)
         best = files.save_step(snapshot) if best is None else best
         use_step(files, best)
+        self.forget(name)
         self.workplace.learned()
         return best
 
@@ -268,23 +207,32 @@ class Desk:
         if self.job is not None and not self.job.is_over:
             raise SettingError(f"the word {self.job.name} is being trained; try again when it is over.")
 
-    def measure(self, values: Mapping[str, Any], pictures: int = 1) -> Estimate:
-        """Run a few steps on an empty picture and forget them; raises what a training would."""
+    def measure(
+        self, values: Mapping[str, Any], pictures: int = 1, check: Callable[[], None] = lambda: None
+    ) -> Estimate:
+        """Run a few steps on an empty picture and forget them; raises what a training would. `check` is called now and
+        then, and may raise StoppedError."""
         config = self.config(values)
         self.check_idle()
         with self.workplace.gpu(new_task()):
-            return estimated(self.workplace.host(), config, pictures)
+            check()
+            host = self.workplace.host()
+            found = estimated(host, config, pictures, check)
+            self.pace[pace_key(host, config)] = found.step
+            return found
 
     def discard(self, name: str) -> None:
         """Move a training that is not finished to the trash; an embedding of that name from before stays as it was."""
         check_name(name)
         self._check_not_running(name)
         self.thrown = throw_away_training(self.files(name))
+        self.forget(name)
 
     def undo_discard(self) -> str:
         """Bring the training back that was discarded last; returns its name. Raises SettingError or FileError."""
         name = bring_back_training(self.workplace.embeddings, self.thrown)
         self.thrown = ""
+        self.forget(name)
         return name
 
     def forget(self, name: str) -> None:
@@ -292,10 +240,6 @@ class Desk:
         with self._lock:
             if self.job is not None and self.job.is_over and self.job.name.lower() == name.lower():
                 self.job = None
-
-    def _check_not_running(self, name: str) -> None:
-        if self.job is not None and not self.job.is_over and self.job.name == name:
-            raise SettingError(f"the word {name} is being trained; stop it first, or wait.")
 
 
 def _fail(job: Job, message: str) -> None:
@@ -309,28 +253,21 @@ def _chosen_meanwhile(model: str) -> str:
     return f"{model} was chosen meanwhile: it is loaded when this training is over." if model else ""
 
 
-def _how_it_ended(job: Job) -> str:
-    early = f" It stopped at step {job.step} of {job.config.steps}, with nothing better in sight."
-    best = f" The pair is that of step {job.used_step}, the best."
-    return (early if job.step < job.config.steps else "") + (best if job.used_step != job.step else "")
-
-
 def use_step(files: RunFiles, step: int) -> None:
     """Make the pair of a step on disk the concept, with its picture; raises FileError."""
     files.use_step(step)
     thumbnails.adopt_step(files, step)
 
 
-def sentence(error: BaseException) -> str:
-    """An error as the page shows it: beginning with a capital, a setting by its label instead of its name."""
-    text = str(error)
-    first, _, rest = text.partition(" ")
-    labels = {item.name: item.metadata["label"] for item in fields(TrainConfig)}
-    return f"{labels[first]} {rest}" if first in labels else text[:1].upper() + text[1:]
-
-
 def in_background(desk: Desk, job: Job) -> threading.Thread:
-    """Run a job in a thread of its own."""
-    thread = threading.Thread(target=desk.run, args=(job,), name=f"dreamartist {job.name}", daemon=True)
+    """Run a job in a thread of its own, and after it what waits in the queue."""
+
+    def run() -> None:
+        following: Job | None = job
+        while following is not None:
+            desk.run(following)
+            following = desk.next_in_queue()
+
+    thread = threading.Thread(target=run, name=f"dreamartist {job.name}", daemon=True)
     thread.start()
     return thread

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+import math
+import time
+from collections.abc import Mapping
 from html import escape
+from typing import Any
 
 from ...files.curve import curve_csv, curve_png
+from .curve_svg import FEW, curve_svg
 from .estimate import Estimate
-from .job import Job, Status
+from .job import Job, Stage, Status
+from .kinds import LABELS, by_hand, kind_of
+from .recall import first_picture, pictures_html
 
 SHOWN_BYTES = 50_000_000
-CURVE_SIZE = (520, 170)
-CURVE_MARGIN = (46, 12, 14, 26)  # left, top, right, bottom
+KEPT = (Status.DONE, Status.STOPPED)
 _WAITING_WORDS = {
     Status.WAITING: "waiting for its turn: a picture or another job is using the model",
     Status.RUNNING: "",
@@ -27,37 +32,80 @@ def duration(seconds: float) -> str:
 
 
 def message_html(text: str, kind: str = "info") -> str:
-    """kind: "info", "good" or "error"."""
-    return f'<div class="dreamartist-message dreamartist-{kind}">{escape(text)}</div>' if text else ""
+    """kind: "info", "good", "warning" or "error", which is read out at once."""
+    if not text:
+        return ""
+    role = "alert" if kind == "error" else "status"
+    return f'<div class="dreamartist-message dreamartist-{kind}" role="{role}">{escape(text)}</div>'
 
 
-def progress_html(job: Job | None) -> str:
-    if job is None:
-        return message_html("Nothing is being trained. Time left, loss and pictures of a training show here.")
-    steps = job.config.steps
-    share = 100 * job.step / steps
-    bar = (
-        '<div class="dreamartist-bar" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
-        f'aria-valuenow="{share:.0f}"><div style="width:{share:.2f}%"></div></div>'
+def beat_html(is_active: bool, job: Job | None) -> str:
+    """For the page's script, anew with every answer: that the server is there, whether to ask on, the title's words."""
+    title = done = ""
+    if job is not None and not job.is_over:
+        title = f"{job.share:.0f} % {job.name}"
+    elif job is not None and not job.is_recalled:
+        done = f"{job.created}: {job.message}"
+    return (
+        f'<i class="dreamartist-beat" data-beat="{time.time():.3f}" data-active="{int(is_active)}" '
+        f'data-title="{escape(title)}" data-done="{escape(done)}"></i>'
     )
-    head = f'<b>{escape(job.name)}</b> <span class="dreamartist-step">{job.step} of {steps}</span>'
-    return f'<div class="dreamartist-live" data-status="{job.status.value}">{head}{bar}{_facts(job)}</div>'
+
+
+def progress_html(job: Job | None, model: Mapping[str, Any] | None = None) -> str:
+    if job is None:
+        return message_html("Drop a picture, give it a name, and press Train. What is learned shows here.")
+    head = f'<b>{escape(job.name)}</b> <span class="dreamartist-step">{job.step} of {job.config.steps}</span>'
+    pictures = f'<div class="dreamartist-learned">{pictures_html(job)}</div>'
+    body = f"{head}{_stages(job)}{_bar(job)}{_facts(job)}{pictures}{settings_html(job, model or {})}"
+    return f'<div class="dreamartist-live" data-status="{job.status.value}">{body}</div>'
+
+
+def _bar(job: Job) -> str:
+    return (
+        f'<div class="dreamartist-bar" role="progressbar" aria-label="training {escape(job.name)}" aria-valuemin="0" '
+        f'aria-valuemax="100" aria-valuenow="{job.share:.0f}"><div style="width:{job.share:.2f}%"></div></div>'
+    )
+
+
+def _stages(job: Job) -> str:
+    if job.is_over or job.status is Status.WAITING:
+        return ""
+    words = [
+        f'<li class="now" aria-current="step">{stage.value}</li>' if stage is job.stage else f"<li>{stage.value}</li>"
+        for stage in Stage
+    ]
+    return f'<ol class="dreamartist-stages">{"".join(words)}</ol>'
+
+
+def settings_html(job: Job, model: Mapping[str, Any]) -> str:
+    """What of its settings is not as usual for its kind, in words."""
+    hand = by_hand(job.config.to_mapping(), model, kind_of(job.config.template), "")
+    shown = [f"{LABELS[key]}: {value}" for key, value in hand.items() if key != "name"]
+    if not shown:
+        return ""
+    count = "1 setting" if len(shown) == 1 else f"{len(shown)} settings"
+    words = escape("; ".join(shown))
+    return f'<details class="dreamartist-settings"><summary>{count} not as usual</summary><p>{words}</p></details>'
 
 
 def _facts(job: Job) -> str:
     if job.is_over:
-        kind = "error" if job.status is Status.FAILED else "good"
-        return message_html(job.message, kind) + message_html(job.notice)
+        kind = {Status.FAILED: "error", Status.PAUSED: "info", Status.DISCARDED: "info"}.get(job.status, "good")
+        return message_html(job.message, "warning" if job.is_worse else kind) + message_html(job.notice, "warning")
     if job.asked is not None:
         return message_html("Stopping after this step ...")
     if job.status is Status.WAITING:
         return message_html(_WAITING_WORDS[job.status]) + message_html(job.message)
     if not job.seconds_per_step:
         return message_html("Looking at the picture ...")
-    facts = [f"{duration(job.seconds_left)} left", f"{job.seconds_per_step:.2g} s/step"]
+    left = "drawing the last pictures" if job.step >= job.config.steps else f"{job.seconds_per_step:.2g} s/step"
+    facts = [f"about {duration(job.seconds_left)} left", left]
+    if job.stage is Stage.WRITING:
+        facts = ["writing the files"]
     if job.peak_memory:
         facts.append(f"{job.peak_memory / 1e9:.1f} GB")
-    said = message_html(job.message) + message_html(job.notice)
+    said = message_html(job.message) + message_html(job.notice, "warning")
     return f'<div class="dreamartist-facts">{" · ".join(facts)}</div>{said}'
 
 
@@ -68,7 +116,8 @@ def estimate_text(found: Estimate) -> str:
     if found.views > 1:
         parts.insert(0, f"{duration(found.encoding)} to encode {found.views} views, then")
     memory = f", {found.memory / 1e9:.1f} GB of GPU memory" if found.memory else ""
-    text = f"About {duration(found.seconds)}: {' '.join(parts)}{memory}."
+    size = f" at {found.width}x{found.height}" if found.width else ""
+    text = f"About {duration(found.seconds)}{size}: {' '.join(parts)}{memory}."
     if found.kept >= SHOWN_BYTES:
         without = f' ({found.plain / 1e9:.1f} GB without "Less memory")' if found.kept < found.plain else ""
         text += f" By the model's shapes, a pass keeps about {found.kept / 1e9:.1f} GB{without}."
@@ -78,18 +127,18 @@ def estimate_text(found: Estimate) -> str:
 
 def curve_html(job: Job | None) -> str:
     """The check loss, best step marked, over the empty prompt's; before the first check the plain loss of steps."""
-    if job is None or (len(job.checks) < 1 and len(job.losses) < 2):
+    checks = [] if job is None else [(check.step, check.loss) for check in job.checks if math.isfinite(check.loss)]
+    if job is None or (not checks and len(job.losses) < 2):
         return ""
-    checks = [(check.step, check.loss) for check in job.checks]
     if not checks:
         caption = "Loss of each step (noisy; the first check on fixed noises comes with the first snapshot)"
-        return _figure(_svg(list(job.losses), job.config.steps, None, None), caption)
-    baseline = job.checks[-1].baseline
+        return _figure(curve_svg(job.losses, job.config.steps, None, None), caption)
     caption = "Check loss, always on the same noises: lower is better"
+    caption += "; the thick line is smoothed" if len(checks) > FEW else ""
     if job.best_step is not None:
         caption += f"; best at step {job.best_step}"
-    svg = _svg(checks, job.config.steps, baseline, job.best_step)
-    return _figure(svg, caption + ". Dashed: without the word.", downloads_html(job))
+    svg = curve_svg(checks, job.config.steps, job.checks[-1].baseline, job.best_step)
+    return _figure(svg, caption + ".", downloads_html(job))
 
 
 def downloads_html(job: Job) -> str:
@@ -110,50 +159,49 @@ def _figure(svg: str, caption: str, below: str = "") -> str:
     return f'<figure class="dreamartist-curve">{svg}<figcaption>{escape(caption)}</figcaption>{below}</figure>'
 
 
-def _svg(points: Sequence[tuple[int, float]], steps: int, baseline: float | None, best: int | None) -> str:
-    width, height = CURVE_SIZE
-    left, top, right, bottom = CURVE_MARGIN
-    values = [value for _, value in points] + ([] if baseline is None else [baseline])
-    low, high = min(values), max(values)
-    room = max((high - low) * 0.1, 1e-4)
-    low, high = low - room, high + room
-
-    def place(step: float, value: float) -> tuple[float, float]:
-        x = left + (width - left - right) * step / steps
-        return round(x, 1), round(top + (height - top - bottom) * (high - value) / (high - low), 1)
-
-    parts = [f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="loss over steps">']
-    for text, value in {f"{value:.4f}": value for value in (low + room, high - room)}.items():
-        _, y = place(0, value)
-        parts.append(f'<text x="{left - 6}" y="{y + 4}" text-anchor="end">{text}</text>')
-    for step, anchor in ((0, "start"), (steps, "end")):
-        x, _ = place(step, low)
-        parts.append(f'<text x="{x}" y="{height - 8}" text-anchor="{anchor}">{step}</text>')
-    if baseline is not None:
-        (x1, y), (x2, _) = place(0, baseline), place(steps, baseline)
-        parts.append(f'<line class="baseline" x1="{x1}" y1="{y}" x2="{x2}" y2="{y}"/>')
-    line = " ".join(f"{x},{y}" for x, y in (place(*point) for point in points))
-    parts.append(f'<polyline points="{line}"/>')
-    for step, value in points if len(points) <= 60 else []:
-        x, y = place(step, value)
-        kind = ' class="best"' if step == best else ""
-        parts.append(f'<circle{kind} cx="{x}" cy="{y}" r="{5 if step == best else 2.5}"/>')
-    return "".join([*parts, "</svg>"])
+def steps_html(job: Job | None) -> str:
+    """The steps on disk as buttons: which one is the best, and which one is in use."""
+    steps = steps_to_choose(job)
+    if job is None or not steps:
+        return ""
+    group = '<div class="dreamartist-steps" role="group" aria-label="the step in use">'
+    return f"{group}Use step {''.join(_step_button(job, step) for step in steps)}</div>"
 
 
-def previews_html(job: Job | None) -> str:
-    """A row per snapshot, newest first; the same seeds each time."""
+def _step_button(job: Job, step: int) -> str:
+    is_used = step == job.used_step
+    notes = ", ".join(word for word, is_so in (("best", step == job.best_step), ("in use", is_used)) if is_so)
+    note = f" <em>{notes}</em>" if notes else ""
+    return (
+        f'<button type="button" class="dreamartist-do" data-dreamartist-train="use_step" data-key="{step}" '
+        f'aria-pressed="{str(is_used).lower()}">{step}{note}</button>'
+    )
+
+
+def steps_to_choose(job: Job | None) -> list[int]:
+    return job.files.kept_steps() if job is not None and job.status in KEPT else []
+
+
+def slider_html(job: Job | None) -> str:
+    """The picture that is learned beside what is drawn of it, with an edge to move between the two."""
     if job is None or not job.previews:
         return ""
-    cells = ["<span></span><span>with the pair</span><span>positive only</span>"]
-    for row in reversed(job.previews):
-        best = "<br><em>best so far</em>" if row.step == job.best_step else ""
-        pair = "".join(picture_html(png, f"{job.name}, step {row.step}") for png in row.pair)
-        alone = "".join(
-            picture_html(png, f"{job.name} without its negative, step {row.step}") for png in row.positive_only
-        )
-        cells.append(f"<span>step {row.step}{best}</span><div>{pair}</div><div>{alone}</div>")
-    return f'<div class="dreamartist-previews">{"".join(cells)}</div>'
+    learned = first_picture(job)
+    row = next((row for row in job.previews if row.step == (job.used_step or job.best_step)), job.previews[-1])
+    if not learned or not row.pair:
+        return ""
+    drawn = _image(row.large or row.pair[0], f"drawn at step {row.step}")
+    return (
+        '<figure class="dreamartist-slider"><div>'
+        f"{_image(learned, 'the picture that is learned')}{drawn}"
+        '</div><input type="range" min="0" max="100" value="50" aria-label="learned or drawn">'
+        f"<figcaption>Left: the picture that is learned. Right: drawn at step {row.step}.</figcaption></figure>"
+    )
+
+
+def _image(content: bytes, label: str) -> str:
+    kind = "png" if content.startswith(b"\x89PNG") else "jpeg"
+    return f'<img src="data:image/{kind};base64,{base64.b64encode(content).decode()}" alt="{escape(label)}">'
 
 
 def masks_html(painted: bytes, spread: bytes, strength: float) -> str:
@@ -165,7 +213,7 @@ def masks_html(painted: bytes, spread: bytes, strength: float) -> str:
         )
     says = (
         "Dark counts less, orange up to five times as much. At the right the mask as training uses it now: Spread the "
-        f"mask, under All options > Picture, is {strength:g}; 0 is as at the left."
+        f"mask, among the settings, is {strength:g}; 0 is as at the left."
     )
     pictures = picture_html(painted, "the mask as painted") + picture_html(spread, "the mask when it has spread")
     return f'<div class="dreamartist-masks">{pictures}</div>{message_html(says)}'
@@ -173,29 +221,3 @@ def masks_html(painted: bytes, spread: bytes, strength: float) -> str:
 
 def picture_html(png: bytes, label: str) -> str:
     return f'<img src="data:image/png;base64,{base64.b64encode(png).decode()}" alt="{escape(label)}">'
-
-
-STYLE = """<style>
-[id^="dreamartist_"] .pending { opacity: 1 !important; } /* gradio 4 fades what is being updated */
-.dreamartist-hidden { position: absolute !important; width: 1px !important; height: 1px !important; opacity: 0;
-  overflow: hidden; pointer-events: none; min-width: 0 !important; padding: 0 !important; border: 0 !important }
-.dreamartist-bar { height: 10px; border-radius: 5px; background: rgba(128, 128, 128, .25); margin: 6px 0;
-  overflow: hidden }
-.dreamartist-bar div { height: 100%; background: #2f9e6e; transition: width .4s }
-.dreamartist-step { float: right } .dreamartist-facts { opacity: .8 }
-.dreamartist-message { padding: 2px 0 } .dreamartist-error { color: #d6453d !important; font-weight: 600 }
-.dreamartist-good { color: #2f9e6e !important; font-weight: 600 }
-.dreamartist-curve { margin: 8px 0 } .dreamartist-curve svg { width: 100%; max-width: 620px }
-.dreamartist-curve polyline { fill: none; stroke: #2f9e6e; stroke-width: 2 }
-.dreamartist-curve circle { fill: #2f9e6e } .dreamartist-curve circle.best { fill: #e08a1e }
-.dreamartist-curve .baseline { stroke: currentColor; opacity: .5; stroke-dasharray: 5 4 }
-.dreamartist-curve text { font-size: 11px; fill: currentColor; opacity: .7 }
-.dreamartist-curve figcaption { font-size: 12px; opacity: .8 }
-.dreamartist-masks { display: flex; gap: 6px } .dreamartist-masks img { flex: 1 1 0; min-width: 0; margin: 0 }
-.dreamartist-previews { display: grid; grid-template-columns: max-content 1fr 1fr; gap: 6px 10px; font-size: 12px;
-  max-height: 460px; overflow: auto }
-.dreamartist-previews em { color: #e08a1e; font-style: normal }
-.dreamartist-previews div { display: flex; gap: 3px; min-width: 0 }
-.dreamartist-previews img { flex: 1 1 0; min-width: 0; max-width: 110px; aspect-ratio: 1; object-fit: contain;
-  border-radius: 4px; margin: 0 }
-</style>"""

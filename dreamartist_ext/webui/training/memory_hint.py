@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...engine.config import TrainConfig
@@ -13,7 +13,8 @@ from ...engine.host import Kept
 from ...engine.memory import is_too_much, samples_in_a_pass
 from ...files.presets import layered
 from ..workplace import TrainingHost, Workplace
-from .live_view import SHOWN_BYTES
+from .estimate import pace_key
+from .live_view import SHOWN_BYTES, duration
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,22 @@ class MemoryHint:
     kept: Kept
     free: int
     less: bool
+    own: int = 0  # the side of the pictures that the model was made for
+    seconds: float = 0.0  # of the whole training, by a measurement or the last one of this size; 0 is not known
+
+    def time_text(self) -> str:
+        return f"About {duration(self.seconds)}, by the last training or measurement." if self.seconds else ""
+
+    def size_text(self) -> str:
+        """A warning of a size that is not the model's own, or nothing."""
+        if not self.own or (self.width, self.height) == (self.own, self.own):
+            return ""
+        times = self.width * self.height / self.own**2
+        much = f"about {times:.0f} times the work of" if times >= 1.5 else "less than"
+        return f"{self.width}x{self.height} is {much} this model's own {self.own}x{self.own}, which it draws best."
 
     def text(self) -> str:
-        """One sentence, or nothing where it is too little to matter."""
+        """One sentence on memory, or nothing where it is too little to matter."""
         mine = self.kept.less if self.less else self.kept.plain
         if mine < SHOWN_BYTES:
             return ""
@@ -49,17 +63,22 @@ class MemoryHints:
         self._known: dict[tuple[str, int, int, int], Kept] = {}
         self._turn = threading.Lock()  # the page asks at every change, and must not find the model in its own use
 
-    def look(self, workplace: Workplace, values: Mapping[str, Any]) -> str:
-        """What to say of these settings; nothing while the model is in use, or where they are not valid.
+    def look(
+        self, workplace: Workplace, values: Mapping[str, Any], pace: Mapping[tuple[Any, ...], float]
+    ) -> MemoryHint | None:
+        """What there is to say of these settings; None while the model is in use, or where they are not valid.
 
         Raises ModelError where the loaded model cannot be trained.
         """
         try:
             config = TrainConfig.from_mapping(layered(values, workplace.defaults))
         except SettingError:  # said when the training is asked for
-            return ""
+            return None
         with self._turn, workplace.glance() as host:
-            return "" if host is None else self.of(host, config).text()
+            if host is None:
+                return None
+            seconds = pace.get(pace_key(host, config), 0.0) * config.steps
+            return replace(self.of(host, config), own=host.picture_size, seconds=seconds)
 
     def of(self, host: TrainingHost, config: TrainConfig) -> MemoryHint:
         width, height = config.width or host.picture_size, config.height or host.picture_size

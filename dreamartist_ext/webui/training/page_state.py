@@ -2,69 +2,145 @@
 
 from __future__ import annotations
 
-from typing import Any
+import io
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from PIL import Image
 
 from ..gradio_compat import NOTHING
-from .job import Job, Status
+from .job import Job
 from .jobs import Desk
-from .live_view import curve_html, previews_html, progress_html
+from .live_view import KEPT, beat_html, curve_html, progress_html, slider_html, steps_html
+from .recall import trainings_in
 
-KEPT = (Status.DONE, Status.STOPPED)
+if TYPE_CHECKING:
+    from .measuring import Measuring
+
+# The page's parts, in the order of `updates`.
+PARTS = (
+    "live", "train", "measured", "estimate", "slider", "curve", "gallery", "alone", "alone_box", "steps", "unfinished",
+    "to_go_on", "controls", "done", "go_on", "undo", "shown", "queue", "add",
+    "beat",
+)  # fmt: skip
+MEASURE, CALL_OFF = "Measure the time", "Measuring ..., call off"
 
 
-def updates(desk: Desk, seen: Any) -> list[Any]:
-    """Progress, curve, previews, steps to choose from and their row, unfinished trainings; whether there is something
-    to end, to use, to undo and to go on with; and what this page has seen then."""
-    job = desk.looked_at()
-    state = shown_state(job, desk)
+def updates(desk: Desk, measuring: Measuring, seen: Any, shown: str = "") -> list[Any]:
+    """The values of PARTS, and what this page has seen then; `shown` names the training that it wants to see."""
+    job = desk.shown(shown)
+    state = shown_state(job, desk, measuring)
     before = seen if isinstance(seen, dict) else {}
-    changed = {key for key in state if before.get(key) != state[key]}
-    return [
-        progress_html(job) if "progress" in changed else NOTHING,
-        curve_html(job) if "curve" in changed else NOTHING,
-        previews_html(job) if "previews" in changed else NOTHING,
-        steps_choice(job) if "steps" in changed else NOTHING,
-        gr.update(visible=bool(steps_to_choose(job))) if "steps" in changed else NOTHING,
-        unfinished_choice(desk) if "unfinished" in changed else NOTHING,
-        *(gr.update(visible=visible) if "buttons" in changed else NOTHING for visible in state["buttons"]),
-        state,
-    ]
+    made = {part: value for key, value in state.items() if before.get(key) != value for part in _OF[key]}
+    found = _values(job, desk, measuring, set(made))
+    is_active = measuring.is_under_way or (job is not None and not job.is_over)
+    found["beat"] = beat_html(is_active, job)
+    return [*(found.get(part, NOTHING) for part in PARTS), state]
 
 
-def shown_state(job: Job | None, desk: Desk) -> dict[str, Any]:
+_OF = {
+    "progress": ("live", "train"),
+    "measuring": ("measured", "estimate"),
+    "curve": ("curve",),
+    "previews": ("gallery", "alone", "alone_box", "slider"),
+    "steps": ("steps",),
+    "unfinished": ("unfinished", "to_go_on"),
+    "buttons": ("controls", "done", "go_on", "undo"),
+    "trainings": ("shown",),
+    "queue": ("queue", "add"),
+}
+
+
+def _values(job: Job | None, desk: Desk, measuring: Measuring, wanted: set[str]) -> dict[str, Any]:
+    """Only of what is wanted: pictures are dear."""
+    controls, done, go_on, undo = buttons(job, desk)
+    make: dict[str, Any] = {
+        "live": lambda: progress_html(job, desk.workplace.defaults),
+        "train": lambda: train_button(job),
+        "measured": measuring.html,
+        "estimate": lambda: gr.update(value=CALL_OFF if measuring.is_under_way else MEASURE),
+        "slider": lambda: slider_html(job),
+        "curve": lambda: curve_html(job),
+        "gallery": lambda: gr.update(value=pictures(job, False), visible=bool(pictures(job, False))),
+        "alone": lambda: gr.update(value=pictures(job, True)),
+        "alone_box": lambda: gr.update(visible=bool(pictures(job, True))),
+        "steps": lambda: steps_html(job),
+        "unfinished": lambda: unfinished_choice(desk),
+        "to_go_on": lambda: gr.update(visible=bool(_unfinished(job, desk))),
+        "controls": lambda: gr.update(visible=controls),
+        "done": lambda: gr.update(visible=done),
+        "go_on": lambda: gr.update(visible=go_on),
+        "undo": lambda: gr.update(visible=undo),
+        "shown": lambda: shown_choice(job, desk),
+        "queue": desk.queue.html,
+        "add": lambda: gr.update(visible=controls or bool(desk.queue.jobs)),
+    }
+    return {part: make[part]() for part in wanted}
+
+
+def shown_state(job: Job | None, desk: Desk, measuring: Measuring) -> dict[str, Any]:
     """What each part of the page depends on."""
-    unfinished = [list(item) for item in desk.unfinished()] if job is None or job.is_over else []
-    rest = {"unfinished": unfinished, "buttons": [*buttons(job, desk), bool(unfinished)]}
+    unfinished = [list(item) for item in _unfinished(job, desk)]
+    rest = {
+        "unfinished": unfinished,
+        "buttons": [*buttons(job, desk), bool(unfinished)],
+        "measuring": measuring.html(),
+        "queue": [desk.queue.html(), job is not None and not job.is_over],
+        "trainings": [trainings_in(desk.workplace.embeddings) if job is None or job.is_over else [job.name]],
+    }
     if job is None:
         return {"progress": 0, "curve": 0, "previews": 0, "steps": 0} | rest
-    identity = [job.name, job.created]
+    identity = [job.name, job.created, job.is_recalled]
+    about = [job.status.value, job.step, job.stage.value, str(job.asked), job.message, round(job.seconds_left)]
     return {
-        "progress": [*identity, job.status.value, job.step, str(job.asked), job.message],
-        "curve": [*identity, len(job.checks), len(job.losses), job.best_step],
-        "previews": [*identity, len(job.previews), job.best_step],
+        "progress": [*identity, *about],
+        "curve": [*identity, len(job.checks), len(job.losses) if not job.checks else 0, job.best_step],
+        "previews": [*identity, len(job.previews), [row.step for row in job.previews], job.best_step, job.used_step],
         "steps": [*identity, len(job.checks), job.best_step, job.used_step, job.status.value],
     } | rest
 
 
+def _unfinished(job: Job | None, desk: Desk) -> list[tuple[str, int, int]]:
+    return desk.unfinished() if job is None or job.is_over else []
+
+
 def buttons(job: Job | None, desk: Desk) -> list[bool]:
-    """Whether a training can be ended, its word be used, and a Discard be undone."""
+    """Whether a training can be ended, its word be used, the training go on, and a Discard be undone."""
     is_kept = job is not None and job.status in KEPT and job.used_step is not None
-    return [job is not None and not job.is_over, is_kept, bool(desk.thrown)]
+    can_go_on = job is not None and job.is_over and 0 < job.step < job.config.steps
+    return [job is not None and not job.is_over, is_kept, can_go_on and is_kept, bool(desk.thrown)]
 
 
-def steps_to_choose(job: Job | None) -> list[int]:
-    return job.files.kept_steps() if job is not None and job.status in KEPT else []
+def train_button(job: Job | None) -> Any:
+    """The button says what is being done while it cannot be pressed."""
+    if job is None or job.is_over:
+        return gr.update(value="Train", interactive=True)
+    return gr.update(value=f"Training: {job.share:.0f} %" if job.step else "Training begins ...", interactive=False)
 
 
-def steps_choice(job: Job | None) -> Any:
-    best = None if job is None else job.best_step
-    labels = [f"{step} (best)" if step == best else str(step) for step in steps_to_choose(job)]
-    return gr.update(choices=labels, value=None)
+def pictures(job: Job | None, alone: bool) -> list[tuple[Image.Image, str]]:
+    """Every drawing with what it is, the newest step first."""
+    if job is None:
+        return []
+    found: list[tuple[Image.Image, str]] = []
+    for row in reversed(job.previews):
+        note = ", best so far" if row.step == job.best_step else ""
+        contents = row.positive_only if alone else row.pair
+        found += [(Image.open(io.BytesIO(content)), f"step {row.step}{note}") for content in contents]
+    return found
 
 
 def unfinished_choice(desk: Desk) -> Any:
     names = [name for name, _, _ in desk.unfinished()]
     about = "; ".join(f"{name} stopped at step {step} of {steps}" for name, step, steps in desk.unfinished())
     return gr.update(choices=names, value=names[0] if names else None, label=about or "Nothing is unfinished")
+
+
+def shown_choice(job: Job | None, desk: Desk) -> Any:
+    """Which training the right half shows; nothing to choose while one goes on."""
+    if job is not None and not job.is_over:
+        return gr.update(choices=[job.name], value=job.name, visible=False)
+    names = trainings_in(desk.workplace.embeddings)
+    return gr.update(
+        choices=names, value=job.name if job is not None and job.name in names else None, visible=len(names) > 1
+    )

@@ -21,8 +21,8 @@ from dreamartist_ext.files.formats import load_embedding
 from dreamartist_ext.files.importing import look
 from dreamartist_ext.files.storage import save_pair
 from dreamartist_ext.hosts.diffusers.components import Components
+from testbed.hostile_files import torch_file
 
-from ...files.mutants import torch_file
 from ...models import TEXT_WIDTH, tiny_components
 
 # {"string_to_param": {"*": [[0, 0.25, 0.5, 0.75]]}, "name": "old", "step": 5, "sd_checkpoint_name": "v1", ...}, as

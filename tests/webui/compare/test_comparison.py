@@ -165,7 +165,7 @@ def test_a_full_report_from_the_page(place, tmp_path):
     while not actions.evaluator.current.is_over:
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    *_, report, file, _ = actions.refresh({})
+    *_, report, file, _, _ = actions.refresh({})
     assert 'data-status="done"' in report
     assert file["visible"]
     assert "How good is mycat?" in Path(file["value"]).read_text()

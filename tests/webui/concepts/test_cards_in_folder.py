@@ -18,9 +18,9 @@ from dreamartist_ext.files.storage import load_pair
 from dreamartist_ext.webui.concepts.shelf import Show
 from dreamartist_ext.webui.concepts.tab import ConceptActions
 from dreamartist_ext.webui.training.jobs import Desk
+from testbed.hostile_files import in_png
 
 from ...cli.test_cli import run
-from ...files.mutants import in_png
 from ..test_api import SmallWorkplace, everything_in
 from .test_shelf import ABOUT, names, only, put
 

@@ -8,7 +8,7 @@ import torch
 from dreamartist_ext.engine.embedding import EmbeddingPair
 from dreamartist_ext.files.storage import save_pair
 
-from ..test_page import WAIT, browser, field, opened, served, shot  # noqa: F401 (fixtures)
+from ..test_page import WAIT, browser, field, in_the_prompt, opened, served, shot  # noqa: F401 (fixtures)
 
 pytestmark = pytest.mark.browser
 
@@ -54,11 +54,12 @@ def test_use_rename_delete_undo_and_reunite(browser, served):  # noqa: F811
     with opened(browser, url) as page:
         open_concepts(page)
         card(page, "mycat").get_by_role("button", name="Use").click()
-        assert field(page, "try_prompt").input_value() == "mycat"
+        in_the_prompt(page, "mycat")
+        open_concepts(page)
         card(page, "mycat").get_by_text("Rename", exact=True).first.click()
         card(page, "mycat").locator("input").fill("tom cat")
         card(page, "mycat").locator("input").press("Enter")
-        says(page, "must be letters a-z")
+        card(page, "mycat").get_by_text("must be letters a-z").wait_for(timeout=WAIT)
         card(page, "mycat").get_by_text("Rename", exact=True).first.click()
         card(page, "mycat").locator("input").fill("tom")
         card(page, "mycat").get_by_role("button", name="Rename").click()
@@ -92,7 +93,10 @@ def test_what_strangers_write_is_shown_as_text(browser, served):  # noqa: F811
         page.locator("#dreamartist_concepts_says").get_by_role("button", name="Undo").click()
         says(page, "is back.")
         card(page, EVIL[2]).get_by_role("button", name="Use").click()
+        page.wait_for_function("document.querySelector('#dreamartist_try_prompt')", timeout=WAIT)
+        page.wait_for_timeout(500)
         assert field(page, "try_prompt").input_value() == EVIL[2]
+        open_concepts(page)
         field(page, "search").fill("long")
         page.get_by_text("1 in all").wait_for(timeout=WAIT)
         widths = page.evaluate(

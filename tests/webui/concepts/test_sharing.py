@@ -21,8 +21,8 @@ from dreamartist_ext.files.storage import load_pair, save_pair
 from dreamartist_ext.webui.concepts.shelf import Show
 from dreamartist_ext.webui.concepts.tab import ConceptActions
 from dreamartist_ext.webui.training.jobs import Desk
+from testbed.hostile_files import png_chunk
 
-from ...files.mutants import png_chunk
 from ..test_api import SmallWorkplace, everything_in
 from .test_shelf import names, only, put, trained
 
@@ -106,7 +106,7 @@ def test_a_card_never_shows_the_picture_that_was_learned_from(tmp_path, place):
 def test_a_lone_negative_is_not_shared(page, place):
     put(place.embeddings, "mycat")[0].unlink()
     card = only(page.shelf)
-    assert "Share" not in page.look("", "Learned concepts", "Newest first")
+    assert ">Share<" not in page.look("", "Learned concepts", "Newest first")
     assert "Only the negative half" in act(page, "share", card.concept.key)[0]
 
 

@@ -112,6 +112,10 @@ class WebUI:
         self.language.old_timelines = old
         return [[list(pair) for pair in self.language.schedules(prompt, Steps(steps, second))] for prompt in prompts]
 
+    def multicond(self, prompts):
+        parts = self.language.parts(prompts[0])
+        return [[(number, weight) for number, (_, weight) in enumerate(parts)]], [text for text, _ in parts], {}
+
     def modules(self):
         sampler = types.SimpleNamespace(total_steps=lambda steps: steps)
         return {
@@ -119,7 +123,7 @@ class WebUI:
             "sd_samplers": {"find_sampler_config": lambda name: sampler if name else None},
             "prompt_parser": {
                 "get_learned_conditioning_prompt_schedules": self.schedules,
-                "get_multicond_prompt_list": lambda prompts: ([], self.language.parts(prompts[0]), {}),
+                "get_multicond_prompt_list": self.multicond,
                 "parse_prompt_attention": attention,
             },
             "sd_hijack": {"model_hijack": self.hijack()},
@@ -660,6 +664,19 @@ def test_the_accordion_says_what_was_added_last(install):
     assert "cat1 -&gt; cat1-neg" in script._said()
     webui.run(Picture("a tree"))
     assert "nothing" in script._said()
+
+
+def test_a_negative_that_cannot_be_put_in_is_said_in_the_page(install):
+    webui, p = install(), Picture("[cat1:0.4] dog2", "a | b, [x:y:0.5]", n_iter=2)
+    script = webui.scripts[0]
+    assert set(webui.run(p).negatives) == {"a | b, [x:y:0.5]"}
+    said = script._said()
+    assert "Added last: nothing." in said
+    assert "cat1-neg" in said
+    assert "a | b, [x:y:0.5]" in said
+    assert [comment.count("cat1-neg") for comment in p.comments] == [1]
+    webui.run(Picture("cat1"))
+    assert "was not added" not in script._said()
 
 
 def test_the_page(monkeypatch):

@@ -38,7 +38,12 @@ class FakeLanguage:
         self.asked = 0
 
     def parts(self, prompt):
-        return [re.sub(r"\s*:\s*[-+]?[\d.]+\s*$", "", part) for part in re.split(r"\bAND\b", prompt)]
+        """As AUTOMATIC1111's get_multicond_prompt_list: a text that stands there twice is one part."""
+        found = {}
+        for part in re.split(r"\bAND\b", prompt):
+            text, weight = re.fullmatch(r"((?:\s|.)*?)(?:\s*:\s*([-+]?(?:\d+\.?|\d*\.\d+)))?\s*", part).groups()
+            found[text.strip()] = found.get(text.strip(), 0) + (1.0 if weight is None else float(weight))
+        return list(found.items())
 
     def schedules(self, prompt, steps):
         self.asked += 1
@@ -204,10 +209,10 @@ def attention(text):
 def weights(language, prompt, steps, name):
     """By step: the largest weight of an embedding, and how often it stands there."""
     rows = [(0.0, 0)] * steps.count
-    for part in language.parts(prompt):
+    for part, share in language.parts(prompt):
         done = 0
         for end, text in language.schedules(part, steps):
-            here = [weight for found, weight in language.embeddings(text) if found == name]
+            here = [weight * share for found, weight in language.embeddings(text) if found == name and share > 0]
             for step in range(done, end):
                 before, count = rows[step]
                 rows[step] = (max([before] * (count > 0) + here, default=0.0), count + len(here))
@@ -234,7 +239,15 @@ ROWS = [
     ("[cow|cat1]", "", "[|cat1-neg]"),
     ("([cat1:5]:1.3)", "", "[(cat1-neg:1.3):5]"),
     ("cat1 and dog2", "", "cat1-neg, dog2-neg"),
-    ("cat1 AND dog2 :0.5", "", "cat1-neg, dog2-neg"),
+    ("cat1 AND dog2 :0.5", "", "cat1-neg, (dog2-neg:0.5)"),
+    ("cat1 AND dog2 :0", "", "cat1-neg"),
+    ("cat1 AND dog2 :-1", "blurry", "blurry, cat1-neg"),
+    ("cat1 :-0.5", "blurry", "blurry"),
+    ("cat1 AND cat1, dog2 :1.2", "", "(cat1-neg:1.2), (dog2-neg:1.2)"),
+    ("(cat1:1.3) :0.5 AND [dog2:0.4] :2", "", "(cat1-neg:0.65), [(dog2-neg:2):0.4]"),
+    ("cat1 :0.5 AND tree AND cat1 :0.7", "", "(cat1-neg:1.2)"),
+    ("cat1 :0.5 AND tree AND a cat1 :0.7", "", "(cat1-neg:0.7)"),
+    ("dog2 :1 AND cat1 AND dog2 :-1", "", "cat1-neg"),
     ("cat1 BREAK a garden", "", "cat1-neg"),
     ("cat1", "(cat1-neg:0.5)", "(cat1-neg:0.5)"),
     ("a tree", "cat1", "cat1"),
@@ -411,7 +424,9 @@ def nested(inner):
 
 
 prompts = st.recursive(plain, nested, max_leaves=8)
-composed = st.lists(prompts, min_size=1, max_size=2).map(" AND ".join)
+shares = st.sampled_from(["", " :0.5", " :2", " :0", " :-1", ":1.25"])
+parts = st.builds("{}{}".format, prompts, shares)
+composed = st.lists(parts, min_size=1, max_size=2).map(" AND ".join)
 typed_negatives = st.sampled_from(
     ["", "blurry", "blurry, ", "(ugly:1.2), [x:0.5]", "(open", "a) b", "x BREAK y", "cat1"]
 )

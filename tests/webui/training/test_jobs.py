@@ -18,6 +18,7 @@ from dreamartist_ext.webui.training import live_view
 from dreamartist_ext.webui.training.job import Ask, Status
 from dreamartist_ext.webui.training.jobs import Desk
 from dreamartist_ext.webui.training.kept_pictures import kept_pictures
+from dreamartist_ext.webui.training.sentences import is_worse_than_nothing
 
 from ...models import tiny_host
 
@@ -28,6 +29,7 @@ SETTINGS = {
     "save_every": 2,
     "check_every": 2,
     "learning_rate": "0.05",
+    "keep": "last",
 }
 
 
@@ -95,7 +97,7 @@ def trained(desk, picture, **settings):
 def test_a_training_runs_to_its_end(desk, place, picture):
     job = trained(desk, picture)
     assert (job.status, job.step, job.used_step) == (Status.DONE, 6, 6)
-    assert "type cat in a prompt" in job.message
+    assert ("has not learned" in job.message) == job.is_worse == is_worse_than_nothing(job.checks, job.used_step)
     assert place.told == [1, 2, 3, 4, 5, 6]
     assert place.learnings == 1
     assert [row.step for row in job.previews] == [2, 4, 6]

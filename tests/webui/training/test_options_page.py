@@ -13,7 +13,7 @@ from PIL import Image
 from dreamartist_ext.engine.config import TrainConfig
 from dreamartist_ext.files.run import RunFiles
 
-from ..test_page import WAIT, ask_for, browser, field, fill, open_tab, opened, shot, wait_for_status  # noqa: F401
+from ..test_page import WAIT, ask_for, browser, field, fill, open_options, open_tab, opened, shot, wait_for_status  # noqa: F401
 
 pytestmark = [pytest.mark.browser, pytest.mark.webui]
 
@@ -33,7 +33,7 @@ def test_reconstruction_a_range_of_timesteps_and_the_curves_links(browser, webui
             fill(page, name, value)
         shot(page, "webui-options")
         page.click("#dreamartist_estimate")
-        says = page.locator("#dreamartist_train_says")
+        says = page.locator("#dreamartist_measured")
         says.get_by_text(re.compile(r"The reconstruction takes \d+% of a step\.")).wait_for(timeout=2 * WAIT)
         page.click("#dreamartist_train")
         page.locator("#dreamartist_live b").get_by_text("recpot", exact=True).wait_for(timeout=WAIT)
@@ -55,10 +55,8 @@ def test_settings_are_saved_to_a_file_and_taken_from_one(browser, webui, tmp_pat
     with opened(browser, webui.url) as page:
         open_tab(page)
         fill(page, "name", "setpot")
-        page.get_by_text("All options").first.click()
-        options = page.locator("#dreamartist_options")
-        for group in ("Training", "Settings from a file, or into one"):
-            options.get_by_text(group, exact=True).last.click()
+        open_options(page)
+        page.locator("#dreamartist_options").get_by_text("Settings from a file, or into one", exact=True).last.click()
         fill(page, "steps", 77)
         page.locator("#dreamartist_settings_save").click()
         with page.expect_download() as downloading:

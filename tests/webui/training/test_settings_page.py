@@ -1,4 +1,4 @@
-"""Settings from a file and into one, in a real browser."""
+"""Settings in a real browser: kinds and recipes, search, marks and the way back, and settings from a file."""
 
 from __future__ import annotations
 
@@ -8,18 +8,54 @@ import pytest
 
 from dreamartist_ext.hosts.diffusers.model_files import training_defaults
 
-from ..test_page import browser, field, fill, opened, served, shot  # noqa: F401 (fixtures)
+from ..test_page import WAIT, browser, field, fill, open_options, opened, served, shot
+
+__all__ = ["browser", "served"]  # fixtures
 
 pytestmark = pytest.mark.browser
 
 
-def test_a_preset_is_saved_and_another_one_fills_the_page(served, browser, tmp_path):  # noqa: F811
+def changed(page, words):
+    page.wait_for_function(f"document.querySelector('.dreamartist-count').textContent === {words!r}", timeout=WAIT)
+
+
+def test_what_is_set_by_hand_is_marked_survives_a_kind_and_has_a_way_back(served, browser):
+    url, _ = served
+    with opened(browser, url) as page:
+        open_options(page)
+        fill(page, "steps", 77)
+        changed(page, "1 changed")
+        page.locator("#dreamartist_kind").get_by_text("style", exact=True).click()
+        page.get_by_text("The way the picture is made").wait_for(timeout=WAIT)
+        prompts = "[...document.querySelectorAll('#dreamartist_template textarea, #dreamartist_template input')]"
+        page.wait_for_function(f"{prompts}[0].value.includes('style of')", timeout=WAIT)
+        assert field(page, "steps").input_value() == "77"
+        changed(page, "1 changed")
+        page.fill("#dreamartist_find", "mask")
+        page.locator(".dreamartist-settings-search").get_by_text("found").wait_for(timeout=WAIT)
+        assert page.locator("#dreamartist_use_mask").is_visible()
+        assert not page.locator("#dreamartist_steps").is_visible()
+        page.fill("#dreamartist_find", "")
+        page.locator("#dreamartist_steps .back").click()
+        changed(page, "")
+        assert field(page, "steps").input_value() != "77"
+        fill(page, "seed", 5)
+        fill(page, "vectors", 9)
+        changed(page, "2 changed")
+        page.get_by_role("button", name="Set all back").click()
+        changed(page, "")
+        fill(page, "name", "fine")
+        fill(page, "steps", -3)
+        shot(page, "settings-marked")
+        assert not page.problems
+
+
+def test_a_preset_is_saved_and_another_one_fills_the_page(served, browser, tmp_path):
     url, _ = served
     with opened(browser, url) as page:
         fill(page, "name", "mypot")
-        page.get_by_text("All options").click()
-        for group in ("Training", "Settings from a file, or into one"):
-            page.get_by_text(group, exact=True).last.click()
+        open_options(page)
+        page.get_by_text("Settings from a file, or into one", exact=True).last.click()
         fill(page, "steps", 77)
         page.locator("#dreamartist_settings_save").click()
         with page.expect_download() as downloading:

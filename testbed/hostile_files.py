@@ -31,7 +31,7 @@ class Call:
     def __init__(self, function: str, *arguments: object) -> None:
         self.function, self.arguments = function, arguments
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple:
         module, _, name = self.function.rpartition(".")
         return getattr(__import__(module, fromlist=[name]), name), self.arguments
 

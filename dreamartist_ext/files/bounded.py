@@ -1,0 +1,20 @@
+"""The one reader of files that others made: never more than so many bytes, whatever the file says."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+
+def read_at_most(path: Path, most: int) -> bytes | None:
+    """The whole content of a file, or None where it has more than `most` bytes; raises OSError.
+
+    Also for a name that no file can have, such as one with a zero byte in it.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+    except ValueError as error:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL)) from error
+    return content if len(content) <= most else None

@@ -1,0 +1,281 @@
+"""What the Train page's buttons do, without gradio: every method returns the values of its outputs."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from ...engine.errors import DreamArtistError, SettingError
+from ..gradio_compat import NOTHING
+from . import kinds
+from .job import Ask
+from .jobs import Desk, in_background
+from .kept_pictures import given_pictures
+from .kinds import OPTION_FIELDS, OPTION_NAMES
+from .live_view import masks_html, message_html
+from .mask_preview import mask_previews
+from .measuring import Measuring
+from .memory_hint import MemoryHints
+from .name_check import name_said, template_of
+from .page_state import updates
+from .picture_tray import items_of, saved_pictures
+from .recall import trainings_in, tray_of
+from .sentences import place_of, sentence
+
+PLACES = ("train", "name", "pictures", "settings")  # where the page says what speaks against a training
+
+
+class WrongNameError(SettingError):
+    """Is said beside the name, whatever it says."""
+
+
+class Actions:
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.hints = MemoryHints()
+        self.measuring = Measuring(desk)
+
+    @property
+    def model(self) -> dict[str, Any]:
+        return self.desk.workplace.defaults
+
+    def usual(self, kind: str = "thing", recipe: str = "") -> dict[str, Any]:
+        return kinds.usual(self.model, kind, recipe)
+
+    def choose(self, kind: str, label: str, before: Any, *options: Any) -> list[Any]:
+        """After another kind or recipe: what is said of both, the usual values, what was chosen, all settings."""
+        recipe = kinds.recipe_named(label)
+        was = before if isinstance(before, list) and len(before) == 2 else ["thing", ""]
+        given = dict(zip(OPTION_NAMES, options, strict=True))
+        values = kinds.chosen(self.model, kind, recipe, was, given)
+        return [*self._about(kind, recipe), [kind, recipe], *(values[name] for name in OPTION_NAMES)]
+
+    def _about(self, kind: str, recipe: str) -> list[Any]:
+        usual = kinds.usual_html(self.model, kind, recipe)
+        return [kinds.kind_html(kind), kinds.recipe_html(self.model, kind, recipe), usual]
+
+    def set_back(self, wish: str, kind: str, label: str) -> list[Any]:
+        """One setting (JSON: key, and a value or none for the usual one), or all of them, without a key."""
+        asked = read_wish(wish)
+        usual = self.usual(kind, kinds.recipe_named(label))
+        if not asked["key"]:
+            return [usual[name] for name in OPTION_NAMES]
+        return [
+            (asked["value"] or usual[name] if asked["value"] != "true" else True) if name == asked["key"] else NOTHING
+            for name in OPTION_NAMES
+        ]
+
+    def check_word(self, name: str, template: str) -> list[Any]:
+        """What there is to say of a name, and whether replacing is on offer."""
+        name = name.strip()
+        if not name:
+            return ["", gr.update(visible=False, value=False)]
+        job = self.desk.job
+        said = name_said(self.desk.workplace, name, template, "" if job is None or job.is_over else job.name)
+        box = gr.update(visible=True) if said.is_taken else gr.update(visible=False, value=False)
+        return [said_html(said.problem, said.warning, name), box]
+
+    def values(self, name: str, start: str, options: Sequence[Any]) -> dict[str, Any]:
+        given = dict(zip((item.name for item in OPTION_FIELDS), options, strict=True))
+        given = {key: value for key, value in given.items() if value is not None}
+        return given | {"name": name.strip(), "initialization_text": start.strip() or "*"}
+
+    def checked_values(self, name: str, start: str, options: Sequence[Any]) -> dict[str, Any]:
+        """All settings as a training would have them; raises SettingError."""
+        return self.desk.config(self.values(name or "x", start, options)).to_mapping()
+
+    def train(self, tray: Any, name: str, start: str, overwrite: bool, previews: bool, *options: Any) -> list[str]:
+        """Begin, and return what to say at each of PLACES; the training goes on in a thread of its own."""
+        with tempfile.TemporaryDirectory(prefix="dreamartist-") as folder:
+            try:
+                values = self.values(name, start, options)
+                self._check_name(values, overwrite)
+                job = self.desk.prepare(values, saved_pictures(tray, Path(folder)), overwrite)
+            except DreamArtistError as error:
+                return said_at(error)
+        job.previews_wanted = previews
+        self.measuring.cancel()
+        self.measuring.says = ""
+        in_background(self.desk, job)
+        return [""] * len(PLACES)
+
+    def add(self, tray: Any, name: str, start: str, overwrite: bool, previews: bool, *options: Any) -> list[str]:
+        """As `train`, for a training that begins when those before it are over."""
+        with tempfile.TemporaryDirectory(prefix="dreamartist-") as folder:
+            try:
+                values = self.values(name, start, options)
+                self._check_name(values, overwrite)
+                job = self.desk.enqueue(values, saved_pictures(tray, Path(folder)), overwrite)
+            except DreamArtistError as error:
+                return said_at(error)
+        job.previews_wanted = previews
+        self.go_on_with_queue()  # where the last training has ended meanwhile
+        return [message_html(f"{job.name} is in the queue.", "good"), *[""] * (len(PLACES) - 1)]
+
+    def go_on_with_queue(self) -> None:
+        job = self.desk.next_in_queue() if self.desk.job is None or self.desk.job.is_over else None
+        if job is not None:
+            in_background(self.desk, job)
+
+    def do(self, wish: str, shown: str | None = "") -> str:
+        """What a button inside our own HTML asks for (JSON: do, key)."""
+        asked, queue = read_wish(wish), self.desk.queue
+        if asked["do"] == "queue_earlier":
+            queue.earlier(asked["key"])
+        elif asked["do"] == "queue_off":
+            queue.call_off(asked["key"])
+        elif asked["do"] == "queue_pause":
+            queue.is_paused = not queue.is_paused
+            self.go_on_with_queue()
+        else:
+            return self.use_step(wish, shown)
+        return ""
+
+    def _check_name(self, values: dict[str, Any], overwrite: bool) -> None:
+        """As while it is typed; a name that is taken may be replaced."""
+        said = name_said(self.desk.workplace, values["name"], template_of(values))
+        if said.problem and not (said.is_taken and overwrite):
+            raise WrongNameError(said.problem)
+
+    def resume(self, choice: str | None) -> str:
+        if not choice:
+            return message_html("Nothing to continue.", "error")
+        try:
+            in_background(self.desk, self.desk.prepare_continuation(choice))
+        except DreamArtistError as error:
+            return message_html(sentence(error), "error")
+        return ""
+
+    def keep(self, choice: str | None) -> str:
+        """Make an unfinished training's pair usable as it is."""
+        if not choice:
+            return message_html("Nothing to keep.", "error")
+        try:
+            step = self.desk.keep_unfinished(choice)
+        except DreamArtistError as error:
+            return message_html(sentence(error), "error")
+        return message_html(f"{choice} is kept as it was at step {step}.", "good")
+
+    def discard(self, choice: str | None) -> str:
+        if not choice:
+            return message_html("Nothing to discard.", "error")
+        try:
+            self.desk.discard(choice)
+        except DreamArtistError as error:
+            return message_html(sentence(error), "error")
+        return message_html(f"The unfinished training of {choice} is in the trash.")
+
+    def undo_discard(self) -> str:
+        try:
+            name = self.desk.undo_discard()
+        except DreamArtistError as error:
+            return message_html(sentence(error), "error")
+        return message_html(f"The training of {name} is back, among the unfinished ones.", "good")
+
+    def ask(self, what: Ask) -> str:
+        job = self.desk.job
+        if job is None or job.is_over:
+            return message_html("Nothing is being trained.", "error")
+        job.ask(what)
+        return ""
+
+    def use_step(self, wish: str, shown: str | None = "") -> str:
+        """Put the step of the training that is shown in use (JSON: key)."""
+        job, step = self.desk.shown(shown or ""), read_wish(wish)["key"]
+        if job is None or not step.isdecimal():
+            return message_html("Choose a step first.", "error")
+        try:
+            self.desk.use_step(job.name, int(step))
+        except DreamArtistError as error:
+            return message_html(sentence(error), "error")
+        return message_html(f"{job.name} is now the pair of step {step}.", "good")
+
+    def show(self, wish: str) -> Any:
+        """Choose the training that the page shows (JSON: key, its name)."""
+        names = trainings_in(self.desk.workplace.embeddings)
+        name = read_wish(wish)["key"]
+        return gr.update(choices=names, value=name) if name in names else NOTHING
+
+    def again(self, shown: str | None) -> list[Any]:
+        """What to say; the tray, name, kind, recipe, what was chosen, start and settings of the training shown."""
+        job = self.desk.shown(shown or "")
+        if job is None:
+            nothing = [NOTHING] * (6 + len(OPTION_NAMES))
+            return [message_html("There is no training to take the settings from.", "error"), *nothing]
+        values = job.config.to_mapping()
+        kind = kinds.kind_of(job.config.template)
+        says = message_html(f"The form has the picture and the settings of {job.name}; give it another name.", "good")
+        tray = json.dumps(tray_of(job.files))
+        chosen = [tray, job.name, kind, kinds.RECIPE_LABELS[""], [kind, ""], values["initialization_text"]]
+        return [says, *chosen, *(values[name] for name in OPTION_NAMES)]
+
+    def estimate(self, tray: Any, name: str, start: str, *options: Any) -> str:
+        """Begin to measure, or call off what is being measured."""
+        if self.measuring.is_under_way:
+            self.measuring.cancel()
+            return self.measuring.html()
+        try:
+            self.measuring.begin(self.values(name or "estimate", start, options), max(1, len(items_of(tray))))
+        except DreamArtistError as error:
+            return message_html(sentence(error), "error")
+        return self.measuring.html()
+
+    def look(self, kind: str, label: str, *options: Any) -> list[str]:
+        """What these settings will take, before anything is run; and the usual values with the model's own size."""
+        recipe = kinds.recipe_named(label)
+        values = {key: value for key, value in zip(OPTION_NAMES, options, strict=True) if value is not None}
+        try:
+            hint = self.hints.look(self.desk.workplace, values | {"name": "x"}, self.desk.pace)
+        except DreamArtistError as error:
+            return [message_html(sentence(error), "error"), kinds.usual_html(self.model, kind, recipe)]
+        if hint is None:
+            return ["", kinds.usual_html(self.model, kind, recipe)]
+        says = message_html(" ".join(filter(None, (hint.time_text(), hint.text()))))
+        return [says + message_html(hint.size_text(), "warning"), kinds.usual_html(self.model, kind, recipe, hint.own)]
+
+    def spread(self, tray: Any, name: str, start: str, *options: Any) -> tuple[str, Any]:
+        """The painted mask before and after it spreads; and how far that is, which the training then uses."""
+        with tempfile.TemporaryDirectory(prefix="dreamartist-") as folder:
+            try:
+                paths = saved_pictures(tray, Path(folder))
+                given_pictures(paths)
+                values = self.values(name or "mask", start, options)
+                painted, spread = mask_previews(self.desk, values, paths)
+            except DreamArtistError as error:
+                return message_html(sentence(error), "error"), NOTHING
+        strength = float(values.get("spread_mask") or 1.0)
+        return masks_html(painted, spread, strength), NOTHING if painted == spread else strength
+
+    def refresh(self, seen: Any, shown: str | None = "") -> list[Any]:
+        """What has changed since this page has last seen it: see `page_state.updates`."""
+        return updates(self.desk, self.measuring, seen, shown or "")
+
+
+def said_html(problem: str, warning: str, name: str) -> str:
+    if problem:
+        return message_html(sentence(DreamArtistError(problem)), "error")
+    return message_html(warning, "warning") if warning else message_html(f"{name} is free.", "good")
+
+
+def said_at(error: DreamArtistError) -> list[str]:
+    """An error beside the part of the page that it is about; of a setting, with its name for the page's script."""
+    place = "name" if isinstance(error, WrongNameError) else place_of(error)
+    shown = message_html(sentence(error), "error")
+    if place in ("train", "name", "pictures"):
+        return [shown if each == place else "" for each in PLACES]
+    return ["", "", "", f'<div data-field="{place}">{shown}</div>']
+
+
+def read_wish(wish: Any) -> dict[str, str]:
+    """do, key and value, as texts; what a page did not send, or sent wrong, is empty."""
+    try:
+        asked = json.loads(wish or "{}")
+    except (TypeError, ValueError, RecursionError):
+        asked = {}
+    asked = asked if isinstance(asked, dict) else {}
+    return {name: str(asked.get(name) or "") for name in ("do", "key", "value")}

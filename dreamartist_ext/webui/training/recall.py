@@ -1,0 +1,120 @@
+"""Trainings as they lie on disk, for a page that was not there when they went on: after a reload or another day."""
+
+from __future__ import annotations
+
+import base64
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ...engine.config import TrainConfig
+from ...engine.embedding import pair_id
+from ...engine.errors import DreamArtistError
+from ...engine.snapshot import pair_of
+from ...engine.stopping import is_over, lacks_check
+from ...files.concepts import thumbnails
+from ...files.picture_files import find_caption, find_mask, read_caption
+from ...files.run import RunFiles
+from ...files.storage import load_pair
+from .job import Job, PreviewRow, Status
+from .kept_pictures import STAGED, kept_pictures
+from .picture_tray import picture_item
+
+SHOWN_STEPS = 24
+SHOWN_PICTURES = 8
+
+
+def trainings_in(embeddings: Path) -> list[str]:
+    """Names of the trainings that left a snapshot, the newest first."""
+    found = RunFiles(embeddings, "x").folder.parent.glob("*/snapshot.safetensors")
+    newest = sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+    return [path.parent.name for path in newest if not path.parent.name.startswith("_")]
+
+
+def recalled(files: RunFiles) -> Job | None:
+    """The training of this name as it lies on disk, or None where there is none that can be read."""
+    try:
+        changed = files.snapshot.stat().st_mtime_ns
+        used = used_step(files)
+        return _recalled(files, changed, -1 if used is None else used)
+    except (OSError, DreamArtistError):
+        return None
+
+
+@lru_cache(maxsize=8)
+def _recalled(files: RunFiles, changed: int, used: int) -> Job:
+    snapshot = files.last_snapshot()
+    config = TrainConfig.from_json(snapshot.config)
+    state = config, snapshot.step, snapshot.checks
+    job = Job(config, files, step=snapshot.step, checks=tuple(snapshot.checks), notice=snapshot.notice)
+    job.created = changed / 1e9
+    job.best_step = files.best_step(snapshot.checks)
+    job.is_recalled = True
+    ended = is_over(*state) and not lacks_check(*state)
+    if used >= 0:
+        job.used_step, job.status = used, Status.DONE if ended else Status.STOPPED
+        job.message = f"{config.name} is there: type {config.name} in a prompt."
+        if not ended:
+            job.message = f"{config.name} was stopped at step {snapshot.step} of {config.steps}, and kept."
+    else:
+        job.status = Status.PAUSED
+        job.message = f"{config.name} is paused at step {snapshot.step} of {config.steps}."
+    job.previews = _drawings(files)
+    return job
+
+
+def used_step(files: RunFiles) -> int | None:
+    """The step on disk whose pair the embeddings folder has, or None where it has none of this training."""
+    try:
+        pair = load_pair(files.out, files.name)
+    except DreamArtistError:
+        return None
+    return pair.step if pair.step and _is_own(files, pair_id(pair), pair.step) else None
+
+
+def _is_own(files: RunFiles, known: str, step: int) -> bool:
+    """The last step need not be among those on disk to choose from: the snapshot has it."""
+    if step in files.kept_steps():
+        return pair_id(load_pair(files.folder, files.step_stem(step))) == known
+    snapshot = files.last_snapshot()
+    return snapshot.step == step and pair_id(pair_of(snapshot, files.name)) == known
+
+
+def _drawings(files: RunFiles) -> tuple[PreviewRow, ...]:
+    rows = []
+    for step in files.kept_steps()[-SHOWN_STEPS:]:
+        picture = files.folder / f"{files.step_stem(step)}{thumbnails.SUFFIX}"
+        if picture.is_file():
+            rows.append(PreviewRow(step, (picture.read_bytes(),), ()))
+    return tuple(rows)
+
+
+def pictures_html(job: Job) -> str:
+    """What it is learned from, small."""
+    paths = (kept_pictures(job.files, STAGED) or kept_pictures(job.files)) if job.files else []
+    shown = []
+    for path in paths[:SHOWN_PICTURES]:
+        code = base64.b64encode(_small(path, path.stat().st_mtime_ns)).decode()
+        shown.append(f'<img src="data:image/jpeg;base64,{code}" alt="a picture that it is learned from">')
+    more = f"<span>and {len(paths) - SHOWN_PICTURES} more</span>" if len(paths) > SHOWN_PICTURES else ""
+    return "".join(shown) + more
+
+
+def first_picture(job: Job) -> bytes:
+    """The first picture that it is learned from, as a small JPEG file, or nothing."""
+    paths = kept_pictures(job.files) if job.files else []
+    return _small(paths[0], paths[0].stat().st_mtime_ns) if paths else b""
+
+
+@lru_cache(maxsize=64)
+def _small(path: Path, _changed: int) -> bytes:
+    return thumbnails.small_jpeg(path.read_bytes())
+
+
+def tray_of(files: RunFiles) -> list[dict[str, Any]]:
+    """The pictures of a training, with masks and captions, for the form."""
+    items = []
+    for path in kept_pictures(files):
+        caption = find_caption(path)
+        items.append(picture_item(path, find_mask(path), read_caption(caption) if caption else ""))
+    return items

@@ -1,0 +1,86 @@
+"""axe on the page at three widths, light and dark; and a first training by keyboard alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ..test_page import PICTURE, ROOT, WAIT, browser, field, in_the_prompt, opened, served, shot, wait_for_status
+
+__all__ = ["browser", "served"]  # fixtures
+
+pytestmark = pytest.mark.browser
+AXE = Path(os.environ.get("DREAMARTIST_AXE", ROOT / "node_modules" / "axe-core" / "axe.min.js"))
+OURS = "#dreamartist_tabs"
+# What gradio makes of its own parts, which no page of it can change.
+THEIRS = ("#dreamartist_tabs > .tab-wrapper", "[data-testid=status-tracker]", ".gallery-container", ".tab-nav")
+FIND = """async ([include, exclude]) => {
+    const where = {include: [[include]], exclude: exclude.map((each) => [each])};
+    const found = await axe.run(where, {resultTypes: ["violations"]});
+    const about = (node) => `${node.html.slice(0, 160)} ${node.any[0]?.message || ""}`;
+    return found.violations.filter((each) => ["serious", "critical"].includes(each.impact))
+        .map((each) => `${each.id}: ${each.nodes.map(about).join(" | ")}`);
+}"""
+
+
+def findings(page):
+    if not AXE.is_file():
+        pytest.skip("no axe; npm install axe-core, or set DREAMARTIST_AXE to its axe.min.js")
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    return page.evaluate(FIND, [OURS, list(THEIRS)])
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_serious_that_is_ours(browser, served, theme):
+    url, _ = served
+    for width in (1400, 1000, 390):
+        with opened(browser, f"{url}?__theme={theme}", width=width, height=900) as page:
+            page.locator("#dreamartist_picture input[type=file]").set_input_files(str(PICTURE))
+            page.wait_for_selector(".dreamartist-stage canvas", timeout=WAIT)
+            field(page, "name").fill("cat")
+            page.locator("#dreamartist_name_says").get_by_text("ordinary word").wait_for(timeout=WAIT)
+            page.click("#dreamartist_fold")
+            page.wait_for_timeout(700)
+            shot(page, f"axe-{theme}-{width}")
+            assert findings(page) == []
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_first_training_by_keyboard_alone(browser, served):
+    url, folder = served
+    with opened(browser, url) as page:
+        page.locator("#dreamartist_picture input[type=file]").focus()
+        with page.expect_file_chooser() as chooser:
+            page.keyboard.press("Enter")
+        chooser.value.set_files(str(PICTURE))
+        page.wait_for_selector(".dreamartist-stage canvas", timeout=WAIT)
+
+        def tab_to(selector):
+            for _ in range(200):
+                page.keyboard.press("Tab")
+                if page.evaluate(f"document.activeElement?.closest({selector!r}) !== null"):
+                    return
+            pytest.fail(f"no way to {selector} by keyboard")
+
+        tab_to("#dreamartist_name")
+        page.keyboard.type("keypot")
+        tab_to("#dreamartist_fold")
+        page.keyboard.press("Enter")
+        tab_to("#dreamartist_steps")
+        page.keyboard.press("Control+A")
+        page.keyboard.type("2")
+        page.locator("#dreamartist_train").focus()
+        page.keyboard.press("Enter")
+        wait_for_status(page, "done")
+        tab_to("#dreamartist_use")
+        page.keyboard.press("Enter")
+        in_the_prompt(page, "keypot")
+        page.wait_for_function("document.activeElement.closest('#dreamartist_try_prompt') !== null", timeout=WAIT)
+        hidden = page.evaluate(
+            "[...document.querySelectorAll('.dreamartist-hidden button, button.dreamartist-hidden')]"
+            ".filter((each) => each.offsetParent !== null).length"
+        )
+        assert hidden == 0, "what only the script presses cannot be tabbed to"
+    assert (folder / "embeddings" / "keypot.pt").is_file()
