@@ -10,6 +10,7 @@ import pytest
 import torch
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from dreamartist_ext.hosts.diffusers.model_files import EMBEDDED_MODEL
 from tools.embedded_model import codes, drawings, share, stand_in
 from tools.embedded_model.shapes import make_text_encoder, make_unet
 from tools.embedded_model.widening import widened_text_encoder, widened_unet
@@ -80,8 +81,6 @@ def test_other_things_are_not_held_out(name):
 
 def test_near_copies_are_found_whatever_is_under_them():
     torch.manual_seed(3)
-    rgba = (torch.rand(6, 128, 128, 4) * 255).byte()
-    rgba[:, ::2] = rgba[:, 1::2]
     blocks = torch.rand(6, 4, 8, 8).repeat_interleave(16, 2).repeat_interleave(16, 3).permute(0, 2, 3, 1)
     rgba = (blocks * 255).byte()
     labels = [(f"thing-{i}", "noto") for i in range(6)]
@@ -105,8 +104,6 @@ def make_folder(folder: Path) -> None:
 @pytest.fixture
 def small_model(tmp_path, monkeypatch) -> Path:
     """The shipped tokenizer and VAE with a tiny U-Net and text encoder."""
-    from dreamartist_ext.hosts.model_files import EMBEDDED_MODEL
-
     folder = tmp_path / "model"
     folder.mkdir()
     for part in ("tokenizer", "vae"):

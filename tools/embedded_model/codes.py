@@ -37,7 +37,7 @@ ALL_TOKENS_EVERY = 10  # steps; a caption's padding costs as much as its words
 MAX_SNR = 5.0
 TOWARDS_NOISE = 0.7  # t = 1000 u^0.7
 EMA_DECAY = 0.999
-RATES = {"text": 4e-4, "unet": 2e-4, "mapper": 2e-3}
+RATES = {"text": 3e-4, "unet": 1.5e-4, "mapper": 1.5e-3}
 TABLE_RATE = 5e-3
 BEFORE_TEXT = ("conv_in", "time_embedding", "down_blocks.0")  # of the U-Net: stays as it is, and costs no backward pass
 WARM_UP = 100  # steps

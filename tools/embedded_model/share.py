@@ -19,10 +19,10 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from dreamartist_ext.engine.data import load_pictures
 from dreamartist_ext.evaluation import features
 from dreamartist_ext.evaluation.backgrounds import nearest_background
-from dreamartist_ext.hosts.diffusers import to_image
+from dreamartist_ext.files.pictures import load_pictures
+from dreamartist_ext.hosts.diffusers.host import to_image
 
 from .inversion import save_sheet
 from .measure import Model, decode, load_model
