@@ -199,7 +199,14 @@ class References:
 
 
 def measure_thing(
-    model: Model, references: References, prompts: Prompts, name: str, ways: Sequence[str], budget: Budget, seed: int
+    model: Model,
+    references: References,
+    prompts: Prompts,
+    name: str,
+    ways: Sequence[str],
+    budget: Budget,
+    seed: int,
+    say: Callable[[str], None] = print,
 ) -> tuple[list[dict], list[Tensor]]:
     """A row of figures and a tensor of drawings for each way."""
     latents = references.latents[references.names.index(name)][None]
@@ -221,6 +228,7 @@ def measure_thing(
         row["backgrounds"] = sum(right) / len(right)
         row["norm"] = float(learned.positive.detach().norm(dim=-1).mean())
         rows.append(row)
+        say(json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}))
         drawn.append(torch.cat([plain, coloured]))
     return rows, drawn
 
@@ -269,12 +277,10 @@ def measure_share(
     out.mkdir(parents=True, exist_ok=True)
     for name in things:
         for seed in seeds:
-            measured, drawn = measure_thing(model, references, prompts, name, ways, budget, seed)
+            measured, drawn = measure_thing(model, references, prompts, name, ways, budget, seed, say)
             rows += measured
             own = to_image(references.pixels[references.names.index(name)])
             sheet += [[own, *map(to_image, pictures)] for pictures in drawn]
-            for row in measured:
-                say(json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}))
         result = {"model": str(folder.name), "budget": vars(budget), "start": start, "summary": summary(rows)}
         (out / "share.json").write_text(json.dumps({**result, "rows": rows}, indent=1))
         save_sheet(sheet, out / "share.png")
