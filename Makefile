@@ -6,6 +6,7 @@ WORK ?= build/embedded-model
 STAGE = $(BIN)/python -m tools.embedded_model --work $(WORK)
 VAE_MINUTES ?= 60
 UNET_MINUTES ?= 180
+CODES_MINUTES ?= 180
 ICONS := $(WORK)/icons/node_modules/@iconify-json
 
 .PHONY: bench docs evaluate study install install-dev demo serve test test-slow test-browser test-webui test-forge test-reforge lint types embedded-model clean
@@ -75,10 +76,15 @@ embedded-model: install-dev
 	$(STAGE) tokenizer --merges $(WORK)/clip/bpe_simple_vocab_16e6.txt.gz
 	$(STAGE) latents
 	$(STAGE) unet --minutes $(UNET_MINUTES)
-	$(STAGE) export --out $(WORK)/model
+	$(STAGE) export --out $(WORK)/words
+	$(STAGE) render-wide --icons $(ICONS)
+	$(STAGE) latents-wide --model $(WORK)/words
+	$(STAGE) codes --model $(WORK)/words --snapshot codes.pt --batch 16 --minutes $(CODES_MINUTES)
+	$(STAGE) export-codes --model $(WORK)/words --snapshot codes.pt --out $(WORK)/model
 	$(STAGE) measure --model $(WORK)/model --out $(WORK)/figures
 	$(STAGE) references --icons $(ICONS)
 	$(STAGE) inversion --model $(WORK)/model --out $(WORK)/figures
+	$(STAGE) share --model $(WORK)/model --out $(WORK)/figures
 
 # A report on the shipped pairs: evaluation-output/report.html, in minutes.
 ASSETS := dreamartist_ext/assets

@@ -7,9 +7,13 @@ from pathlib import Path
 
 import torch
 
-from . import drawings, export, inversion, latents, measure, tokenizer, unet, vae
+from . import codes, drawings, export, inversion, latents, measure, share, tokenizer, unet, vae
 
-STAGES = ("render", "vae", "decoder", "tokenizer", "latents", "unet", "export", "measure", "references", "inversion")
+STAGES = (
+    *("render", "vae", "decoder", "tokenizer", "latents", "unet", "export", "measure", "references", "inversion"),
+    *("render-wide", "latents-wide", "codes", "export-codes", "share"),
+)
+WIDE = "wide"  # folder of the many drawings, in the work folder
 
 
 def main() -> None:
@@ -17,7 +21,7 @@ def main() -> None:
     parser.add_argument("stage", choices=STAGES)
     parser.add_argument("--work", type=Path, default=Path("build/embedded-model"))
     parser.add_argument("--icons", type=Path, help="render: folder of the @iconify-json packages")
-    parser.add_argument("--minutes", type=float, default=60, help="vae, decoder, unet: how long to train")
+    parser.add_argument("--minutes", type=float, default=60, help="vae, decoder, unet, codes: how long to train")
     parser.add_argument("--init", type=Path, help="vae: weights to start from; unet: exported model")
     parser.add_argument("--merges", type=Path, help="tokenizer: CLIP's bpe_simple_vocab_16e6.txt.gz")
     parser.add_argument("--snapshot", default="unet.pt", help="unet: file in the work folder, continued if it exists")
@@ -25,8 +29,19 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=6e-4)
     parser.add_argument("--widths", type=int, nargs="+", default=[96, 192])
     parser.add_argument("--attention", type=int, nargs="+", default=[1], help="unet: levels that see the text")
-    parser.add_argument("--model", type=Path, help="measure: the exported folder")
-    parser.add_argument("--concepts", nargs="+", help="inversion: the held-out things to learn; all if left out")
+    parser.add_argument("--model", type=Path, help="the exported folder: to measure or, for codes, to begin with")
+    parser.add_argument("--concepts", nargs="+", help="inversion, share: the held-out things to learn; all if left out")
+    parser.add_argument("--backgrounds", type=int, default=4, help="latents-wide: of each drawing")
+    parser.add_argument("--by-vae", type=int, default=1800, help="latents-wide: pictures that the VAE itself encodes")
+    parser.add_argument(
+        "--fall-from", type=float, default=1.0, help="codes: share of the time after which the rate falls"
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="share: of the inversion")
+    parser.add_argument("--ways", nargs="+", default=share.WAYS, choices=share.WAYS, help="share: output is its end")
+    parser.add_argument("--steps", type=int, default=300, help="share: of the inversion")
+    parser.add_argument("--rate", type=float, default=0.05, help="share: of the inversion")
+    parser.add_argument("--start", default="emoji", help="share: the words that vectors start from")
+    parser.add_argument("--drawn", type=int, default=4, help="share: drawings of each, and twice as many on colours")
     parser.add_argument(
         "--set", nargs="+", default=[], metavar="NAME=VALUE", help="inversion: settings of the training"
     )
@@ -61,8 +76,28 @@ def run(arguments: argparse.Namespace) -> None:
         concepts = arguments.concepts or sorted(drawings.HELD_OUT)
         settings = dict(setting.split("=", 1) for setting in arguments.set)
         inversion.measure_inversion(arguments.model, work / "references", arguments.out, concepts, [5.0], settings)
+    elif arguments.stage in ("render-wide", "latents-wide", "codes", "export-codes", "share"):
+        run_wide(arguments)
     elif arguments.stage == "measure":
         measure.measure(arguments.model, work, arguments.out, arguments.threads)
+
+
+def run_wide(arguments: argparse.Namespace) -> None:
+    """The stages of the inhabited word space."""
+    folder, snapshot = arguments.work / WIDE, arguments.work / arguments.snapshot
+    if arguments.stage == "render-wide":
+        drawings.render(arguments.icons, folder, drawings.wide_names())
+    elif arguments.stage == "latents-wide":
+        latents.grow(folder, arguments.model, arguments.backgrounds, arguments.by_vae, arguments.fit_steps)
+    elif arguments.stage == "codes":
+        codes.train(folder, arguments.model, snapshot, arguments.minutes, arguments.batch, arguments.fall_from)
+    elif arguments.stage == "export-codes":
+        codes.export(folder, arguments.model, snapshot, arguments.out)
+    else:
+        budget = share.Budget(steps=arguments.steps, rate=arguments.rate, drawn=arguments.drawn)
+        things = arguments.concepts or sorted(drawings.HELD_OUT)
+        rest = (arguments.seeds, arguments.ways, arguments.start, budget)
+        share.measure_share(arguments.model, arguments.work / "references", arguments.out, things, *rest)
 
 
 if __name__ == "__main__":

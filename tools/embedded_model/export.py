@@ -11,7 +11,7 @@ import torch
 from diffusers import ConfigMixin
 from safetensors.torch import load_file, save
 from torch import Tensor
-from transformers import CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTokenizer
 
 from dreamartist_ext.files.atomic import write_all_atomically
 from dreamartist_ext.hosts.diffusers.ldm_config import MODEL_INDEX
@@ -19,7 +19,7 @@ from dreamartist_ext.hosts.diffusers.single_file import TEXT_CONFIG
 
 from .shapes import make_scheduler, make_text_encoder, make_unet, make_vae
 
-MAX_BYTES = 32_000_000
+MAX_BYTES = 45_000_000
 # What shapes.py chooses. Everything else is the default of old and new diffusers alike, and stays out of the files.
 UNET_CONFIG = (
     "sample_size in_channels out_channels down_block_types up_block_types block_out_channels layers_per_block "
@@ -52,6 +52,12 @@ def export(work: Path, out: Path) -> None:
     vae.load_state_dict(load_file(work / "vae.safetensors"))
     vae.register_to_config(scaling_factor=load_file(work / "latents.safetensors")["scaling_factor"].item())
 
+    write_folder(out, unet, vae, text, work / "tokenizer")
+    print(f"step {snapshot['step']}, scaling factor {vae.config.scaling_factor:.4f}")
+
+
+def write_folder(out: Path, unet: ConfigMixin, vae: ConfigMixin, text: CLIPTextModel, tokenizer: Path) -> None:
+    """A model folder in half precision; raises ValueError, before anything is written, when it would be too large."""
     contents = {
         "unet/config.json": _library_config(unet, UNET_CONFIG),
         "unet/diffusion_pytorch_model.safetensors": _half(unet.state_dict()),
@@ -60,7 +66,7 @@ def export(work: Path, out: Path) -> None:
         "text_encoder/config.json": _text_config(text.config.to_dict()),
         "text_encoder/model.safetensors": _half(_classic_names(text.state_dict())),
         "scheduler/scheduler_config.json": _library_config(make_scheduler(), SCHEDULER_CONFIG),
-        **{f"tokenizer/{name}": (work / "tokenizer" / name).read_bytes() for name in TOKENIZER_FILES},
+        **{f"tokenizer/{name}": (tokenizer / name).read_bytes() for name in TOKENIZER_FILES},
         "model_index.json": _json(MODEL_INDEX),
     }
     size = sum(len(content) for content in contents.values())
@@ -68,7 +74,7 @@ def export(work: Path, out: Path) -> None:
         raise ValueError(f"the model must have at most {MAX_BYTES:,} bytes, got {size:,}")
     shutil.rmtree(out, ignore_errors=True)  # no file of an earlier export stays behind
     write_all_atomically({out / name: content for name, content in contents.items()})
-    print(f"{out}: {size:,} bytes, step {snapshot['step']}, scaling factor {vae.config.scaling_factor:.4f}")
+    print(f"{out.name}: {size:,} bytes")
 
 
 def _library_config(model: ConfigMixin, names: str) -> bytes:

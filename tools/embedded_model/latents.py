@@ -1,15 +1,22 @@
-"""Latents of every training drawing on every background, made once."""
+"""Latents of every training drawing on every background, made once; or of many drawings on some backgrounds."""
 
 from __future__ import annotations
 
 import json
+import random
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import numpy as np
 import torch
+from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
-from . import drawings
+from . import drawings, stand_in
 from .shapes import LATENT_SIZE, make_vae
+
+BY_VAE, BY_STAND_IN = 1, 2  # who made a latent, in done.npy
 
 
 @torch.no_grad()
@@ -36,3 +43,55 @@ def cache(folder: Path, variants: int = 1, seed: int = 1) -> None:
     save_file({"latents": latents, "scaling_factor": scale_factor}, folder / "latents.safetensors")
     (folder / "reference_features.safetensors").unlink(missing_ok=True)  # measure's, of the latents before
     (folder / "latent_labels.json").write_text(json.dumps(chosen.labels))
+
+
+class Growing:
+    """Latents of (drawing, background) in a memory map, which a training can read while they are made.
+
+    latents.npy (drawings, backgrounds, 4, 16, 16) fp16, scaled; done.npy (drawings, backgrounds): who made it, or 0.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.drawings = drawings.load(folder)
+        shape = (len(self.drawings.labels), len(drawings.BACKGROUND_NAMES))
+        self.latents = _map(folder / "latents.npy", np.float16, (*shape, 4, LATENT_SIZE, LATENT_SIZE))
+        self.done = _map(folder / "done.npy", np.uint8, shape)
+
+    def pictures(self, pairs: Iterable[tuple[int, int]]) -> Tensor:
+        """(B, 3, 128, 128) in [-1, 1]; a pair of drawing and background looks the same whenever it is asked for"""
+        made = []
+        for drawing, background in pairs:
+            generator = torch.Generator().manual_seed(drawing * len(drawings.BACKGROUND_NAMES) + background)
+            colour = drawings.BACKGROUND_RGB[background] + 4 * torch.randn(3, generator=generator)
+            place = drawings.placement(1, generator)
+            made.append(drawings.compose(self.drawings.rgba[drawing][None], colour.clamp(0, 255)[None], *place))
+        return torch.cat(made)
+
+    @torch.no_grad()
+    def make(self, pairs: list[tuple[int, int]], encode: Callable[[Tensor], Tensor], maker: int) -> None:
+        """What the VAE made stays."""
+        wanted = [pair for pair in pairs if self.done[pair] not in (maker, BY_VAE)]
+        for start in range(0, len(wanted), 16):
+            part = wanted[start : start + 16]
+            for pair, latents in zip(part, encode(self.pictures(part)), strict=True):
+                self.latents[pair] = latents.half().numpy()
+                self.done[pair] = maker
+
+
+def grow(folder: Path, model: Path, backgrounds: int, by_vae: int, fit_steps: int, seed: int = 5) -> None:
+    """Every drawing on `backgrounds` of the ten: `by_vae` pictures by the model's VAE, the others by its stand-in."""
+    growing, dice = Growing(folder), random.Random(seed)
+    count = len(growing.drawings.labels)
+    order = [dice.sample(range(len(drawings.BACKGROUND_NAMES)), backgrounds) for _ in range(count)]
+    pairs = [(i, order[i][turn]) for turn in range(backgrounds) for i in dice.sample(range(count), count)]
+    vae = AutoencoderKL.from_pretrained(model / "vae", torch_dtype=torch.float32).eval().requires_grad_(False)
+    growing.make(pairs[:by_vae], lambda p: vae.encode(p).latent_dist.mean * vae.config.scaling_factor, BY_VAE)
+    known = [pair for pair in pairs if growing.done[pair] == BY_VAE]
+    latents = torch.stack([torch.from_numpy(growing.latents[pair].astype(np.float32)) for pair in known])
+    net, error = stand_in.fit(growing.pictures(known), latents, fit_steps)
+    print(f"stand-in: mean squared error {error:.4f} of {latents.var():.4f}")
+    growing.make(pairs, net, BY_STAND_IN)
+
+
+def _map(path: Path, kind: type, shape: tuple[int, ...]) -> np.ndarray:
+    return np.lib.format.open_memmap(path, mode="r+" if path.exists() else "w+", dtype=kind, shape=shape)

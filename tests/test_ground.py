@@ -1,0 +1,181 @@
+"""The tools that give the embedded model an inhabited word space, on tiny networks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from dreamartist_ext.hosts.diffusers.model_files import EMBEDDED_MODEL
+from tools.embedded_model import codes, drawings, share, stand_in
+from tools.embedded_model.shapes import make_text_encoder, make_unet
+from tools.embedded_model.widening import widened_text_encoder, widened_unet
+
+WIDTH = 192
+
+
+@pytest.fixture(scope="module")
+def text() -> CLIPTextModel:
+    torch.manual_seed(0)
+    return make_text_encoder(vocabulary=50, start=48, end=49).eval()
+
+
+@pytest.fixture(scope="module")
+def ids() -> torch.Tensor:
+    return torch.randint(0, 48, (2, 77), generator=torch.Generator().manual_seed(1))
+
+
+@torch.no_grad()
+def test_a_doubled_text_encoder_says_the_same_twice(text, ids):
+    wide = widened_text_encoder(text).eval()
+    assert wide.config.hidden_size == 2 * WIDTH
+    assert wide.config.num_attention_heads == 2 * text.config.num_attention_heads
+    said = text(ids).last_hidden_state
+    torch.testing.assert_close(wide(ids).last_hidden_state, said.repeat(1, 1, 2), atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("straight", [0.0, 0.5, 2.0])
+def test_the_u_net_on_doubled_text_predicts_the_same(text, ids, straight):
+    torch.manual_seed(2)
+    unet = make_unet((32, 64)).eval()
+    cond = text(ids).last_hidden_state
+    noisy, timesteps = torch.randn(2, 4, 16, 16), torch.tensor([100, 900])
+    expected = unet(noisy, timesteps, cond).sample
+    wide = widened_unet(unet, straight).eval()
+    assert torch.allclose(wide(noisy, timesteps, cond.repeat(1, 1, 2)).sample, expected, atol=1e-5)
+
+
+@torch.no_grad()
+def test_only_a_straight_u_net_reads_what_the_copies_do_not_share(text, ids):
+    unet = make_unet((32, 64)).eval()
+    same = text(ids).last_hidden_state.repeat(1, 1, 2)
+    apart = same + torch.cat([torch.ones(1, 1, WIDTH), -torch.ones(1, 1, WIDTH)], -1) * torch.randn(2, 77, 1)
+    noisy, timesteps = torch.randn(2, 4, 16, 16), torch.tensor([100, 900])
+    for straight, reads in ((0.0, False), (0.5, True)):
+        wide = widened_unet(unet, straight).eval()
+        predicted = [wide(noisy, timesteps, cond).sample for cond in (same, apart)]
+        assert torch.allclose(*predicted, atol=1e-5) != reads
+
+
+def test_no_held_out_thing_is_among_the_wide_names_in_any_spelling():
+    names = drawings.wide_names()
+    assert len(names) == len(set(names)) > 1000
+    assert not [name for name in names if drawings.is_held_out(name)]
+    assert not drawings.HELD_OUT & {part for name in names for part in name.split("-")}
+
+
+@pytest.mark.parametrize("name", ["brown-mushroom", "person-with-crown", "pine-apple", "owl", "hedgehogs", "desert"])
+def test_a_held_out_thing_is_known_by_other_spellings(name):
+    assert drawings.is_held_out(name)
+
+
+@pytest.mark.parametrize("name", ["bowl-with-spoon", "banjo", "rock", "chess-pawn"])
+def test_other_things_are_not_held_out(name):
+    assert not drawings.is_held_out(name)
+
+
+def test_near_copies_are_found_whatever_is_under_them():
+    torch.manual_seed(3)
+    blocks = torch.rand(6, 4, 8, 8).repeat_interleave(16, 2).repeat_interleave(16, 3).permute(0, 2, 3, 1)
+    rgba = (blocks * 255).byte()
+    labels = [(f"thing-{i}", "noto") for i in range(6)]
+    copy = (rgba[2].int() + 3).clamp(0, 255).byte()[None]
+    found = drawings.near_copies(drawings.Drawings(copy, [("crown", "flat")]), drawings.Drawings(rgba, labels))
+    assert [(held, known) for held, known, _ in found] == [(("crown", "flat"), ("thing-2", "noto"))]
+
+
+def make_folder(folder: Path) -> None:
+    """Four drawings of known things with latents of noise, as `latents.grow` leaves them."""
+    concepts = drawings.training_concepts()[:4]
+    generator = np.random.default_rng(0)
+    np.save(folder / "rgba.npy", generator.integers(0, 255, (4, 128, 128, 4), dtype=np.uint8))
+    (folder / "labels.json").write_text(json.dumps([[concept, "noto"] for concept in concepts]))
+    np.save(folder / "latents.npy", generator.standard_normal((4, 10, 4, 16, 16)).astype(np.float16))
+    done = np.zeros((4, 10), np.uint8)
+    done[:, :3] = 1
+    np.save(folder / "done.npy", done)
+
+
+@pytest.fixture
+def small_model(tmp_path, monkeypatch) -> Path:
+    """The shipped tokenizer and VAE with a tiny U-Net and text encoder."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for part in ("tokenizer", "vae"):
+        (folder / part).symlink_to(EMBEDDED_MODEL / part)
+    torch.manual_seed(4)
+    config = CLIPTextModel.from_pretrained(EMBEDDED_MODEL / "text_encoder").config.to_dict()
+    small = config | {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    CLIPTextModel(CLIPTextConfig(**small)).save_pretrained(folder / "text_encoder")
+    unet = make_unet((32, 32))
+    type(unet).from_config(dict(unet.config) | {"cross_attention_dim": 64}).save_pretrained(folder / "unet")
+    return folder
+
+
+def weights(snapshot: Path) -> dict[str, torch.Tensor]:
+    state = torch.load(snapshot, weights_only=True)
+    return {f"{part}.{name}": v for part in ("unet", "text", "codes") for name, v in state[part].items()} | {
+        f"ema.{i}": v for i, v in enumerate(state["ema"])
+    }
+
+
+def test_a_training_that_stopped_makes_the_same_step_as_one_that_did_not(tmp_path, small_model):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    make_folder(folder)
+    at_once, stopped = tmp_path / "at_once.pt", tmp_path / "stopped.pt"
+    codes.train(folder, small_model, at_once, minutes=1, batch=3, steps=4)
+    codes.train(folder, small_model, stopped, minutes=1, batch=3, steps=2)
+    codes.train(folder, small_model, stopped, minutes=1, batch=3, steps=4)
+    once, twice = weights(at_once), weights(stopped)
+    assert once.keys() == twice.keys()
+    for name, tensor in once.items():
+        torch.testing.assert_close(twice[name], tensor, msg=name)
+
+
+@torch.no_grad()
+def test_a_code_stands_where_the_caption_has_it_and_nowhere_else(tmp_path, small_model):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    make_folder(folder)
+    student, _ = codes.begin(folder, small_model, seed=0)
+    lines = [codes.Line(f"a {codes.CODE} on a red background", 1, 6), codes.Line("a cat")]
+    ids, places, which = student.captions(lines, None)
+    start = student.captions.tokenizer.bos_token_id
+    assert ids[0, 0] == ids[1, 0] == start
+    assert places[0].nonzero().flatten().tolist() == [2, 3, 4, 5, 6, 7]
+    assert which[0, 2:8].tolist() == [0, 1, 2, 3, 4, 5]
+    assert not places[1].any()
+    assert len(ids[0]) == 1 + 1 + 6 + 4 + 1
+
+
+def test_the_codes_have_the_size_that_is_held(tmp_path):
+    seen = torch.randn(5, 1024)
+    made = codes.Codes(seen, 64, torch.randn(64)).of(seen)
+    torch.testing.assert_close(made.square().mean(-1).sqrt(), torch.full((5, 8), codes.CODE_SIZE))
+
+
+def test_the_stand_in_learns_an_encoder_that_looks_at_patches():
+    torch.manual_seed(5)
+    pictures = (torch.rand(80, 3, 2, 2) * 2 - 1).repeat_interleave(8, 2).repeat_interleave(8, 3)
+    latents = torch.nn.functional.avg_pool2d(pictures, 8)[:, [0, 1, 2, 0]]
+    _, error = stand_in.fit(pictures, latents, steps=60)
+    assert error < 0.5 * latents.var()
+
+
+def test_the_share_of_the_way_is_0_at_nothing_and_1_at_free_output():
+    def row(way: str, loss: float) -> dict:
+        ranks = {"ranks": [0, 2], "ranks_on_colours": [5, 0]}
+        return {"thing": "crown", "seed": 0, "way": way, "empty": 0.05, "loss": loss, "backgrounds": 1.0, **ranks}
+
+    figures = share.summary([row("output", 0.02), row("plain", 0.05), row("pair", 0.035)])
+    assert figures["output"]["share"] == 1
+    assert figures["plain"]["share"] == 0
+    assert figures["pair"]["share"] == pytest.approx(0.5)
+    assert figures["plain"]["first ranks"] == 0.5
+    assert figures["plain"]["among three ranks"] == 1

@@ -1,0 +1,359 @@
+"""Words whose meaning is only in their vectors, so that a learned word finds a space that is lived in.
+
+Every training drawing has a code: a few vectors that stand for it in captions, "an emoji of a <its code> on a red
+background". A mapper makes them from the drawing itself, so that the space is smooth and a new drawing already has a
+place in it; a table adds what the mapper cannot say. The same code is seen on many backgrounds, which the words name:
+a code does not hold the background. The text encoder is the shipped one, doubled (widening.py); it and what of the
+U-Net lies behind the text are trained on.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from . import drawings
+from .export import write_folder
+from .shapes import TIMESTEPS, TOKENS, alphas_cumprod
+from .widening import widened_text_encoder, widened_unet
+
+MAX_VECTORS = 8
+USUAL_VECTORS = 6
+CODE_SIZE = 0.3  # root mean square of a code's vectors, held: what inversion reaches in some hundred steps of 0.01
+CODE_NOISE = 0.3  # of that size, at most
+STRAIGHT = 0.5
+ALL_TOKENS_EVERY = 10  # steps; a caption's padding costs as much as its words
+MAX_SNR = 5.0
+TOWARDS_NOISE = 0.7  # t = 1000 u^0.7
+EMA_DECAY = 0.999  # a step
+EMA_EVERY = 4  # steps: passing over all weights costs a third of a step of eight
+RATES = {"text": 3e-4, "unet": 2e-4, "mapper": 1.5e-3}
+TABLE_RATE = 5e-3
+BEFORE_TEXT = ("conv_in", "time_embedding", "down_blocks.0")  # of the U-Net: stays as it is, and costs no backward pass
+WARM_UP = 100  # steps
+CODE = "@"
+START_WORD = "*"  # the WebUI's neutral word for a beginning
+
+
+class Codes(nn.Module):
+    """The codes of all drawings, by mapper and by table."""
+
+    def __init__(self, seen: Tensor, width: int, start: Tensor) -> None:
+        """seen (N, 4 * 16 * 16), start (width,): the word that every code begins near"""
+        super().__init__()
+        self.register_buffer("seen", (seen - seen.mean(0)) / seen.std())
+        hidden = 768
+        self.mapper = nn.Sequential(
+            nn.Linear(seen.shape[1], hidden), nn.GELU(), nn.LayerNorm(hidden), nn.Linear(hidden, MAX_VECTORS * width)
+        )
+        nn.init.normal_(self.mapper[-1].weight, std=1 / hidden**0.5)
+        with torch.no_grad():
+            self.mapper[-1].bias.copy_(start.repeat(MAX_VECTORS))
+        self.table = nn.Embedding(len(seen), MAX_VECTORS * width, sparse=True)
+        nn.init.zeros_(self.table.weight)
+        self.width = width
+
+    def forward(self, indices: Tensor, with_table: Tensor, noise: float) -> Tensor:
+        """indices (B,), with_table (B,) 0 or 1 -> (B, MAX_VECTORS, width)"""
+        code = self.of(self.seen[indices])
+        code = code + self.table(indices).view_as(code) * with_table[:, None, None]
+        return code + noise * CODE_NOISE * CODE_SIZE * torch.randn_like(code) * torch.rand(len(code), 1, 1)
+
+    def of(self, seen: Tensor) -> Tensor:
+        """By the mapper alone: (B, 1024) -> (B, MAX_VECTORS, width)"""
+        code = self.mapper(seen).view(len(seen), MAX_VECTORS, self.width)
+        return CODE_SIZE * code / code.square().mean(-1, keepdim=True).sqrt().clamp(min=1e-6)
+
+    @torch.no_grad()
+    def mean(self) -> Tensor:
+        """(MAX_VECTORS, width): the middle of the space, a good start for any new word"""
+        return self.of(self.seen).mean(0)
+
+
+def _seen(folder: Path) -> Tensor:
+    """Of all drawings, kept in the work folder."""
+    kept = folder / "seen.pt"
+    if not kept.exists():
+        torch.save(drawings.seen_small(drawings.load(folder).rgba), kept)
+    return torch.load(kept, weights_only=True)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A caption and, where it has a code, the drawing and how many vectors."""
+
+    text: str
+    drawing: int = -1
+    vectors: int = 0
+
+
+def code_caption(drawing: int, style: str, background: str, dice: random.Random) -> Line:
+    forms = (
+        (0.40, f"an emoji of a {CODE} on a {background} background"),
+        (0.12, f"a {style} emoji of a {CODE} on a {background} background"),
+        (0.14, f"a {CODE} on a {background} background"),
+        (0.08, f"{CODE}, {background} background"),
+        (0.06, f"a drawing of a {CODE} on a {background} background"),
+        (0.08, f"an emoji of a {CODE}"),
+        (0.08, f"a {CODE}"),
+        (0.04, f"a drawing of a {CODE}"),
+    )
+    text = dice.choices([form for _, form in forms], [share for share, _ in forms])[0]
+    vectors = USUAL_VECTORS if dice.random() < 0.6 else dice.randint(2, MAX_VECTORS)
+    return Line(text, drawing, vectors)
+
+
+class Captioned:
+    """Latents that exist so far, with captions: two thirds by code, one in words that the model mostly knows."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.folder = folder
+        self.labels = [tuple(label) for label in json.loads((folder / "labels.json").read_text())]
+        self.latents = np.load(folder / "latents.npy", mmap_mode="r")  # (N, backgrounds, 4, 16, 16), scaled
+        known = set(drawings.training_concepts())
+        self.known = {i for i, (concept, _) in enumerate(self.labels) if concept in known}
+        self.dice = random.Random(seed)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take up latents that were made meanwhile."""
+        self.made = np.argwhere(np.load(self.folder / "done.npy")).tolist()
+        self.made_known = [pair for pair in self.made if pair[0] in self.known]
+
+    def next(self, count: int) -> tuple[Tensor, list[Line]]:
+        """latents (B, 4, 16, 16)"""
+        latents, lines = [], []
+        for k in range(count):
+            in_words = k % 3 == 2
+            pool = self.made_known if in_words and self.dice.random() < 0.6 else self.made
+            i, b = self.dice.choice(pool)
+            (concept, style), background = self.labels[i], drawings.BACKGROUND_NAMES[b]
+            latents.append(torch.from_numpy(self.latents[i, b].astype(np.float32)))
+            if in_words:
+                lines.append(Line(drawings.caption(concept, style, background, self.dice)))
+            elif self.dice.random() < 0.04:
+                lines.append(Line(""))
+            else:
+                lines.append(code_caption(i, style, background, self.dice))
+        return torch.stack(latents), lines
+
+
+class Captions:
+    """Token ids of lines, with places for codes."""
+
+    def __init__(self, tokenizer: CLIPTokenizer) -> None:
+        self.tokenizer = tokenizer
+        self._ids: dict[str, list[int]] = {}
+
+    def __call__(self, lines: Sequence[Line], tokens: int | None) -> tuple[Tensor, Tensor, Tensor]:
+        """ids (B, tokens), mask of code places (B, tokens), which of the code's vectors stands there (B, tokens); as
+        many tokens as the longest line needs where they are not given"""
+        if tokens is None:
+            tokens = 2 + max(
+                sum(len(self._of(part)) for part in line.text.split(CODE)) + line.vectors for line in lines
+            )
+        ids = torch.full((len(lines), tokens), self.tokenizer.eos_token_id)
+        places = torch.zeros(len(lines), tokens, dtype=torch.bool)
+        which = torch.zeros(len(lines), tokens, dtype=torch.long)
+        for row, line in enumerate(lines):
+            before, _, after = line.text.partition(CODE)
+            start = [self.tokenizer.bos_token_id, *self._of(before)]
+            whole = [*start, *[0] * line.vectors, *self._of(after)][: tokens - 1]
+            ids[row, : len(whole)] = torch.tensor(whole)
+            places[row, len(start) : len(start) + line.vectors] = True
+            which[row, len(start) : len(start) + line.vectors] = torch.arange(line.vectors)
+        return ids, places, which
+
+    def _of(self, text: str) -> list[int]:
+        if text not in self._ids:
+            self._ids[text] = self.tokenizer(text, add_special_tokens=False).input_ids
+        return self._ids[text]
+
+
+class Student:
+    """What is trained."""
+
+    def __init__(self, unet: UNet2DConditionModel, text: CLIPTextModel, codes: Codes, tokenizer: CLIPTokenizer) -> None:
+        self.unet, self.text, self.codes = unet, text, codes
+        self.captions = Captions(tokenizer)
+        unet.set_attn_processor(AttnProcessor())  # on a CPU faster to train than the fused kind
+        text.set_attn_implementation("eager")  # as above
+        for name, parameter in unet.named_parameters():
+            parameter.requires_grad_(not name.startswith(BEFORE_TEXT))
+        self.groups = {
+            "text": list(text.parameters()),
+            "unet": [p for p in unet.parameters() if p.requires_grad],
+            "mapper": list(codes.mapper.parameters()),
+        }
+        self.parameters = [p for group in self.groups.values() for p in group]
+
+    def encode(self, lines: Sequence[Line], tokens: int | None) -> Tensor:
+        """(B, tokens, width)"""
+        ids, places, which = self.captions(lines, tokens)
+        coded = [row for row, line in enumerate(lines) if line.drawing >= 0]
+        if not coded:
+            return self.text(ids).last_hidden_state
+        drawn = torch.tensor([lines[row].drawing for row in coded])
+        codes = self.codes(drawn, (torch.rand(len(coded)) < 0.5).float(), noise=1.0)
+        rows = torch.zeros(len(lines), dtype=torch.long)
+        rows[coded] = torch.arange(len(coded))
+        row, place = places.nonzero(as_tuple=True)
+
+        def hook(_module: nn.Module, _inputs: tuple, output: Tensor) -> Tensor:
+            return output.index_put((row, place), codes[rows[row], which[row, place]])
+
+        handle = self.text.get_input_embeddings().register_forward_hook(hook)
+        try:
+            return self.text(ids).last_hidden_state
+        finally:
+            handle.remove()
+
+    def loss(self, latents: Tensor, lines: Sequence[Line], tokens: int | None, abar: Tensor) -> Tensor:
+        """(B,) weighted squared errors of eps"""
+        noise = torch.randn_like(latents)
+        # one timestep from each of B equal shares, dealt to the pictures at random
+        u = (torch.randperm(len(latents)) + torch.rand(len(latents))) / len(latents)
+        timesteps = (TIMESTEPS * u**TOWARDS_NOISE).long().clamp(0, TIMESTEPS - 1)
+        a = abar[timesteps][:, None, None, None]
+        noisy = a.sqrt() * latents + (1 - a).sqrt() * noise
+        predicted = self.unet(noisy, timesteps, self.encode(lines, tokens)).sample
+        snr = abar[timesteps] / (1 - abar[timesteps])
+        weight = snr.clamp(max=MAX_SNR) / snr * snr.clamp(max=MAX_SNR) ** -0.5
+        return (predicted - noise).square().mean((1, 2, 3)) * weight
+
+
+def begin(folder: Path, model: Path, seed: int) -> tuple[Student, Captioned]:
+    """The shipped model, doubled, and codes that say nothing yet."""
+    torch.manual_seed(seed)
+    data = Captioned(folder, seed)
+    tokenizer = CLIPTokenizer.from_pretrained(model / "tokenizer")
+    text = CLIPTextModel.from_pretrained(model / "text_encoder", torch_dtype=torch.float32)
+    unet = UNet2DConditionModel.from_pretrained(model / "unet", torch_dtype=torch.float32)
+    wide = widened_text_encoder(text)
+    start = wide.get_input_embeddings().weight[tokenizer("emoji", add_special_tokens=False).input_ids[0]].detach()
+    codes = Codes(_seen(folder), len(start), start)
+    return Student(widened_unet(unet, STRAIGHT), wide, codes, tokenizer), data
+
+
+def rate(step: int, share: float, fall_from: float) -> float:
+    """Of the peak: a warm-up, then even, then from `fall_from` of the time on a straight fall to 2 %."""
+    fall = 1.0 if share < fall_from else max(0.02, (1 - share) / (1 - fall_from))
+    return min(1.0, (step + 1) / WARM_UP) * fall
+
+
+def train(
+    folder: Path,
+    model: Path,
+    snapshot: Path,
+    minutes: float,
+    batch: int = 16,
+    fall_from: float = 1.0,
+    seed: int = 0,
+    steps: int | None = None,
+) -> None:
+    """Train for `minutes`, or up to a step; an existing snapshot is continued, optimizers and averages too."""
+    student, data = begin(folder, model, seed)
+    optimizer = torch.optim.AdamW(
+        [{"params": group} for group in student.groups.values()],
+        betas=(0.9, 0.98),
+        weight_decay=1e-4,
+        fused=True,
+    )
+    sparse = torch.optim.SparseAdam(student.codes.table.parameters(), lr=TABLE_RATE)
+    ema = [p.detach().clone() for p in student.parameters]
+    step = resume(snapshot, student, optimizer, sparse, ema) if snapshot.exists() else 0
+    abar = alphas_cumprod()
+    started, first, losses = time.monotonic(), step, []
+    seconds = minutes * 60
+    saved = started
+    while (passed := time.monotonic() - started) < seconds and step != steps:
+        data.dice.seed(f"{seed} {step}")  # so that a step is the same, whether or not the training stopped before it
+        torch.manual_seed(1_000_003 * seed + step)
+        share = rate(step, passed / seconds, fall_from)
+        for name, group in zip(student.groups, optimizer.param_groups, strict=True):
+            group["lr"] = RATES[name] * share
+        sparse.param_groups[0]["lr"] = TABLE_RATE * share
+        latents, lines = data.next(batch)
+        loss = student.loss(latents, lines, TOKENS if step % ALL_TOKENS_EVERY == 0 else None, abar)
+        optimizer.zero_grad(set_to_none=True)
+        sparse.zero_grad(set_to_none=True)
+        loss.mean().backward()
+        torch.nn.utils.clip_grad_norm_(student.parameters, 1.0)
+        optimizer.step()
+        sparse.step()
+        step += 1
+        if step % EMA_EVERY == 0:
+            decay = min(EMA_DECAY, step / (step + 30)) ** EMA_EVERY
+            torch._foreach_lerp_(ema, [p.detach() for p in student.parameters], 1 - decay)
+        losses.append(loss.detach())
+        if step % 50 == 0:
+            both = torch.stack(losses)
+            words = torch.arange(batch) % 3 == 2
+            means = f"codes {both[:, ~words].mean():.4f} words {both[:, words].mean():.4f}"
+            speed = (step - first) * batch / (time.monotonic() - started)
+            print(f"{passed:.0f}s step {step} {means} {speed:.1f} pictures/s {len(data.made)} latents", flush=True)
+            losses.clear()
+            data.refresh()
+        if time.monotonic() - saved > 300:
+            save(snapshot, student, optimizer, sparse, ema, step)
+            saved = time.monotonic()
+    save(snapshot, student, optimizer, sparse, ema, step)
+
+
+def save(snapshot: Path, student: Student, optimizer, sparse, ema: list[Tensor], step: int) -> None:  # noqa: ANN001
+    state = {
+        "unet": student.unet.state_dict(),
+        "text": student.text.state_dict(),
+        "codes": student.codes.state_dict(),
+        "ema": ema,
+        "optimizer": optimizer.state_dict(),
+        "sparse": sparse.state_dict(),
+        "step": step,
+    }
+    temporary = snapshot.with_suffix(".tmp")
+    torch.save(state, temporary)
+    temporary.replace(snapshot)
+
+
+def resume(snapshot: Path, student: Student, optimizer, sparse, ema: list[Tensor]) -> int:  # noqa: ANN001
+    """The step that the snapshot was made at."""
+    state = torch.load(snapshot, weights_only=True)
+    student.unet.load_state_dict(state["unet"])
+    student.text.load_state_dict(state["text"])
+    student.codes.load_state_dict(state["codes"])
+    optimizer.load_state_dict(state["optimizer"])
+    sparse.load_state_dict(state["sparse"])
+    for target, source in zip(ema, state["ema"], strict=True):
+        target.copy_(source)
+    return state["step"]
+
+
+@torch.no_grad()
+def export(folder: Path, model: Path, snapshot: Path, out: Path) -> int:
+    """Write the averages of a snapshot as a model folder, with the VAE and the tokenizer of `model`; returns its step.
+
+    The word START_WORD gets the mean code, a good beginning for any new word.
+    """
+    student, _ = begin(folder, model, seed=0)
+    state = torch.load(snapshot, weights_only=True)
+    student.unet.load_state_dict(state["unet"])  # what was not trained has no average
+    student.text.load_state_dict(state["text"])
+    student.codes.load_state_dict(state["codes"])
+    for parameter, averaged in zip(student.parameters, state["ema"], strict=True):
+        parameter.copy_(averaged)
+    (token,) = student.captions.tokenizer(START_WORD, add_special_tokens=False).input_ids
+    student.text.get_input_embeddings().weight[token] = student.codes.mean()[:USUAL_VECTORS].mean(0)
+    vae = AutoencoderKL.from_pretrained(model / "vae", torch_dtype=torch.float32)
+    write_folder(out, student.unet, vae, student.text, model / "tokenizer")
+    return state["step"]

@@ -1,0 +1,288 @@
+"""The share of the way: how much of what the U-Net could draw of a new picture a learned word can say.
+
+From the empty prompt (0) to free encoder output at the word's places (1), by the weighted noise loss on fixed noises:
+(empty - reached) / (empty - free). The held-out things, one picture each; six input vectors, plain and as a pair. And
+whether the drawings are recognised: nearest of all references, by deep features, is their own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import cos, pi
+from pathlib import Path
+
+import torch
+from diffusers.models.attention_processor import AttnProcessor
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from dreamartist_ext.evaluation import features
+from dreamartist_ext.evaluation.backgrounds import nearest_background
+from dreamartist_ext.files.pictures import load_pictures
+from dreamartist_ext.hosts.diffusers.host import to_image
+
+from .inversion import save_sheet
+from .measure import Model, decode, load_model
+from .shapes import LATENT_SIZE, PICTURE_SIZE, TIMESTEPS, TOKENS, alphas_cumprod
+
+CHECK_TIMESTEPS = (100, 300, 500, 700, 850, 950)
+CHECK_NOISES = 4  # for each of the timesteps
+MAX_SNR = 5.0  # min-SNR, arXiv 2303.09556
+TOWARDS_NOISE = 0.65  # t = 1000 u^0.65
+BATCH = 4
+PAIR_GUIDANCE = 2.0
+WAYS = ("output", "plain", "pair")
+TEMPLATE = ("an emoji of a", "")  # what stands before and after the word
+COLOURS = ("red", "blue", "green", "yellow", "purple", "black", "pink", "orange")
+
+
+@dataclass(frozen=True)
+class Budget:
+    vectors: int = 6
+    steps: int = 300
+    rate: float = 0.05  # of AdamW, falls as a cosine
+    guidance: float = 6.0
+    drawing_steps: int = 20
+    drawn: int = 4  # of each thing and seed, on no named background and again on named ones
+
+
+class Prompts:
+    """Encoder output of prompts with one learned word in them."""
+
+    def __init__(self, model: Model, start: str, vectors: int) -> None:
+        self.model, self.vectors = model, vectors
+        words = model.tokenizer(start, add_special_tokens=False).input_ids
+        self.start = [words[i % len(words)] for i in range(vectors)]  # as the host starts a word
+        self.width = model.text.config.hidden_size
+
+    def initial(self) -> Tensor:
+        """(V, width)"""
+        return self.model.text.get_input_embeddings().weight[self.start].detach().clone()
+
+    def encode(self, word: Tensor | None, before: str = "", after: str = "") -> Tensor:
+        """(1, 77, width); no word where it is None"""
+        ids = [self.model.tokenizer(part, add_special_tokens=False).input_ids for part in (before, after)]
+        place = self.place(before)
+        row = [self.model.tokenizer.bos_token_id, *ids[0], *(self.start if word is not None else []), *ids[1]]
+        end = self.model.tokenizer.eos_token_id
+        padded = torch.tensor([row + [end] * (TOKENS - len(row))])
+        if word is None:
+            return self.model.text(padded).last_hidden_state
+        with replaced(self.model, place, word):
+            return self.model.text(padded).last_hidden_state
+
+    def place(self, before: str) -> int:
+        """Where the word begins."""
+        return 1 + len(self.model.tokenizer(before, add_special_tokens=False).input_ids)
+
+
+@contextmanager
+def replaced(model: Model, place: int, word: Tensor) -> Iterator[None]:
+    """The word's vectors (V, width) stand at `place` while this lasts."""
+
+    def hook(_module: torch.nn.Module, _inputs: tuple, output: Tensor) -> Tensor:
+        return torch.cat([output[:, :place], word.expand(len(output), -1, -1), output[:, place + len(word) :]], 1)
+
+    handle = model.text.get_input_embeddings().register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@dataclass
+class Learned:
+    """What was optimised: encoder output from the vectors, for the positive and the negative prompt."""
+
+    positive: Tensor
+    negative: Tensor | None
+    prompts: Prompts
+    way: str
+
+    def cond(self, after: str = "") -> Tensor:
+        before = TEMPLATE[0]
+        if self.way != "output":
+            return self.prompts.encode(self.positive, before, after)
+        base = self.prompts.encode(self.prompts.initial(), before, after).detach()
+        place = self.prompts.place(before)
+        return torch.cat([base[:, :place], self.positive[None], base[:, place + len(self.positive) :]], 1)
+
+    def uncond(self) -> Tensor:
+        return self.prompts.encode(self.negative)
+
+
+def noise_loss(model: Model, latents: Tensor, timesteps: Tensor, noise: Tensor, cond: Tensor, uncond: Tensor | None):  # noqa: ANN201
+    """(B,): squared error of eps, weighted by min(SNR, 5)^-0.5; with `uncond`, of the guided prediction"""
+    abar = alphas_cumprod()[timesteps]
+    a = abar[:, None, None, None]
+    noisy = a.sqrt() * latents + (1 - a).sqrt() * noise
+    count = len(noise)
+    predicted = model.unet(noisy, timesteps, cond.expand(count, -1, -1)).sample
+    if uncond is not None:
+        other = model.unet(noisy, timesteps, uncond.expand(count, -1, -1)).sample
+        predicted = other + PAIR_GUIDANCE * (predicted - other)
+    weight = (abar / (1 - abar)).clamp(max=MAX_SNR) ** -0.5
+    return (predicted - noise).square().mean((1, 2, 3)) * weight
+
+
+@torch.no_grad()
+def check_loss(model: Model, latents: Tensor, cond: Tensor, uncond: Tensor | None = None) -> float:
+    generator = torch.Generator().manual_seed(77)
+    losses = []
+    for timestep in CHECK_TIMESTEPS:
+        noise = torch.randn(CHECK_NOISES, 4, LATENT_SIZE, LATENT_SIZE, generator=generator)
+        losses.append(noise_loss(model, latents, torch.full((CHECK_NOISES,), timestep), noise, cond, uncond).mean())
+    return float(torch.stack(losses).mean())
+
+
+def invert(model: Model, prompts: Prompts, latents: Tensor, way: str, budget: Budget, seed: int) -> Learned:
+    """Optimise the vectors of one word on one picture's latents (1, 4, 16, 16)."""
+    generator = torch.Generator().manual_seed(seed)
+    start = prompts.initial()
+    start = start + 1e-3 * torch.randn(start.shape, generator=generator)
+    if way == "output":
+        start = prompts.encode(start, TEMPLATE[0])[0, prompts.place(TEMPLATE[0]) :][: len(start)].detach()
+    positive = start.clone().requires_grad_(True)
+    negative = start.clone().requires_grad_(True) if way == "pair" else None
+    learned = Learned(positive, negative, prompts, way)
+    optimizer = torch.optim.AdamW([v for v in (positive, negative) if v is not None], lr=budget.rate, weight_decay=0)
+    for step in range(budget.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = budget.rate * 0.5 * (1 + cos(pi * step / budget.steps))
+        u = (torch.randperm(BATCH, generator=generator) + torch.rand(BATCH, generator=generator)) / BATCH
+        timesteps = (TIMESTEPS * u**TOWARDS_NOISE).long().clamp(0, TIMESTEPS - 1)
+        noise = torch.randn(BATCH, *latents.shape[1:], generator=generator)
+        uncond = learned.uncond() if way == "pair" else None
+        loss = noise_loss(model, latents, timesteps, noise, learned.cond(), uncond).mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+    return learned
+
+
+@torch.no_grad()
+def draw(model: Model, conds: Sequence[Tensor], uncond: Tensor, first_seed: int, budget: Budget) -> Tensor:
+    """DDIM with guidance, a picture for each cond (1, 77, width) -> (N, 3, 128, 128) in [-1, 1]"""
+    noises = [torch.Generator().manual_seed(first_seed + i) for i in range(len(conds))]
+    latents = torch.stack([torch.randn(4, LATENT_SIZE, LATENT_SIZE, generator=g) for g in noises])
+    both = torch.cat([uncond.expand(len(conds), -1, -1), torch.cat(list(conds))])
+    model.scheduler.set_timesteps(budget.drawing_steps)
+    for timestep in model.scheduler.timesteps:
+        unconditional, conditional = model.unet(torch.cat([latents] * 2), timestep, both).sample.chunk(2)
+        guided = unconditional + budget.guidance * (conditional - unconditional)
+        latents = model.scheduler.step(guided, timestep, latents).prev_sample
+    return decode(model.vae, latents)
+
+
+class References:
+    """The held-out pictures, their latents, and which of them a drawing is nearest to."""
+
+    def __init__(self, model: Model, folder: Path) -> None:
+        self.names = sorted(path.stem for path in folder.glob("*.png"))
+        paths = [folder / f"{name}.png" for name in self.names]
+        loaded = [load_pictures([path], PICTURE_SIZE, PICTURE_SIZE)[0].pixels for path in paths]
+        self.pixels = torch.stack(loaded)  # (20, 3, 128, 128) in [-1, 1]
+        self.network = features.FeatureNet()
+        self.deep = normalize(self.network(self.pixels).deep, dim=1)
+        with torch.no_grad():
+            means = [model.vae.encode(picture[None]).latent_dist.mean for picture in self.pixels]
+        self.latents = torch.cat(means) * model.vae.config.scaling_factor
+
+    def ranks(self, pictures: Tensor, name: str) -> list[int]:
+        """Of each picture (N, 3, H, W): how many references are nearer to it than its own, 0 to 19."""
+        likeness = normalize(self.network(pictures).deep, dim=1) @ self.deep.T
+        own = likeness[:, self.names.index(name)]
+        return (likeness > own[:, None]).sum(1).tolist()
+
+
+def measure_thing(
+    model: Model,
+    references: References,
+    prompts: Prompts,
+    name: str,
+    ways: Sequence[str],
+    budget: Budget,
+    seed: int,
+    say: Callable[[str], None] = print,
+) -> tuple[list[dict], list[Tensor]]:
+    """A row of figures and a tensor of drawings for each way."""
+    latents = references.latents[references.names.index(name)][None]
+    nothing = check_loss(model, latents, prompts.encode(None))
+    rows, drawn = [], []
+    for way in ways:
+        learned = invert(model, prompts, latents, way, budget, seed)
+        with torch.no_grad():
+            uncond = learned.uncond() if way == "pair" else None
+            loss = check_loss(model, latents, learned.cond(), uncond)
+            row = {"thing": name, "way": way, "seed": seed, "empty": nothing, "loss": loss}
+            neutral = uncond if uncond is not None else prompts.encode(None)
+            named = [f"on a {colour} background" for colour in COLOURS[: 2 * budget.drawn]]
+            plain = draw(model, [learned.cond()] * budget.drawn, neutral, 1000 * seed, budget)
+            coloured = draw(model, [learned.cond(after) for after in named], neutral, 1000 * seed + 500, budget)
+        row["ranks"] = references.ranks(plain, name)
+        row["ranks_on_colours"] = references.ranks(coloured, name)
+        right = [nearest_background(p) == c for p, c in zip(coloured, COLOURS, strict=False)]
+        row["backgrounds"] = sum(right) / len(right)
+        row["norm"] = float(learned.positive.detach().norm(dim=-1).mean())
+        rows.append(row)
+        say(json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}))
+        drawn.append(torch.cat([plain, coloured]))
+    return rows, drawn
+
+
+def summary(rows: Sequence[dict]) -> dict[str, dict[str, float]]:
+    """By way: the mean share of the way, recognised first and among three, named backgrounds obeyed."""
+    free = {(r["thing"], r["seed"]): r["loss"] for r in rows if r["way"] == "output"}
+    result = {}
+    for way in WAYS:
+        own = [r for r in rows if r["way"] == way]
+        if not own:
+            continue
+        shares = [
+            (r["empty"] - r["loss"]) / (r["empty"] - free[r["thing"], r["seed"]])
+            for r in own
+            if (r["thing"], r["seed"]) in free
+        ]
+        figures = {"share": shares, "empty": [r["empty"] for r in own], "loss": [r["loss"] for r in own]}
+        for name in ("ranks", "ranks_on_colours"):
+            figures[f"first {name}"] = [rank < 1 for r in own for rank in r[name]]
+            figures[f"among three {name}"] = [rank < 3 for r in own for rank in r[name]]
+        figures["backgrounds"] = [r["backgrounds"] for r in own]
+        result[way] = {name: round(sum(v) / len(v), 4) for name, v in figures.items() if v} | {"things": len(own)}
+    return result
+
+
+def measure_share(
+    folder: Path,
+    references_folder: Path,
+    out: Path,
+    things: Sequence[str],
+    seeds: Sequence[int] = (0,),
+    ways: Sequence[str] = WAYS,
+    start: str = "emoji",
+    budget: Budget = Budget(),
+    say: Callable[[str], None] = print,
+) -> dict:
+    """Write share.json and share.png (a row per thing and way: reference, plain drawings, on colours) to `out`."""
+    model = load_model(folder)
+    model.unet.set_attn_processor(AttnProcessor())  # on a CPU faster to train through than the fused kind
+    model.unet.to(memory_format=torch.contiguous_format)
+    references = References(model, references_folder)
+    prompts = Prompts(model, start, budget.vectors)
+    rows: list[dict] = []
+    sheet = []
+    out.mkdir(parents=True, exist_ok=True)
+    for name in things:
+        for seed in seeds:
+            measured, drawn = measure_thing(model, references, prompts, name, ways, budget, seed, say)
+            rows += measured
+            own = to_image(references.pixels[references.names.index(name)])
+            sheet += [[own, *map(to_image, pictures)] for pictures in drawn]
+        result = {"model": str(folder.name), "budget": vars(budget), "start": start, "summary": summary(rows)}
+        (out / "share.json").write_text(json.dumps({**result, "rows": rows}, indent=1))
+        save_sheet(sheet, out / "share.png")
+    say(json.dumps(summary(rows), indent=1))
+    return summary(rows)
