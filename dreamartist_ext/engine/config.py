@@ -374,7 +374,7 @@ class TrainConfig:
         most=1_000_000,
     )
     keep: str = option(
-        "best",
+        "last",
         "Keep at the end",
         "best: the pair of the best check. last: the pair of the last step.",
         "saving",
