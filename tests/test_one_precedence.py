@@ -26,6 +26,7 @@ from dreamartist_ext.webui.training.kinds import OPTION_NAMES, RECIPE_LABELS
 
 from .webui.training.test_jobs import FakeWorkplace
 
+SHOWN = "thing"  # the page has a kind always; this one, where a recipe alone is chosen
 MODELS = {
     "embedded": None,
     "plain": {},
@@ -76,7 +77,7 @@ def from_the_api(model: Path | None, picture: Path, chosen: str, monkeypatch) ->
     desk, seen = Desk(place), []
     monkeypatch.setattr(Desk, "_take", lambda self, job: seen.append(job.config) or stop())
     content = base64.b64encode(picture.read_bytes()).decode()
-    named = {"kind": chosen} if chosen in KINDS else {"recipe": chosen}
+    named = {"kind": chosen} if chosen in KINDS else {"kind": SHOWN, "recipe": chosen}
     with pytest.raises(EnoughError):
         api.Routes(desk).train(api.TrainBody(name="aword", pictures=[content], **named))
     return seen[0]
@@ -87,8 +88,8 @@ def from_the_command_line(model: Path | None, picture: Path, chosen: str, monkey
     monkeypatch.setattr(
         "dreamartist_ext.hosts.diffusers.processes.opened", lambda job, *_: seen.append(job.config) or stop()
     )
-    flag = "--kind" if chosen in KINDS else "--recipe"
-    arguments = ["train", str(picture), "--name", "aword", flag, chosen]
+    flags = ["--kind", chosen] if chosen in KINDS else ["--kind", SHOWN, "--recipe", chosen]
+    arguments = ["train", str(picture), "--name", "aword", *flags]
     CliRunner().invoke(dreamartist, [*arguments, *(["--model", str(model)] if model else [])], standalone_mode=False)
     return seen[0]
 
@@ -98,7 +99,15 @@ def from_train_many(model: Path | None, picture: Path, chosen: str, monkeypatch)
     monkeypatch.setattr(
         "dreamartist_ext.many.concepts.concepts_in", lambda folder, settings: seen.append(settings) or stop()
     )
-    arguments = ["train-many", str(picture.parent), "--preset", chosen, *(["--model", str(model)] if model else [])]
+    kind = [] if chosen in KINDS else ["--kind", SHOWN]
+    arguments = [
+        "train-many",
+        str(picture.parent),
+        *kind,
+        "--preset",
+        chosen,
+        *(["--model", str(model)] if model else []),
+    ]
     CliRunner().invoke(dreamartist, arguments, standalone_mode=False)
     return TrainConfig.from_mapping({**seen[0], "name": "aword"})
 

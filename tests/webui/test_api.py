@@ -155,7 +155,7 @@ def test_a_training_gives_what_the_desk_gives(client, place, tmp_path):
     assert [check["step"] for check in state["checks"]] == [2, 4, 6]
     assert state["best_step"] in (2, 4, 6)
     assert state["seconds_left"] == 0
-    assert "type cat in a prompt" in state["message"]
+    assert state["message"].startswith("cat ")
     assert place.learnings == 1
     assert client.get(f"{V1}/status").json() == {"job": state, "unfinished": []}
 

@@ -29,7 +29,7 @@ from .job import Ask, Job, Stage, Status, new_task
 from .kept_pictures import KEPT, STAGED, adopt_pictures, forget_start, kept_pictures
 from .preparation import Preparation
 from .previews import add_preview
-from .recall import recalled, trainings_in, used_step
+from .recall import is_kept, recalled, trainings_in
 from .sentences import how_it_ended, is_worse_than_nothing, sentence
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class Desk(Preparation):
             is_running = self.job is not None and not self.job.is_over and self.job.name == path.parent.name
             state = config, snapshot.step, snapshot.checks
             ended = is_over(*state) and not lacks_check(*state)
-            ended = ended or used_step(self.files(path.parent.name)) is not None  # stopped, and kept
+            ended = ended or is_kept(self.files(path.parent.name))
             if not ended and not is_running and kept_pictures(self.files(path.parent.name)):
                 found.append((path.parent.name, snapshot.step, config.steps))
         return found

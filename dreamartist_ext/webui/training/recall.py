@@ -15,7 +15,7 @@ from ...engine.stopping import is_over, lacks_check
 from ...files.concepts import thumbnails
 from ...files.picture_files import find_caption, find_mask, read_caption
 from ...files.run import RunFiles
-from ...files.storage import load_pair
+from ...files.storage import find_embedding, load_pair
 from .job import Job, PreviewRow, Status
 from .kept_pictures import STAGED, kept_pictures
 from .picture_tray import picture_item
@@ -70,6 +70,16 @@ def used_step(files: RunFiles) -> int | None:
     except DreamArtistError:
         return None
     return pair.step if pair.step and _is_own(files, pair_id(pair), pair.step) else None
+
+
+def is_kept(files: RunFiles) -> bool:
+    """Whether the training was stopped and its pair kept: a pair of it is in use, and nothing was learned since."""
+    path = find_embedding(files.out, files.name)
+    try:
+        written = 0 if path is None else path.stat().st_mtime_ns
+        return written >= files.snapshot.stat().st_mtime_ns and used_step(files) is not None
+    except OSError:  # it goes at this moment
+        return False
 
 
 def _is_own(files: RunFiles, known: str, step: int) -> bool:
