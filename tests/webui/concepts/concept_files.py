@@ -45,7 +45,7 @@ def offer(page, words):
 
 def press(offered, label, name=""):
     if name:
-        offered.locator("input").fill(name)
+        offered.locator("input[type=text]").fill(name)
     offered.get_by_role("button", name=label, exact=True).click()
 
 
@@ -90,7 +90,7 @@ def refuse_and_replace(page, folder, embeddings, other):
 
 def rename_delete_undo(page, embeddings):
     card(page, "again").get_by_text("Rename", exact=True).first.click()
-    card(page, "again").locator("input").fill("tom")
+    card(page, "again").locator("input[type=text]").fill("tom")
     card(page, "again").get_by_role("button", name="Rename").click()
     says(page, "again is called tom now.")
     assert (embeddings / "tom-neg.pt").is_file()
