@@ -26,7 +26,7 @@ def test_what_is_set_by_hand_is_marked_survives_a_kind_and_has_a_way_back(served
         fill(page, "steps", 77)
         changed(page, "1 changed")
         page.locator("#dreamartist_kind").get_by_text("style", exact=True).click()
-        page.get_by_text("The way the picture is made").wait_for(timeout=WAIT)
+        page.get_by_text("How a picture is made").wait_for(timeout=WAIT)
         prompts = "[...document.querySelectorAll('#dreamartist_template textarea, #dreamartist_template input')]"
         page.wait_for_function(f"{prompts}[0].value.includes('style of')", timeout=WAIT)
         assert field(page, "steps").input_value() == "77"
