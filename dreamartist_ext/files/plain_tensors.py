@@ -86,6 +86,8 @@ class Builder:
     def called(self, value: Called, depth: int) -> Any:
         name, arguments = value.name.name, value.arguments
         if name in _TENSORS and len(arguments) >= 4:
+            if any(arguments[6:]):  # such as {"neg": True}: the numbers are not as they lie there
+                raise self.refuse()
             return self.tensor(*arguments[:4])
         if name in _PARAMETERS and arguments and isinstance(arguments[0], Called):
             return self.build(arguments[0], depth + 1)

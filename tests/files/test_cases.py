@@ -193,3 +193,11 @@ def test_find_embedding_is_by_the_files_name(tmp_path):
     (tmp_path / "mine.safetensors").write_bytes((CASES / "onetrainer-sd15.safetensors").read_bytes())
     assert find_embedding(tmp_path, "mine") is not None
     assert find_embedding(tmp_path, "emp_params") is None
+
+
+def test_numbers_that_are_not_as_they_lie_there_are_refused(tmp_path):
+    """torch can write a tensor as the negative of what is stored."""
+    path = tmp_path / "turned.pt"
+    torch.save({"a": torch._neg_view(torch.randn(2, 768))}, path)
+    with pytest.raises(FileError):
+        load_embedding(path)
