@@ -69,7 +69,7 @@ def out_option(default: str, help: str) -> Callable[[Callable], Callable]:
 
 
 def preset_options(command: Callable) -> Callable:
-    """--kind, --recipe, and --preset, which takes the name of either"""
+    """--kind, --recipe, --preset, which takes the name of either, and --config"""
     options = (
         click.option(
             "--kind",
@@ -91,6 +91,13 @@ def preset_options(command: Callable) -> Callable:
             metavar="KIND|RECIPE",
             panel=SOURCES,
             help="Either of the two by its name.",
+        ),
+        click.option(
+            "--config",
+            "config_file",
+            type=PATH,
+            panel=SOURCES,
+            help="Settings as JSON, or an embedding, whose training's settings are taken.",
         ),
     )
     return _with(command, options)

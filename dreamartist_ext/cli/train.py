@@ -14,7 +14,7 @@ from ..engine.config import TrainConfig
 from ..engine.errors import SettingError, StoppedError
 from ..engine.names import negative_name
 from ..files.presets import layered
-from .help import MODEL, OUTPUT, REQUIRED, SOURCES, command
+from .help import MODEL, OUTPUT, REQUIRED, command
 from .numbers import Whole
 from .options import chosen, config_options, model_options, out_option, preset_options
 from .output import answer, json_option, note, quiet_option, say
@@ -32,13 +32,6 @@ from .progress import progress, stop_on_ctrl_c
 )
 @config_options
 @preset_options
-@click.option(
-    "--config",
-    "config_file",
-    type=PATH,
-    panel=SOURCES,
-    help="Settings as JSON, or an embedding, whose training's settings are taken.",
-)
 @model_options
 @click.option(
     "--processes",

@@ -12,11 +12,11 @@ import rich_click as click
 
 from ..engine.errors import SettingError, StoppedError, TrainingError
 from ..files.presets import layered
-from .help import OUTPUT, REQUIRED, SOURCES, WORKERS, command
+from .help import OUTPUT, REQUIRED, WORKERS, command
 from .numbers import Whole
 from .options import chosen, config_options_without_name, model_options, out_option, preset_options
 from .output import answer, json_option, note, printable, quiet_option, say
-from .paths import FOLDER, PATH
+from .paths import FOLDER
 from .progress import bar, beside_bar, stop_on_ctrl_c
 
 if TYPE_CHECKING:
@@ -35,13 +35,6 @@ MOST_NAMES = 5
 @click.argument("folder", metavar="PICTURES", type=FOLDER, panel=REQUIRED, help="Folder of pictures, one per concept.")
 @config_options_without_name
 @preset_options
-@click.option(
-    "--config",
-    "config_file",
-    type=PATH,
-    panel=SOURCES,
-    help="Settings as JSON, or an embedding, whose training's settings are taken.",
-)
 @click.option(
     "--per-pass",
     type=Whole(1, 256),
