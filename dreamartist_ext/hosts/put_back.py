@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,6 +39,19 @@ def own_forwards(*parts: nn.Module) -> Iterator[None]:
     finally:
         for module, forward in zip(modules, others, strict=True):
             vars(module)["forward"] = forward
+
+
+@contextmanager
+def attributes(changes: Sequence[tuple[Any, str, Any]]) -> Iterator[None]:
+    """Each (place, name, value) is set inside; what was there before comes back."""
+    before = [getattr(place, name) for place, name, _ in changes]
+    try:
+        for place, name, instead in changes:
+            setattr(place, name, instead)
+        yield
+    finally:
+        for (place, name, _), value in zip(changes, before, strict=True):
+            setattr(place, name, value)
 
 
 @contextmanager

@@ -18,14 +18,13 @@ from torch import Tensor
 
 from ...engine.errors import ModelError, SettingError
 from ...engine.host import Cond, Kept, Vectors
-from ..activations import free_memory, kept_for_backward, ldm_inputs
+from ..activations import kept_for_backward, ldm_inputs
 from ..checkpointing import checkpointed
-from ..conditioning import chosen, joined, zeroed
-from ..families import INPAINTING_CHANNELS
+from ..conditioning import chosen, zeroed
 from ..first_stage import FirstStage
 from ..frozen import frozen
-from ..inpainting import InpaintingContext
 from ..put_back import own_forwards, random_state
+from ..webuis.host import FACTOR, INIT_TOKENS, LoadedModelHost
 from ..webuis.words import found_first
 from .embeddings import embedding_database, live_embedding
 from .families import (
@@ -51,11 +50,8 @@ from .session import (
     unpacked,
 )
 
-INIT_TOKENS = 75  # of an initialization text: one chunk
-FACTOR = 8  # pixels per latent, along one side
 
-
-class WebUIHost:
+class WebUIHost(LoadedModelHost):
     """See `engine.host.DiffusionHost`. Order of a joined batch: [uncond, cond].
 
     Make one while holding the WebUI's queue lock; raises ModelError for a checkpoint that cannot be trained. `webui` is
@@ -75,29 +71,10 @@ class WebUIHost:
         self.device = devices.device
         self.schedule = schedule_of(self.model, self.device, self._file)
         self.remark = schedule_remark(self.model, self._file)
-        self.latent_factor = FACTOR
-        self.size_unit = 64  # pixels: the U-Net halves its latents three times
-        self.picture_size = picture_size(self.model)
-        self._webui = webui
         self._first_stage = FirstStage(
             self.model.first_stage_model, self.model.scale_factor, self.device, self.name, autocast=_webuis_autocast
         )
-        self._is_inpainting = input_channels(self.model) == INPAINTING_CHANNELS
-        self._context = InpaintingContext(self.encode_images, FACTOR)
-        # Half precision loses small gradients; the trainer multiplies its loss by this, and divides what comes back.
-        self.loss_scale = 2.0**12 if devices.dtype_unet == torch.float16 else 1.0
-        self._live: dict[str, Any] = {}
-        self._in_session = False
-
-    @property
-    def name(self) -> str:
-        """The checkpoint's name, without its folder or ending."""
-        return str(self.model.sd_checkpoint_info.name_for_extra)
-
-    @property
-    def checkpoint_hash(self) -> str:
-        """As the WebUI shows it: the first ten digits of the SHA-256 of the checkpoint's file."""
-        return str(self.model.sd_checkpoint_info.shorthash or "")
+        self._describe(webui, picture_size(self.model), input_channels(self.model), devices.dtype_unet)
 
     def identity(self) -> str:
         """Device, precision, checkpoint, VAE and clip skip: with another of these a training is another one."""
@@ -124,11 +101,6 @@ class WebUIHost:
 
         is_moved = hasattr(self.model, "forge_objects_original") or lowvram.is_enabled(self.model)
         return not self._in_session and bool(is_moved)
-
-    def check_loaded(self) -> None:
-        """Raises ModelError when somebody took the model away."""
-        if not self.is_loaded():
-            raise ModelError("the checkpoint was unloaded or changed during the training; load it again and continue.")
 
     @contextmanager
     def session(self) -> Iterator[None]:
@@ -164,9 +136,6 @@ class WebUIHost:
         with own_forwards(unet), differentiable_attention():
             return kept_for_backward(unet, devices.dtype_unet, batch, inputs, is_cast_by_cuda)
 
-    def free_memory(self) -> int:
-        return free_memory(self.device)
-
     def less_memory(self) -> AbstractContextManager[None]:
         """Inside, the U-Net's blocks are computed a second time in the backward pass instead of being kept."""
         return checkpointed(self.model.model.diffusion_model)
@@ -182,10 +151,6 @@ class WebUIHost:
         return nullcontext() if is_needless and is_on_cpu else context
 
     @torch.no_grad()
-    def encode_images(self, pixels: Tensor) -> Tensor:
-        return self.encode_posterior(pixels)[0]
-
-    @torch.no_grad()
     def encode_posterior(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         self.check_loaded()
         return self._first_stage.distribution(pixels)
@@ -197,9 +162,6 @@ class WebUIHost:
 
     def decode_latents(self, latents: Tensor) -> Tensor:
         return self._first_stage.decoded(latents)
-
-    def context_around(self, pixels: Tensor, hole: Tensor) -> Tensor | None:
-        return self._context.around(pixels, hole) if self._is_inpainting else None
 
     def predict(self, noisy_latents: Tensor, timesteps: Tensor, cond: Cond, context: Tensor | None = None) -> Tensor:
         from modules import devices
@@ -232,10 +194,6 @@ class WebUIHost:
         """`encode_prompts` for the unconditional branch; an empty prompt is all zeros in SDXL."""
         cond = self.encode_prompts(prompts)
         return zeroed(cond, [not prompt for prompt in prompts]) if is_sdxl(self.model) else cond
-
-    def join(self, uncond: Cond, cond: Cond) -> Cond:
-        """The shorter side is filled with empty chunks, as the WebUI's "pad prompt" does."""
-        return joined(uncond, cond, lambda: self.encode_prompts([""]))
 
     @torch.no_grad()
     def initial_vectors(self, text: str, count: int) -> Vectors:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..put_back import EIGHT_BITS
+from ..put_back import EIGHT_BITS, attributes
 from ..webuis.moved_weights import load_on_device, ordinary_tensors
 
 
@@ -79,14 +79,8 @@ def differentiable_attention() -> Iterator[None]:
     if patched is not None:
         names = ("optimized_attention", "optimized_attention_masked")
         changes += [(patched, name, patched.attention_pytorch) for name in names]
-    before = [getattr(place, name) for place, name, _ in changes]
-    try:
-        for place, name, instead in changes:
-            setattr(place, name, instead)
+    with attributes(changes):
         yield
-    finally:
-        for (place, name, _), value in zip(changes, before, strict=True):
-            setattr(place, name, value)
 
 
 @contextmanager

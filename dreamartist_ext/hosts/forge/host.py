@@ -14,16 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...engine.errors import ModelError, SettingError
+from ...engine.errors import SettingError
 from ...engine.host import Cond, Kept, Vectors
-from ..activations import Empty, free_memory, kept_for_backward, ldm_inputs
+from ..activations import Empty, kept_for_backward, ldm_inputs
 from ..checkpointing import checkpointed
-from ..conditioning import chosen, joined, zeroed
-from ..families import INPAINTING_CHANNELS
+from ..conditioning import chosen, zeroed
 from ..first_stage import FirstStage
 from ..frozen import frozen
-from ..inpainting import InpaintingContext
 from ..put_back import own_forwards, random_state
+from ..webuis.host import FACTOR, INIT_TOKENS, LoadedModelHost
 from ..webuis.moved_weights import load_on_device, ordinary_tensors
 from ..webuis.words import found_first
 from .model import (
@@ -39,11 +38,8 @@ from .model import (
 from .session import differentiable_blocks, plain_text, without_inference_mode
 from .text import encoded, live_embedding, size_vector, vocabulary
 
-INIT_TOKENS = 75  # of an initialization text: one chunk
-FACTOR = 8  # pixels per latent, along one side
 
-
-class ForgeHost:
+class ForgeHost(LoadedModelHost):
     """See `engine.host.DiffusionHost`. Order of a joined batch: [uncond, cond].
 
     Make one while holding the WebUI's queue lock; raises ModelError for a checkpoint that cannot be trained. `webui` is
@@ -53,7 +49,6 @@ class ForgeHost:
     def __init__(self, webui: str = "Forge") -> None:
         self.model = load_chosen(webui)
         check_trainable(self.model, webui)
-        self._webui = webui
         parts = self.model.forge_objects_original  # without what the last picture made of them
         self._patchers = (parts.unet, parts.clip.patcher, parts.vae.patcher)
         self._kmodel = parts.unet.model
@@ -63,28 +58,10 @@ class ForgeHost:
         self.device = parts.unet.load_device
         self.schedule = schedule_of(self.model, self.device)
         self.remark = ""
-        self.latent_factor = FACTOR
-        self.size_unit = 64  # pixels: the U-Net halves its latents three times
-        self.picture_size = picture_size(self.model)
         vae = parts.vae.first_stage_model
         self._first_stage = FirstStage(vae, vae.scaling_factor, parts.vae.device, self.name, vae.shift_factor)
-        self._is_inpainting = input_channels(self.model) == INPAINTING_CHANNELS
-        self._context = InpaintingContext(self.encode_images, FACTOR)
         self._kind: torch.dtype = self._kmodel.computation_dtype
-        # Half precision loses small gradients; the trainer multiplies its loss by this, and divides what comes back.
-        self.loss_scale = 2.0**12 if self._kind == torch.float16 else 1.0
-        self._live: dict[str, Any] = {}
-        self._in_session = False
-
-    @property
-    def name(self) -> str:
-        """The checkpoint's name, without its folder or ending."""
-        return str(self.model.sd_checkpoint_info.name_for_extra)
-
-    @property
-    def checkpoint_hash(self) -> str:
-        """As the WebUI shows it: the first ten digits of the SHA-256 of the checkpoint's file."""
-        return str(self.model.sd_checkpoint_info.shorthash or "")
+        self._describe(webui, picture_size(self.model), input_channels(self.model), self._kind)
 
     def identity(self) -> str:
         """Device, precision, checkpoint, VAE and clip skip: with another of these a training is another one."""
@@ -103,11 +80,6 @@ class ForgeHost:
 
         is_away = self._in_session and next(self._unet.parameters()).device.type != self.device.type
         return sd_models.model_data.sd_model is self.model and not is_away
-
-    def check_loaded(self) -> None:
-        """Raises ModelError when somebody took the model away."""
-        if not self.is_loaded():
-            raise ModelError("the checkpoint was unloaded or changed during the training; load it again and continue.")
 
     @contextmanager
     def session(self) -> Iterator[None]:
@@ -144,16 +116,9 @@ class ForgeHost:
         with own_forwards(self._unet), differentiable_blocks():
             return kept_for_backward(self._unet, self._kind, batch, inputs)
 
-    def free_memory(self) -> int:
-        return free_memory(self.device)
-
     def less_memory(self) -> AbstractContextManager[None]:
         """Inside, the U-Net's blocks are computed a second time in the backward pass instead of being kept."""
         return checkpointed(self._unet)
-
-    @torch.no_grad()
-    def encode_images(self, pixels: Tensor) -> Tensor:
-        return self.encode_posterior(pixels)[0]
 
     @torch.no_grad()
     def encode_posterior(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -169,9 +134,6 @@ class ForgeHost:
 
     def decode_latents(self, latents: Tensor) -> Tensor:
         return self._first_stage.decoded(latents).to(self.device)
-
-    def context_around(self, pixels: Tensor, hole: Tensor) -> Tensor | None:
-        return self._context.around(pixels, hole) if self._is_inpainting else None
 
     def predict(self, noisy_latents: Tensor, timesteps: Tensor, cond: Cond, context: Tensor | None = None) -> Tensor:
         """By the U-Net itself: Forge's own way to it takes sigmas, and gives pictures without noise."""
@@ -209,10 +171,6 @@ class ForgeHost:
         from modules import shared
 
         return is_sdxl(self.model) and bool(getattr(shared.opts, "sdxl_zero_neg", True))
-
-    def join(self, uncond: Cond, cond: Cond) -> Cond:
-        """The shorter side is filled with empty chunks, as the WebUI's "pad prompt" does."""
-        return joined(uncond, cond, lambda: self.encode_prompts([""]))
 
     @torch.no_grad()
     def initial_vectors(self, text: str, count: int) -> Vectors:

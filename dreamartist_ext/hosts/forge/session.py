@@ -11,6 +11,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ..put_back import attributes
+
 
 @contextmanager
 def differentiable_blocks() -> Iterator[None]:
@@ -25,14 +27,8 @@ def differentiable_blocks() -> Iterator[None]:
         (unet, "attention_function", attention.attention_pytorch),
         (vae, "attention_function_single_head_spatial", spatial),
     )
-    before = [getattr(place, name) for place, name, _ in changes]
-    try:
-        for place, name, instead in changes:
-            setattr(place, name, instead)
+    with attributes(changes):
         yield
-    finally:
-        for (place, name, _), value in zip(changes, before, strict=True):
-            setattr(place, name, value)
 
 
 def _added_out_of_place(

@@ -10,7 +10,7 @@ from enum import Enum
 from weakref import WeakKeyDictionary
 
 from ...engine.embedding import EmbeddingPair
-from ...engine.errors import SettingError, StoppedError
+from ...engine.errors import SettingError
 from ...engine.names import check_name, negative_name
 from ...evaluation.figures import Way
 from ...evaluation.gather import start_word
@@ -18,10 +18,10 @@ from ...evaluation.pictures import Album, Batch
 from ...evaluation.prompt_lists import checked_subject, filled
 from ...evaluation.studio import studio_of
 from ...files.storage import load_pair
-from ..training.job import Status, new_task
+from ..training.job import Status
 from ..training.jobs import Desk
 from ..training.previews import png_bytes
-from .drawing import finish, in_background
+from .drawing import OneAtATime, Work, finish, in_background
 
 KEPT = "_compared"  # folder beside the trainings
 MOST_PROMPTS, MOST_SEEDS, MOST_STEPS, MOST_COLUMNS = 12, 8, 100, 12
@@ -56,9 +56,7 @@ class Column:
 
 
 @dataclass
-class Comparison:
-    """Written by the thread that draws, read by every other; fields are replaced whole, never changed in place."""
-
+class Comparison(Work):
     name: str
     what: What
     prompts: tuple[str, ...]
@@ -66,18 +64,9 @@ class Comparison:
     seeds: tuple[int, ...]
     guidance: float
     steps: int
-    status: Status = Status.WAITING
-    message: str = ""
     cells: dict[tuple[int, int], tuple[bytes, ...]] = field(default_factory=dict)  # (prompt, column): PNG files
     done: int = 0
     began: float = 0.0
-    is_unwanted: bool = False
-    task: str = field(default_factory=new_task)
-    created: float = field(default_factory=time.time)
-
-    @property
-    def is_over(self) -> bool:
-        return self.status not in (Status.WAITING, Status.RUNNING)
 
     @property
     def total(self) -> int:
@@ -90,13 +79,10 @@ class Comparison:
         return passed / self.done * (self.total - self.done) if self.done and self.began else 0.0
 
 
-class Comparer:
+class Comparer(OneAtATime[Comparison]):
     """One comparison at a time. It waits for the model like every picture and training."""
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
-        self.current: Comparison | None = None
-        self._lock = threading.Lock()
+    doing = "being compared"
 
     def prepare(
         self,
@@ -122,11 +108,7 @@ class Comparer:
         columns = self._columns(check_name(name), what)
         numbers = tuple(range(first_seed, first_seed + seeds))
         comparison = Comparison(name, what, lines, columns, numbers, guidance, steps)
-        with self._lock:
-            if self.current is not None and not self.current.is_over:
-                raise SettingError(f"{self.current.name} is being compared; stop it first, or wait.")
-            self.current = comparison
-        return comparison
+        return self._take(comparison, lambda other: other.name)
 
     def _columns(self, name: str, what: What) -> tuple[Column, ...]:
         files = self.desk.files(name)
@@ -181,17 +163,6 @@ class Comparer:
                 comparison.cells = {**comparison.cells, (row, number): pictures}
                 comparison.done = len(comparison.cells) * len(comparison.seeds) * comparison.steps
         album.forget_oldest(MOST_KEPT)
-
-    def _check_wanted(self, comparison: Comparison) -> None:
-        if comparison.is_unwanted or self.desk.workplace.interrupted():
-            raise StoppedError("stopped.")
-
-    def stop(self) -> None:
-        """After the step under way; raises SettingError where nothing is compared."""
-        comparison = self.current
-        if comparison is None or comparison.is_over:
-            raise SettingError("nothing is being compared.")
-        comparison.is_unwanted = True
 
     def use_step(self, step: int) -> str:
         """Put a step that is shown in use; returns the concept's name. Raises SettingError or FileError."""

@@ -4,21 +4,64 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
-from ...engine.errors import DreamArtistError, StoppedError
-from ..training.job import Status
-from ..training.jobs import sentence
+from ...engine.errors import DreamArtistError, SettingError, StoppedError
+from ..training.job import Status, new_task
+from ..training.jobs import Desk, sentence
 
 logger = logging.getLogger(__name__)
 
 
-class Work(Protocol):
-    """Written by the thread that draws, read by every other."""
+@dataclass
+class Work:
+    """One comparison or evaluation: asked for, under way, over. Written by the thread that draws, read by every other;
+    fields are replaced whole, never changed in place."""
 
-    status: Status
-    message: str
+    status: Status = field(default=Status.WAITING, kw_only=True)
+    message: str = field(default="", kw_only=True)
+    is_unwanted: bool = field(default=False, kw_only=True)
+    task: str = field(default_factory=new_task, kw_only=True)
+    created: float = field(default_factory=time.time, kw_only=True)
+
+    @property
+    def is_over(self) -> bool:
+        return self.status not in (Status.WAITING, Status.RUNNING)
+
+
+W = TypeVar("W", bound=Work)
+
+
+class OneAtATime(Generic[W]):
+    """Holds the work under way, and what was last. `doing`: "being compared", in sentences."""
+
+    doing: str
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.current: W | None = None
+        self._lock = threading.Lock()
+
+    def _take(self, work: W, named: Callable[[W], str]) -> W:
+        """Make it the current one; raises SettingError while another one is under way."""
+        with self._lock:
+            if self.current is not None and not self.current.is_over:
+                raise SettingError(f"{named(self.current)} is {self.doing}; stop it first, or wait.")
+            self.current = work
+        return work
+
+    def _check_wanted(self, work: W) -> None:
+        if work.is_unwanted or self.desk.workplace.interrupted():
+            raise StoppedError("stopped.")
+
+    def stop(self) -> None:
+        """After the step under way; raises SettingError where there is none."""
+        if self.current is None or self.current.is_over:
+            raise SettingError(f"nothing is {self.doing}.")
+        self.current.is_unwanted = True
 
 
 def finish(work: Work, draw: Callable[[], str], what: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 from PIL import Image
 
-from ...engine.errors import FileError, SettingError, StoppedError
+from ...engine.errors import FileError, SettingError
 from ...engine.names import check_name
 from ...evaluation.evaluate import Evaluation, Results
 from ...evaluation.eyes import Eyes
@@ -25,9 +24,9 @@ from ...evaluation.studio import studio_of
 from ...files.picture_files import load_picture
 from ...files.run import RunFiles
 from ...files.storage import load_pair
-from ..training.job import Status, new_task
+from ..training.job import Status
 from ..training.jobs import Desk
-from .drawing import finish, in_background
+from .drawing import OneAtATime, Work, finish, in_background
 
 REPORTS = "_reports"  # folder beside the trainings
 MOST_AT_ONCE = 12
@@ -35,38 +34,24 @@ MOST_KEPT = 1000  # strips of pictures on disk
 
 
 @dataclass
-class Report:
-    """One evaluation: asked for, under way, over. Written by the thread that draws, read by every other."""
-
+class Report(Work):
     names: tuple[str, ...]
     references: tuple[Image.Image, ...]
     plan: Plan
     plain_word: str
     folder: Path
-    status: Status = Status.WAITING
-    message: str = ""
     progress: Progress = field(default_factory=lambda: Progress(0))
     results: Results | None = None
-    is_unwanted: bool = False
-    task: str = field(default_factory=new_task)
-    created: float = field(default_factory=time.time)
-
-    @property
-    def is_over(self) -> bool:
-        return self.status not in (Status.WAITING, Status.RUNNING)
 
     @property
     def page(self) -> Path:
         return self.folder / "report.html"
 
 
-class Evaluator:
+class Evaluator(OneAtATime[Report]):
     """One report at a time. It waits for the model like every picture and training."""
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
-        self.current: Report | None = None
-        self._lock = threading.Lock()
+    doing = "being evaluated"
 
     def prepare(
         self,
@@ -92,11 +77,7 @@ class Evaluator:
         found = tuple(load_picture(_reference(given, each)) for each in files)
         folder = files[0].folder.with_name(REPORTS) / "+".join(names)[:100]
         report = Report(tuple(names), found, drawn, plain_word, folder)
-        with self._lock:
-            if self.current is not None and not self.current.is_over:
-                raise SettingError(f"{', '.join(self.current.names)} is being evaluated; stop it first, or wait.")
-            self.current = report
-        return report
+        return self._take(report, lambda other: ", ".join(other.names))
 
     def run(self, report: Report) -> Report:
         """Draw, measure and write. Never raises: what went wrong is in the report."""
@@ -117,8 +98,7 @@ class Evaluator:
         def follow(progress: Progress) -> None:
             report.progress = progress
             workplace.show(progress.done, progress.total, text)
-            if report.is_unwanted or workplace.interrupted():
-                raise StoppedError("stopped.")
+            self._check_wanted(report)
 
         eyes = Eyes(FeatureNet())
         host = workplace.host()
@@ -131,12 +111,6 @@ class Evaluator:
         report.results = evaluation.run()
         write_report(report.results, report.folder)
         evaluation.album.forget_oldest(MOST_KEPT)
-
-    def stop(self) -> None:
-        """After the step under way; raises SettingError where nothing is evaluated."""
-        if self.current is None or self.current.is_over:
-            raise SettingError("nothing is being evaluated.")
-        self.current.is_unwanted = True
 
     def begin(self, report: Report) -> threading.Thread:
         """Run it in a thread of its own."""
