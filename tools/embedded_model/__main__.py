@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--concepts", nargs="+", help="inversion, share: the held-out things to learn; all if left out")
     parser.add_argument("--backgrounds", type=int, default=4, help="latents-wide: of each drawing")
     parser.add_argument("--by-vae", type=int, default=1800, help="latents-wide: pictures that the VAE itself encodes")
+    parser.add_argument("--fit-steps", type=int, default=1500, help="latents-wide: of the VAE's stand-in")
     parser.add_argument(
         "--fall-from", type=float, default=1.0, help="codes: share of the time after which the rate falls"
     )
@@ -40,6 +41,7 @@ def main() -> None:
     parser.add_argument("--ways", nargs="+", default=share.WAYS, choices=share.WAYS, help="share: output is its end")
     parser.add_argument("--steps", type=int, default=300, help="share: of the inversion")
     parser.add_argument("--rate", type=float, default=0.05, help="share: of the inversion")
+    parser.add_argument("--negative-rate", type=float, default=1.0, help="share: the negative's share of the rate")
     parser.add_argument("--start", default="emoji", help="share: the words that vectors start from")
     parser.add_argument("--drawn", type=int, default=4, help="share: drawings of each, and twice as many on colours")
     parser.add_argument(
@@ -94,7 +96,8 @@ def run_wide(arguments: argparse.Namespace) -> None:
     elif arguments.stage == "export-codes":
         codes.export(folder, arguments.model, snapshot, arguments.out)
     else:
-        budget = share.Budget(steps=arguments.steps, rate=arguments.rate, drawn=arguments.drawn)
+        rates = {"rate": arguments.rate, "negative_rate": arguments.negative_rate}
+        budget = share.Budget(steps=arguments.steps, drawn=arguments.drawn, **rates)
         things = arguments.concepts or sorted(drawings.HELD_OUT)
         rest = (arguments.seeds, arguments.ways, arguments.start, budget)
         share.measure_share(arguments.model, arguments.work / "references", arguments.out, things, *rest)

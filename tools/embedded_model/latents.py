@@ -16,6 +16,7 @@ from torch import Tensor
 from . import drawings, stand_in
 from .shapes import LATENT_SIZE, make_vae
 
+BF16_PAYS = torch.ops.mkldnn._is_mkldnn_bf16_supported()  # without such units half precision is the slower one
 BY_VAE, BY_STAND_IN = 1, 2  # who made a latent, in done.npy
 
 
@@ -85,7 +86,14 @@ def grow(folder: Path, model: Path, backgrounds: int, by_vae: int, fit_steps: in
     order = [dice.sample(range(len(drawings.BACKGROUND_NAMES)), backgrounds) for _ in range(count)]
     pairs = [(i, order[i][turn]) for turn in range(backgrounds) for i in dice.sample(range(count), count)]
     vae = AutoencoderKL.from_pretrained(model / "vae", torch_dtype=torch.float32).eval().requires_grad_(False)
-    growing.make(pairs[:by_vae], lambda p: vae.encode(p).latent_dist.mean * vae.config.scaling_factor, BY_VAE)
+
+    def encode(pictures: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=BF16_PAYS):
+            return vae.encode(pictures).latent_dist.mean.float() * vae.config.scaling_factor
+
+    growing.make(pairs[:by_vae], encode, BY_VAE)
+    if not (growing.done == 0).any() or by_vae >= len(pairs):
+        return
     known = [pair for pair in pairs if growing.done[pair] == BY_VAE]
     latents = torch.stack([torch.from_numpy(growing.latents[pair].astype(np.float32)) for pair in known])
     net, error = stand_in.fit(growing.pictures(known), latents, fit_steps)

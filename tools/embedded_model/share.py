@@ -25,6 +25,7 @@ from dreamartist_ext.files.pictures import load_pictures
 from dreamartist_ext.hosts.diffusers.host import to_image
 
 from .inversion import save_sheet
+from .latents import BF16_PAYS
 from .measure import Model, decode, load_model
 from .shapes import LATENT_SIZE, PICTURE_SIZE, TIMESTEPS, TOKENS, alphas_cumprod
 
@@ -33,6 +34,7 @@ CHECK_NOISES = 4  # for each of the timesteps
 MAX_SNR = 5.0  # min-SNR, arXiv 2303.09556
 TOWARDS_NOISE = 0.65  # t = 1000 u^0.65
 BATCH = 4
+AT_ONCE = 10  # things: a small network computes faster on many
 PAIR_GUIDANCE = 2.0
 WAYS = ("output", "plain", "pair")
 TEMPLATE = ("an emoji of a", "")  # what stands before and after the word
@@ -44,13 +46,14 @@ class Budget:
     vectors: int = 6
     steps: int = 300
     rate: float = 0.05  # of AdamW, falls as a cosine
+    negative_rate: float = 1.0  # the negative's share of it
     guidance: float = 6.0
     drawing_steps: int = 20
     drawn: int = 4  # of each thing and seed, on no named background and again on named ones
 
 
 class Prompts:
-    """Encoder output of prompts with one learned word in them."""
+    """Encoder output of prompts with one learned word in them, of several words at once."""
 
     def __init__(self, model: Model, start: str, vectors: int) -> None:
         self.model, self.vectors = model, vectors
@@ -62,17 +65,17 @@ class Prompts:
         """(V, width)"""
         return self.model.text.get_input_embeddings().weight[self.start].detach().clone()
 
-    def encode(self, word: Tensor | None, before: str = "", after: str = "") -> Tensor:
-        """(1, 77, width); no word where it is None"""
+    def encode(self, words: Tensor | None, before: str = "", after: str = "") -> Tensor:
+        """words (W, V, width), or None for a prompt without one -> (W or 1, 77, width)"""
         ids = [self.model.tokenizer(part, add_special_tokens=False).input_ids for part in (before, after)]
         place = self.place(before)
-        row = [self.model.tokenizer.bos_token_id, *ids[0], *(self.start if word is not None else []), *ids[1]]
+        row = [self.model.tokenizer.bos_token_id, *ids[0], *(self.start if words is not None else []), *ids[1]]
         end = self.model.tokenizer.eos_token_id
         padded = torch.tensor([row + [end] * (TOKENS - len(row))])
-        if word is None:
+        if words is None:
             return self.model.text(padded).last_hidden_state
-        with replaced(self.model, place, word):
-            return self.model.text(padded).last_hidden_state
+        with replaced(self.model, place, words):
+            return self.model.text(padded.expand(len(words), -1)).last_hidden_state
 
     def place(self, before: str) -> int:
         """Where the word begins."""
@@ -80,11 +83,11 @@ class Prompts:
 
 
 @contextmanager
-def replaced(model: Model, place: int, word: Tensor) -> Iterator[None]:
-    """The word's vectors (V, width) stand at `place` while this lasts."""
+def replaced(model: Model, place: int, words: Tensor) -> Iterator[None]:
+    """The words' vectors (W, V, width) stand at `place` while this lasts."""
 
     def hook(_module: torch.nn.Module, _inputs: tuple, output: Tensor) -> Tensor:
-        return torch.cat([output[:, :place], word.expand(len(output), -1, -1), output[:, place + len(word) :]], 1)
+        return torch.cat([output[:, :place], words, output[:, place + words.shape[1] :]], 1)
 
     handle = model.text.get_input_embeddings().register_forward_hook(hook)
     try:
@@ -95,7 +98,7 @@ def replaced(model: Model, place: int, word: Tensor) -> Iterator[None]:
 
 @dataclass
 class Learned:
-    """What was optimised: encoder output from the vectors, for the positive and the negative prompt."""
+    """What was optimised for W words: vectors, or free encoder output, (W, V, width), and a pair's negatives."""
 
     positive: Tensor
     negative: Tensor | None
@@ -103,60 +106,75 @@ class Learned:
     way: str
 
     def cond(self, after: str = "") -> Tensor:
+        """(W, 77, width)"""
         before = TEMPLATE[0]
         if self.way != "output":
             return self.prompts.encode(self.positive, before, after)
-        base = self.prompts.encode(self.prompts.initial(), before, after).detach()
-        place = self.prompts.place(before)
-        return torch.cat([base[:, :place], self.positive[None], base[:, place + len(self.positive) :]], 1)
+        base = self.prompts.encode(self.prompts.initial()[None], before, after).detach()
+        base, place = base.expand(len(self.positive), -1, -1), self.prompts.place(before)
+        return torch.cat([base[:, :place], self.positive, base[:, place + self.positive.shape[1] :]], 1)
 
     def uncond(self) -> Tensor:
-        return self.prompts.encode(self.negative)
+        """(W, 77, width)"""
+        return self.prompts.encode(self.negative).expand(len(self.positive), -1, -1)
 
 
 def noise_loss(model: Model, latents: Tensor, timesteps: Tensor, noise: Tensor, cond: Tensor, uncond: Tensor | None):  # noqa: ANN201
-    """(B,): squared error of eps, weighted by min(SNR, 5)^-0.5; with `uncond`, of the guided prediction"""
+    """(W, B): squared error of eps, weighted by min(SNR, 5)^-0.5; with `uncond`, of the guided prediction.
+
+    latents (W, 4, 16, 16), timesteps (B,), noise (B, 4, 16, 16): the same for each; cond and uncond (W, 77, width)
+    """
+    words, count = len(latents), len(noise)
     abar = alphas_cumprod()[timesteps]
     a = abar[:, None, None, None]
-    noisy = a.sqrt() * latents + (1 - a).sqrt() * noise
-    count = len(noise)
-    predicted = model.unet(noisy, timesteps, cond.expand(count, -1, -1)).sample
+    noisy = (a.sqrt() * latents[:, None] + (1 - a).sqrt() * noise).flatten(0, 1)
+    predicted = _predict(model, noisy, timesteps.repeat(words), cond.repeat_interleave(count, 0))
     if uncond is not None:
-        other = model.unet(noisy, timesteps, uncond.expand(count, -1, -1)).sample
+        other = _predict(model, noisy, timesteps.repeat(words), uncond.repeat_interleave(count, 0))
         predicted = other + PAIR_GUIDANCE * (predicted - other)
     weight = (abar / (1 - abar)).clamp(max=MAX_SNR) ** -0.5
-    return (predicted - noise).square().mean((1, 2, 3)) * weight
+    return (predicted.unflatten(0, (words, count)) - noise).square().mean((2, 3, 4)) * weight
+
+
+def _predict(model: Model, noisy: Tensor, timesteps: Tensor, cond: Tensor) -> Tensor:
+    with torch.autocast("cpu", torch.bfloat16, enabled=BF16_PAYS):
+        return model.unet(noisy, timesteps, cond).sample.float()
 
 
 @torch.no_grad()
-def check_loss(model: Model, latents: Tensor, cond: Tensor, uncond: Tensor | None = None) -> float:
+def check_loss(model: Model, latents: Tensor, cond: Tensor, uncond: Tensor | None = None) -> Tensor:
+    """(W,)"""
     generator = torch.Generator().manual_seed(77)
     losses = []
     for timestep in CHECK_TIMESTEPS:
         noise = torch.randn(CHECK_NOISES, 4, LATENT_SIZE, LATENT_SIZE, generator=generator)
-        losses.append(noise_loss(model, latents, torch.full((CHECK_NOISES,), timestep), noise, cond, uncond).mean())
-    return float(torch.stack(losses).mean())
+        losses.append(noise_loss(model, latents, torch.full((CHECK_NOISES,), timestep), noise, cond, uncond).mean(1))
+    return torch.stack(losses).mean(0)
 
 
 def invert(model: Model, prompts: Prompts, latents: Tensor, way: str, budget: Budget, seed: int) -> Learned:
-    """Optimise the vectors of one word on one picture's latents (1, 4, 16, 16)."""
+    """Optimise the vectors of a word for each picture's latents (W, 4, 16, 16), each for itself, all at once."""
     generator = torch.Generator().manual_seed(seed)
     start = prompts.initial()
     start = start + 1e-3 * torch.randn(start.shape, generator=generator)
     if way == "output":
-        start = prompts.encode(start, TEMPLATE[0])[0, prompts.place(TEMPLATE[0]) :][: len(start)].detach()
+        start = prompts.encode(start[None], TEMPLATE[0])[0, prompts.place(TEMPLATE[0]) :][: len(start)].detach()
+    start = start.expand(len(latents), -1, -1)
     positive = start.clone().requires_grad_(True)
     negative = start.clone().requires_grad_(True) if way == "pair" else None
     learned = Learned(positive, negative, prompts, way)
-    optimizer = torch.optim.AdamW([v for v in (positive, negative) if v is not None], lr=budget.rate, weight_decay=0)
+    groups = [{"params": [positive], "rate": budget.rate}]
+    if negative is not None:
+        groups.append({"params": [negative], "rate": budget.rate * budget.negative_rate})
+    optimizer = torch.optim.AdamW(groups, weight_decay=0)
     for step in range(budget.steps):
         for group in optimizer.param_groups:
-            group["lr"] = budget.rate * 0.5 * (1 + cos(pi * step / budget.steps))
+            group["lr"] = group["rate"] * 0.5 * (1 + cos(pi * step / budget.steps))
         u = (torch.randperm(BATCH, generator=generator) + torch.rand(BATCH, generator=generator)) / BATCH
         timesteps = (TIMESTEPS * u**TOWARDS_NOISE).long().clamp(0, TIMESTEPS - 1)
         noise = torch.randn(BATCH, *latents.shape[1:], generator=generator)
         uncond = learned.uncond() if way == "pair" else None
-        loss = noise_loss(model, latents, timesteps, noise, learned.cond(), uncond).mean()
+        loss = noise_loss(model, latents, timesteps, noise, learned.cond(), uncond).mean(1).sum()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -164,14 +182,14 @@ def invert(model: Model, prompts: Prompts, latents: Tensor, way: str, budget: Bu
 
 
 @torch.no_grad()
-def draw(model: Model, conds: Sequence[Tensor], uncond: Tensor, first_seed: int, budget: Budget) -> Tensor:
-    """DDIM with guidance, a picture for each cond (1, 77, width) -> (N, 3, 128, 128) in [-1, 1]"""
-    noises = [torch.Generator().manual_seed(first_seed + i) for i in range(len(conds))]
+def draw(model: Model, cond: Tensor, uncond: Tensor, first_seed: int, budget: Budget) -> Tensor:
+    """DDIM with guidance, a picture for each of cond and uncond (N, 77, width) -> (N, 3, 128, 128) in [-1, 1]"""
+    noises = [torch.Generator().manual_seed(first_seed + i) for i in range(len(cond))]
     latents = torch.stack([torch.randn(4, LATENT_SIZE, LATENT_SIZE, generator=g) for g in noises])
-    both = torch.cat([uncond.expand(len(conds), -1, -1), torch.cat(list(conds))])
+    both = torch.cat([uncond, cond])
     model.scheduler.set_timesteps(budget.drawing_steps)
     for timestep in model.scheduler.timesteps:
-        unconditional, conditional = model.unet(torch.cat([latents] * 2), timestep, both).sample.chunk(2)
+        unconditional, conditional = _predict(model, torch.cat([latents] * 2), timestep, both).chunk(2)
         guided = unconditional + budget.guidance * (conditional - unconditional)
         latents = model.scheduler.step(guided, timestep, latents).prev_sample
     return decode(model.vae, latents)
@@ -198,38 +216,40 @@ class References:
         return (likeness > own[:, None]).sum(1).tolist()
 
 
-def measure_thing(
+def measure_things(
     model: Model,
     references: References,
     prompts: Prompts,
-    name: str,
+    names: Sequence[str],
     ways: Sequence[str],
     budget: Budget,
     seed: int,
-    say: Callable[[str], None] = print,
-) -> tuple[list[dict], list[Tensor]]:
-    """A row of figures and a tensor of drawings for each way."""
-    latents = references.latents[references.names.index(name)][None]
-    nothing = check_loss(model, latents, prompts.encode(None))
-    rows, drawn = [], []
+) -> tuple[list[dict], dict[tuple[str, str], Tensor]]:
+    """A row of figures and a tensor of drawings for each thing and way; all things in one batch."""
+    latents = references.latents[[references.names.index(name) for name in names]]
+    nothing = prompts.encode(None).expand(len(names), -1, -1)
+    empty = check_loss(model, latents, nothing)
+    rows, drawn = [], {}
     for way in ways:
         learned = invert(model, prompts, latents, way, budget, seed)
         with torch.no_grad():
-            uncond = learned.uncond() if way == "pair" else None
-            loss = check_loss(model, latents, learned.cond(), uncond)
-            row = {"thing": name, "way": way, "seed": seed, "empty": nothing, "loss": loss}
-            neutral = uncond if uncond is not None else prompts.encode(None)
-            named = [f"on a {colour} background" for colour in COLOURS[: 2 * budget.drawn]]
-            plain = draw(model, [learned.cond()] * budget.drawn, neutral, 1000 * seed, budget)
-            coloured = draw(model, [learned.cond(after) for after in named], neutral, 1000 * seed + 500, budget)
-        row["ranks"] = references.ranks(plain, name)
-        row["ranks_on_colours"] = references.ranks(coloured, name)
-        right = [nearest_background(p) == c for p, c in zip(coloured, COLOURS, strict=False)]
-        row["backgrounds"] = sum(right) / len(right)
-        row["norm"] = float(learned.positive.detach().norm(dim=-1).mean())
-        rows.append(row)
-        say(json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}))
-        drawn.append(torch.cat([plain, coloured]))
+            cond, uncond = learned.cond(), learned.uncond() if way == "pair" else None
+            losses = check_loss(model, latents, cond, uncond)
+            on_colours = [learned.cond(f"on a {colour} background") for colour in COLOURS[: 2 * budget.drawn]]
+        for i, name in enumerate(names):
+            row = {"thing": name, "way": way, "seed": seed, "empty": float(empty[i]), "loss": float(losses[i])}
+            row["norm"] = float(learned.positive[i].detach().norm(dim=-1).mean())
+            if budget.drawn:
+                neutral = (nothing if uncond is None else uncond)[i]
+                conds = torch.stack([cond[i]] * budget.drawn + [c[i] for c in on_colours])
+                pictures = draw(model, conds, neutral.expand_as(conds), 1000 * seed, budget)
+                coloured = pictures[budget.drawn :]
+                row["ranks"] = references.ranks(pictures[: budget.drawn], name)
+                row["ranks_on_colours"] = references.ranks(coloured, name)
+                right = [nearest_background(p) == c for p, c in zip(coloured, COLOURS, strict=False)]
+                row["backgrounds"] = sum(right) / len(right)
+                drawn[name, way] = pictures
+            rows.append(row)
     return rows, drawn
 
 
@@ -248,9 +268,9 @@ def summary(rows: Sequence[dict]) -> dict[str, dict[str, float]]:
         ]
         figures = {"share": shares, "empty": [r["empty"] for r in own], "loss": [r["loss"] for r in own]}
         for name in ("ranks", "ranks_on_colours"):
-            figures[f"first {name}"] = [rank < 1 for r in own for rank in r[name]]
-            figures[f"among three {name}"] = [rank < 3 for r in own for rank in r[name]]
-        figures["backgrounds"] = [r["backgrounds"] for r in own]
+            figures[f"first {name}"] = [rank < 1 for r in own for rank in r.get(name, ())]
+            figures[f"among three {name}"] = [rank < 3 for r in own for rank in r.get(name, ())]
+        figures["backgrounds"] = [r["backgrounds"] for r in own if "backgrounds" in r]
         result[way] = {name: round(sum(v) / len(v), 4) for name, v in figures.items() if v} | {"things": len(own)}
     return result
 
@@ -275,14 +295,17 @@ def measure_share(
     rows: list[dict] = []
     sheet = []
     out.mkdir(parents=True, exist_ok=True)
-    for name in things:
-        for seed in seeds:
-            measured, drawn = measure_thing(model, references, prompts, name, ways, budget, seed, say)
+    for seed in seeds:
+        for names in (things[i : i + AT_ONCE] for i in range(0, len(things), AT_ONCE)):
+            measured, drawn = measure_things(model, references, prompts, names, ways, budget, seed)
             rows += measured
-            own = to_image(references.pixels[references.names.index(name)])
-            sheet += [[own, *map(to_image, pictures)] for pictures in drawn]
-        result = {"model": str(folder.name), "budget": vars(budget), "start": start, "summary": summary(rows)}
-        (out / "share.json").write_text(json.dumps({**result, "rows": rows}, indent=1))
-        save_sheet(sheet, out / "share.png")
+            for row in measured:
+                say(json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}))
+            for (name, _way), pictures in sorted(drawn.items(), key=lambda item: (names.index(item[0][0]), item[0][1])):
+                sheet.append([to_image(references.pixels[references.names.index(name)]), *map(to_image, pictures)])
+            result = {"model": str(folder.name), "budget": vars(budget), "start": start, "summary": summary(rows)}
+            (out / "share.json").write_text(json.dumps({**result, "rows": rows}, indent=1))
+            if sheet:
+                save_sheet(sheet, out / "share.png")
     say(json.dumps(summary(rows), indent=1))
     return summary(rows)
