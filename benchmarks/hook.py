@@ -8,6 +8,7 @@ import torch
 
 from dreamartist_ext.engine.embedding import EmbeddingPair
 from dreamartist_ext.files.storage import save_pair
+from testbed.embedded import WIDTH
 from testbed.webui import RunningWebUI
 
 from .clock import spread_of
@@ -16,7 +17,6 @@ from .results import Answer, Figure
 from .webui import NO_WEBUI, ask, data_folder, has_webui, webui
 
 ROUNDS, STEPS = 8, 20
-WIDTH = 192  # of the embedded model's token vectors
 OFF = {"alwayson_scripts": {"DreamArtist": {"args": [False, 1.0]}}}
 
 

@@ -12,6 +12,7 @@ from transformers import CLIPTextModelWithProjection
 
 import testbed
 from dreamartist_ext.hosts.diffusers.components import Components
+from testbed.embedded import WIDTH as EMBEDDED_WIDTH
 from testbed.model_folder import save_folder
 
 from ..family_models import WIDTH_G, WIDTH_L
@@ -54,7 +55,7 @@ def write_forge_families(data: Path, embedded: Path) -> None:
         "context_dim": WIDTH_L + WIDTH_G,
         "adm_in_channels": WIDTH_G + 6 * SIZE_WIDTH,
     }
-    sd1 = {"context_dim": 192, "model_channels": 96}
+    sd1 = {"context_dim": EMBEDDED_WIDTH, "model_channels": 96}
     rows = [
         {"family": "SD15", "folder": str(embedded), "channels of a head": 32, "unet": sd1},
         {"family": "SDXL", "folder": str(configs), "channels of a head": HEAD, "unet": sdxl},

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from testbed.embedded import WIDTH
 from testbed.webui import WEBUI, make_data_folder, pixels, running
 
 from .prompts.test_hook_in_webui import OFF, VECTORS, negative_of, save_pairs
@@ -33,7 +34,7 @@ def webui(tmp_path_factory):
     scripts.mkdir(parents=True)
     shutil.copy(Path(__file__).with_name("wildcards.py"), scripts / "of_the_test.py")
     make_detector(data / "models" / "adetailer" / DETECTOR)
-    save_pairs(data / "embeddings", VECTORS, 192, seed=1)
+    save_pairs(data / "embeddings", VECTORS, WIDTH, seed=1)
     with running(data, "--api", "--ad-no-huggingface") as webui:
         yield webui
 

@@ -8,13 +8,13 @@ import torch
 from dreamartist_ext.engine.embedding import EmbeddingPair
 from dreamartist_ext.files.run import RunFiles
 from dreamartist_ext.files.storage import load_pair, save_pair
+from testbed.embedded import WIDTH
 
 from ..test_page import WAIT, browser, field, open_tab, opened, served, shot
 
 __all__ = ["browser", "served"]  # fixtures
 
 pytestmark = pytest.mark.browser
-WIDTH = 192  # of the embedded model's token vectors
 DRAWN = 180_000  # milliseconds for a grid
 
 

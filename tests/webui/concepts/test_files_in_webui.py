@@ -9,6 +9,7 @@ from PIL import Image
 from dreamartist_ext.engine.embedding import EmbeddingPair
 from dreamartist_ext.files.card import card_bytes
 from dreamartist_ext.files.storage import save_pair
+from testbed.embedded import WIDTH
 from testbed.webui import make_data_folder, running
 
 from ..test_page import browser, opened  # noqa: F401 (fixtures)
@@ -16,7 +17,6 @@ from .concept_files import concepts_page, refuse_and_replace, rename_delete_undo
 from .test_files_page import pair_of
 
 pytestmark = pytest.mark.webui
-WIDTH = 192  # of the embedded model's token vectors
 
 
 def pair_named(name: str, seed: int = 0) -> EmbeddingPair:

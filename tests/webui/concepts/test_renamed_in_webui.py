@@ -6,11 +6,12 @@ import statistics
 
 import pytest
 
+from testbed.embedded import WIDTH
+
 from ..prompts.test_hook_in_webui import OFF, negative_of
 from ..prompts.test_renamed_pairs import LONG, MANY, pair_of, renamed_pair
 
 pytestmark = pytest.mark.webui
-WIDTH = 192  # of the embedded model's token vectors
 PICTURES = 12
 
 

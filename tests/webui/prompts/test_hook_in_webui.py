@@ -15,6 +15,7 @@ import torch
 
 from dreamartist_ext.engine.embedding import EmbeddingPair
 from dreamartist_ext.files.storage import save_pair
+from testbed.embedded import WIDTH
 from testbed.webui import make_data_folder, pixels, start
 
 from .test_prompt_hook import ROWS
@@ -49,7 +50,7 @@ def save_pairs(folder, vectors, width, seed):
 
 @pytest.fixture(scope="module")
 def words(webui):
-    save_pairs(webui.embeddings, VECTORS, 192, seed=1)
+    save_pairs(webui.embeddings, VECTORS, WIDTH, seed=1)
     save_pairs(webui.embeddings, OTHER_WIDTH, 768, seed=2)
     webui.post("/sdapi/v1/refresh-embeddings", {})
     yield webui
