@@ -22,7 +22,7 @@ from dreamartist_ext.many.together import Member, train_together
 from tests.engine.fake_host import FakeHost
 from tests.engine.test_trainer import config, picture
 from tests.models import tiny_host
-from tools.study.arms import ARMS, BEGAN_FROM, CHOSEN, CONCEPTS, REPORT, TUNE, concepts_named
+from tools.study.arms import ARMS, BEGAN_FROM, CONCEPTS, REPORT, TUNE, concepts_named
 from tools.study.composition import USES, unconditional
 from tools.study.pictures import PLANE, planes_png
 from tools.study.run import Protocol, thing_mask
@@ -59,11 +59,6 @@ def test_planes_show_every_arm():
     for colour in SERIES[:2]:
         shown = (pixels == [int(colour[i : i + 2], 16) for i in (1, 3, 5)]).all(axis=2)
         assert shown[:, : PLANE[0]].sum() > 50 and shown[:, PLANE[0] :].sum() > 50
-
-
-def test_the_embedded_models_defaults_are_the_arm_that_was_chosen():
-    chosen = {**training_defaults(), **BEGAN_FROM, **ARMS[CHOSEN].settings}
-    assert TrainConfig.from_mapping(chosen) == TrainConfig.from_mapping(training_defaults())
 
 
 def test_the_tabs_arm_is_what_a_model_without_its_own_defaults_gets():
