@@ -41,6 +41,7 @@ def main() -> None:
     parser.add_argument("--ways", nargs="+", default=share.WAYS, choices=share.WAYS, help="share: output is its end")
     parser.add_argument("--steps", type=int, default=300, help="share: of the inversion")
     parser.add_argument("--rate", type=float, default=0.05, help="share: of the inversion")
+    parser.add_argument("--output-rate", type=float, default=0.05, help="share: of free encoder output")
     parser.add_argument("--negative-rate", type=float, default=1.0, help="share: the negative's share of the rate")
     parser.add_argument("--start", default="emoji", help="share: the words that vectors start from")
     parser.add_argument("--drawn", type=int, default=4, help="share: drawings of each, and twice as many on colours")
@@ -97,6 +98,7 @@ def run_wide(arguments: argparse.Namespace) -> None:
         codes.export(folder, arguments.model, snapshot, arguments.out)
     else:
         rates = {"rate": arguments.rate, "negative_rate": arguments.negative_rate}
+        rates["output_rate"] = arguments.output_rate
         budget = share.Budget(steps=arguments.steps, drawn=arguments.drawn, **rates)
         things = arguments.concepts or sorted(drawings.HELD_OUT)
         rest = (arguments.seeds, arguments.ways, arguments.start, budget)

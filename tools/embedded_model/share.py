@@ -47,6 +47,7 @@ class Budget:
     steps: int = 300
     rate: float = 0.05  # of AdamW, falls as a cosine
     negative_rate: float = 1.0  # the negative's share of it
+    output_rate: float = 0.05  # of free encoder output: on a U-Net that reads it loudly, as much smaller
     guidance: float = 6.0
     drawing_steps: int = 20
     drawn: int = 4  # of each thing and seed, on no named background and again on named ones
@@ -163,7 +164,7 @@ def invert(model: Model, prompts: Prompts, latents: Tensor, way: str, budget: Bu
     positive = start.clone().requires_grad_(True)
     negative = start.clone().requires_grad_(True) if way == "pair" else None
     learned = Learned(positive, negative, prompts, way)
-    groups = [{"params": [positive], "rate": budget.rate}]
+    groups = [{"params": [positive], "rate": budget.output_rate if way == "output" else budget.rate}]
     if negative is not None:
         groups.append({"params": [negative], "rate": budget.rate * budget.negative_rate})
     optimizer = torch.optim.AdamW(groups, weight_decay=0)
