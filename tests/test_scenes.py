@@ -87,7 +87,7 @@ def test_the_first_of_two_things_is_beside_above_or_in_front_of_the_other(relati
     else:
         front = Scene(WHITE, (scene.things[0],))
         both = scenes.painted(Scene(WHITE, scene.things), rgba, random.Random(0))
-        where = covered(front, rgba)
+        where = -torch.nn.functional.max_pool2d(-covered(front, rgba).float()[None], 5, 1, 2)[0] > 0  # not its edge
         assert torch.allclose(both[:, where], scenes.painted(front, rgba, random.Random(0))[:, where], atol=0.1)
 
 

@@ -129,8 +129,8 @@ def a_scene(dice: random.Random, drawings: int, colourful: Sequence[bool]) -> Sc
 
 
 def described(scene: Scene, names: Sequence[str], dice: random.Random) -> str:
-    """In words; `names`: what to call each thing, such as "cat", "flat emoji of a cat" or a code's place. One caption in
-    five leaves the background out."""
+    """In words; `names`: what to call each thing, such as "cat" or a code's place. One caption in five leaves the
+    background out."""
     first = names[0]
     if scene.count > 1:
         said = f"{COUNTS[scene.count]} {first}"
