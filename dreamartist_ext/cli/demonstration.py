@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from .. import __version__
 from ..engine.config import TrainConfig
@@ -19,6 +19,7 @@ from ..engine.embedding import EmbeddingPair
 from ..engine.names import negative_name
 from ..engine.trainer import Training
 from ..files.atomic import write_all_atomically
+from ..files.card_drawing import font_of
 from ..files.pages import page
 from ..files.picture_files import load_picture
 from ..files.pictures import load_pictures
@@ -35,6 +36,7 @@ NAME = "mything"
 GUIDANCE, DRAWING_STEPS = 5.0, 25
 PROMPTS = ("a {}", "a {} on a blue background", "a {} on a yellow background", "a {} on a red background")
 SEEDS_FOR_FIRST_PROMPT = 3
+CELL = 192  # pixels of a picture's side on the sheet: one and a half times as large as they are drawn
 
 
 @dataclass(frozen=True)
@@ -123,20 +125,24 @@ def column_titles() -> list[str]:
 
 def contact_sheet(reference: Image.Image, rows: Sequence[Row]) -> Image.Image:
     """The reference at the left, a row of pictures for each way of drawing, with captions."""
-    cell, gap, head, left = reference.width, 8, 34, reference.width + 48
+    cell, gap, head, left = CELL, 8, 40, CELL + 48
     titles = column_titles()
     sheet = Image.new("RGB", (left + (cell + gap) * len(titles), head + (cell + head) * len(rows)), "white")
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default()
+    pen, font = ImageDraw.Draw(sheet), font_of(13)
     pen.text((16, 12), "the one picture", "black", font)
-    sheet.paste(reference, (16, head))
+    sheet.paste(_enlarged(reference), (16, head))
     for column, title in enumerate(titles):
         pen.multiline_text((left + column * (cell + gap), 4), title.replace(" on ", "\non "), "black", font)
     for number, row in enumerate(rows):
         top = head + number * (cell + head)
         for column, picture in enumerate(row.pictures):
-            sheet.paste(picture, (left + column * (cell + gap), top))
+            sheet.paste(_enlarged(picture), (left + column * (cell + gap), top))
         pen.text((left, top + cell + 6), f"{row.title}: {row.meaning}", "black", font)
     return sheet
+
+
+def _enlarged(picture: Image.Image) -> Image.Image:
+    return picture.resize((CELL, CELL), Image.Resampling.BICUBIC)
 
 
 def report(reference: Image.Image, rows: Sequence[Row], config: TrainConfig) -> str:

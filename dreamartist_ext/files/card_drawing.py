@@ -156,7 +156,7 @@ def _ascent(mask: Image.Image) -> int:
 
 def _text_mask(text: str, size: int) -> Image.Image:
     """White on black, as wide as the text; `info["ascent"]` is the base line's distance from the top."""
-    font = _font(size * _SCALE)
+    font = font_of(size * _SCALE)
     _, _, right, bottom = font.getbbox(text)
     if isinstance(font, ImageFont.FreeTypeFont):
         ascent, descent = font.getmetrics()
@@ -174,7 +174,7 @@ def _text_mask(text: str, size: int) -> Image.Image:
 
 
 @lru_cache(maxsize=64)
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font_of(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Pillow's own scalable font, or one of the system's where Pillow is older than 10.1."""
     try:
         return ImageFont.load_default(size)
