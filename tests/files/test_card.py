@@ -20,8 +20,8 @@ from dreamartist_ext.engine.embedding import EmbeddingPair, pair_id
 from dreamartist_ext.engine.errors import FileError, SettingError
 from dreamartist_ext.files.card import DamagedCardError, card_bytes, read_card
 from dreamartist_ext.files.card_drawing import HEIGHT, WIDTH, CardText, draw_card
-from dreamartist_ext.files.card_marker import BEADS, CARD_ASPECT, beads_of, read_beads
 from dreamartist_ext.files.card_files import card_word
+from dreamartist_ext.files.card_marker import BEADS, CARD_ASPECT, beads_of, read_beads
 from dreamartist_ext.files.importing import look
 from dreamartist_ext.files.png_text import png_text
 from dreamartist_ext.files.run import RunFiles
