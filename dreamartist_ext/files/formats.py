@@ -197,7 +197,7 @@ def _rows(tensor: Tensor) -> Tensor:
     """One vector as one row; without dimensions of 1 before the rows."""
     if tensor.dim() == 1 and len(tensor) > MAX_VECTORS:
         return tensor[None]
-    while 2 < tensor.dim() <= 4 and tensor.shape[0] == 1:
+    while tensor.dim() > 2 and tensor.shape[0] == 1:
         tensor = tensor[0]
     return tensor
 

@@ -39,6 +39,7 @@ _TENSORS = ("_rebuild_tensor", "_rebuild_tensor_v2")
 _PARAMETERS = ("_rebuild_parameter", "_rebuild_parameter_with_state", "Parameter")
 _MOVED = ("_rebuild_device_tensor_from_numpy", "_rebuild_device_tensor_from_cpu_tensor")
 _MOST_DEPTH = 20
+_MOST_DIMENSIONS = 8
 _MOST_VALUES = 100_000
 
 Storage = Callable[[str, int, int], bytearray]  # key, first byte and number of bytes of a storage -> its bytes
@@ -111,7 +112,7 @@ class Builder:
         if name in ("Size", "set") and arguments:
             return self.build(arguments[0], depth + 1)
         if name == "scalar" and len(arguments) == 2:
-            return self.number(*arguments)
+            return self.number(*arguments) if self.is_number(arguments[0]) else None
         if name == "_reconstruct":
             return self.only_number(value)
         if name in ("encode", "bytes", "dtype", "device"):
@@ -196,6 +197,11 @@ class Builder:
             raise self.refuse()
         return code, order
 
+    def is_number(self, kind: Any) -> bool:
+        """Whether numpy's dtype is one of numbers that an embedding may hold, and not of texts, dates or records."""
+        is_dtype = isinstance(kind, Called) and kind.name == Name("numpy", "dtype") and kind.arguments
+        return not is_dtype or bool(_NUMPY_KIND.fullmatch(str(kind.arguments[0])))
+
     def number(self, kind: Any, content: Any) -> Any:
         """One of numpy's numbers, as Python's."""
         code, order = self.kind(kind)
@@ -235,4 +241,8 @@ class Builder:
 
 def is_shape(shape: Any) -> bool:
     """Whether it can be the shape or the stride of a tensor."""
-    return isinstance(shape, tuple) and len(shape) <= 4 and all(type(n) is int and 0 <= n < 2**31 for n in shape)
+    return (
+        isinstance(shape, tuple)
+        and len(shape) <= _MOST_DIMENSIONS
+        and all(type(n) is int and 0 <= n < 2**31 for n in shape)
+    )
