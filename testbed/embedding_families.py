@@ -77,6 +77,7 @@ def _laid_out() -> Iterator[tuple[str, Tensor]]:
     yield "one row for all", vectors(1).expand(2, WIDTH)
     yield "a leading dimension", wanted[None]
     yield "two leading dimensions", wanted[None, None]
+    yield "six leading dimensions", wanted[None, None, None, None, None, None]
 
 
 def saved(content: object, legacy: bool = False) -> bytes:
@@ -103,6 +104,10 @@ def torch_files() -> Iterator[Made]:
             yield Made(how, ".pt", saved(webui(tensor), legacy), {"clip": wanted}, tensor.dim() == 2)
     for dtype in (torch.float16, torch.bfloat16, torch.float64):
         yield Made(str(dtype), ".pt", saved(webui(vectors().to(dtype))), {"clip": vectors()})
+    for dtype in (torch.float8_e4m3fn, torch.float8_e5m2):  # whose names torch 2.1 does not read
+        few = (vectors() * 64).to(dtype)
+        yield Made(str(dtype), ".pt", saved(webui(few)), {"clip": few.float()}, False)
+        yield Made(f"{dtype}, before 1.6", ".pt", saved(webui(few[1:]), True), {"clip": few[1:].float()}, False)
     parameter = torch.nn.Parameter(vectors())
     yield Made("a parameter", ".pt", saved(webui(parameter)), {"clip": vectors()})
     held = torch.nn.ParameterDict({"*": parameter})
@@ -110,6 +115,10 @@ def torch_files() -> Iterator[Made]:
     yield Made("one word", ".bin", saved({"<cat>": vectors()}), {"clip": vectors()})
     yield Made("one vector", ".bin", saved({"<cat>": vectors(1)[0]}), {"clip": vectors(1)})
     numbers = {"loss": np.float64(0.1), "steps": np.int64(5), "rate": np.float32(0.5), "is_done": np.bool_(True)}
+    many = {f"step {i}": np.arange(i) for i in range(1, 4)}
+    yield Made("numpy's arrays", ".pt", saved(webui(vectors(), **many)), {"clip": vectors()})
+    others = {"model": np.str_("sd"), "when": np.datetime64("2023-01-01"), "c": np.complex64(1j), "l": np.longdouble(1)}
+    yield Made("numpy's other kinds", ".pt", saved(webui(vectors(), **others)), {"clip": vectors()})
     yield Made("numpy's numbers", ".pt", saved(webui(vectors(), **numbers)), {"clip": vectors()})
 
 

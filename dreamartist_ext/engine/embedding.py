@@ -58,13 +58,22 @@ def _detached(vectors: Vectors | None) -> Vectors | None:
 
 def check_vectors(vectors: Vectors, where: str) -> Vectors:
     """Return the vectors if they are 1 to 75 finite rows per text encoder; raise FileError otherwise."""
-    plain = all(
-        v.layout == torch.strided and v.device.type != "meta" and v.dim() == 2 and 1 <= v.shape[1] <= MAX_WIDTH
-        for v in vectors.values()
-    )
-    counts = {len(v) for v in vectors.values()} if plain else set()
-    if len(counts) != 1 or not 1 <= min(counts) <= MAX_VECTORS:
-        raise FileError(f"{where} does not hold 1 to {MAX_VECTORS} vectors.")
+    check_shapes(vectors, where)
     if not all(v.is_floating_point() and torch.isfinite(v).all() for v in vectors.values()):
         raise FileError(f"{where} holds numbers that are not finite.")
     return vectors
+
+
+def check_shapes(vectors: Vectors, where: str) -> None:
+    """As `check_vectors`, without a look at a number."""
+    for tensor in vectors.values():
+        if tensor.layout != torch.strided or tensor.device.type == "meta" or tensor.dim() != 2:
+            raise FileError(f"{where} holds a tensor that is no list of vectors.")
+        count, width = tensor.shape
+        if not 1 <= width <= MAX_WIDTH:
+            raise FileError(f"{where} holds vectors of {width} numbers; an embedding's have 1 to {MAX_WIDTH}.")
+        if not 1 <= count <= MAX_VECTORS:
+            raise FileError(f"{where} holds {count} vectors; an embedding has 1 to {MAX_VECTORS} vectors.")
+    if len({len(tensor) for tensor in vectors.values()}) != 1:
+        counts = " and ".join(f"{len(tensor)} for {key}" for key, tensor in vectors.items())
+        raise FileError(f"{where} holds unequal numbers of vectors: {counts}; both text encoders need as many.")

@@ -29,11 +29,15 @@ _RESERVED = frozenset(["con", "prn", "aux", "nul", *(f"com{n}" for n in range(10
 SHORTEST_MADE = 3  # letters and digits: a shorter word is a part of others, as "t" is of "t-shirt"
 
 
-# Latin letters that Unicode does not take apart.
-_LETTERS = str.maketrans(
-    {"ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "đ": "d", "Đ": "D"}
-    | {"ð": "d", "Ð": "D", "þ": "th", "Þ": "Th", "ł": "l", "Ł": "L", "ħ": "h", "Ħ": "H", "ı": "i", "ŋ": "ng", "Ŋ": "Ng"}
-)
+_SHARP = str.maketrans({"ß": "ss", "ẞ": "SS"})
+# Latin letters that Unicode calls by a name of more than two letters.
+_SPOKEN = {
+    **{"SCHWA": "e", "ALPHA": "a", "BETA": "b", "GAMMA": "g", "DELTA": "d", "IOTA": "i", "LAMBDA": "l", "OMEGA": "o"},
+    **{"UPSILON": "u", "PHI": "ph", "CHI": "ch", "ENG": "ng", "ETH": "d", "THORN": "th", "ESH": "sh", "TESH": "ch"},
+    **{"EZH": "zh", "YOGH": "gh", "WYNN": "w", "KRA": "q", "HENG": "h", "HWAIR": "hv"},
+    **{"DEZH": "j", "LEZH": "lzh", "TWO": "dz"},
+}
+_UNSEEN = frozenset(["Mn", "Me", "Cf"])  # Unicode's categories: accents, circles around letters, soft hyphens
 
 
 def negative_name(name: str) -> str:
@@ -70,9 +74,23 @@ def readable_name(text: str) -> str:
     The same for composed and decomposed letters, as systems write them. Letters of other scripts are left out: how they
     are read depends on the language, and some look like Latin ones.
     """
-    letters = unicodedata.normalize("NFKD", text[: 4 * MAX_NAME_LENGTH].translate(_LETTERS))
-    plain = "".join(c for c in letters if not unicodedata.combining(c)).translate(_LETTERS)
+    letters = unicodedata.normalize("NFKD", text[: 4 * MAX_NAME_LENGTH].translate(_SHARP))
+    plain = "".join(map(_plain_letter, letters))
     return re.sub(r"[^A-Za-z0-9_-]+", "-", plain)[:MAX_NAME_LENGTH].strip("-_")
+
+
+def _plain_letter(letter: str) -> str:
+    """What it is in a-z if it is Latin, `l` of `ł`, by what Unicode calls it; nothing of what only changes others."""
+    if letter.isascii():
+        return letter
+    if unicodedata.category(letter) in _UNSEEN:
+        return ""
+    script, _, called = unicodedata.name(letter, "").partition(" ")
+    words = called.partition(" WITH ")[0].split() if script == "LATIN" else []
+    plain = next((_SPOKEN.get(word, word) for word in reversed(words) if len(word) < 3 or word in _SPOKEN), letter)
+    if not called.startswith("CAPITAL "):
+        return plain.lower() if words else plain
+    return plain if plain.isupper() else plain.capitalize()
 
 
 def is_long_enough(name: str) -> bool:

@@ -10,6 +10,7 @@ from .errors import SettingError
 
 _PLACEHOLDERS = re.compile(r"\[(name|filewords)\]")
 _NOT_IN_A_LINE = frozenset(["Cc", "Cs", "Zl", "Zp"])  # Unicode's categories
+_LINE_ENDS = re.compile(r"\r\n?|\n")
 _GLUED_NAME = re.compile(r"[\w-]\[name\]|\[name\][\w-]")  # the tokenizer would not find the word in it
 
 
@@ -17,6 +18,14 @@ def is_one_line(text: str) -> bool:
     """Whether text can be a prompt: any letters, blanks, tabs and emoji, but no line break, no other control character
     and no half of a character (a lone surrogate)."""
     return text.isprintable() or all(c == "\t" or unicodedata.category(c) not in _NOT_IN_A_LINE for c in text)
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a user's text, with single blanks in them: \\n, \\r\\n and \\r end one, as in an editor.
+
+    `str.splitlines` cuts at eight more, such as U+2028, which stand for a blank in what people paste.
+    """
+    return [" ".join(line.split()) for line in _LINE_ENDS.split(text)]
 
 
 def check_template(template: str, what: str = "template") -> str:

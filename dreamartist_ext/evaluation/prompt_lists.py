@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from ..engine.errors import FileError, SettingError
-from ..engine.prompts import is_one_line
+from ..engine.prompts import is_one_line, lines_of
 
 SHIPPED = Path(__file__).parents[1] / "assets" / "prompts"
 EMBEDDED, GENERAL = SHIPPED / "embedded", SHIPPED / "general"
@@ -79,7 +79,7 @@ def _lines(path: Path) -> list[tuple[str, str]]:
         raise FileError(f"{path.name} could not be read: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
         raise FileError(f"{path.name} is not UTF-8 text.") from error
-    numbered = [(f"{path.name}, line {n}", line.strip()) for n, line in enumerate(text.splitlines(), start=1)]
+    numbered = [(f"{path.name}, line {n}", line) for n, line in enumerate(lines_of(text), start=1)]
     found = [(where, line) for where, line in numbered if line and not line.startswith("#")]
     if len(found) > MOST_PROMPTS:
         raise SettingError(f"{path.name} holds {len(found)} prompts; {MOST_PROMPTS} is the most.")

@@ -1,11 +1,10 @@
-"""What lies in an embeddings folder and in the folders inside it, which the WebUI reads too."""
+"""What lies in an embeddings folder and in the folders inside it, also behind links, which the WebUI reads too."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
 
 MOST_DEPTH = 16  # folders within folders
@@ -17,27 +16,38 @@ def entries_below(folder: Path, endings: tuple[str, ...]) -> Iterator[os.DirEntr
 
     As the WebUI does, links to folders are followed, each folder once. One inside that may not be entered is left out.
     """
-    yield from _entries(folder, endings, 0, set())
+    for _, files in _scanned(folder, 0, set()):
+        yield from (entry for entry in files if entry.name.lower().endswith(endings))
 
 
-def _entries(
-    folder: Path | str, endings: tuple[str, ...], depth: int, seen: set[tuple[int, int]]
-) -> Iterator[os.DirEntry[str]]:
+def folders_below(folder: Path) -> list[Path]:
+    """The folder itself and those inside it, as `entries_below` finds them."""
+    try:
+        return [Path(path) for path, _ in _scanned(folder, 0, set())]
+    except OSError:
+        return [folder]
+
+
+def _scanned(
+    folder: Path | str, depth: int, seen: set[tuple[int, int]]
+) -> Iterator[tuple[Path | str, list[os.DirEntry[str]]]]:
+    """Each folder with the files in it."""
     status = os.stat(folder)  # noqa: PTH116  (of a scanned entry's own path)
     if (status.st_dev, status.st_ino) in seen or len(seen) >= MOST_FOLDERS:
         return
     seen.add((status.st_dev, status.st_ino))
-    inside = []
+    inside, files = [], []
     with os.scandir(folder) as entries:
         for entry in entries:
             if _is_folder(entry):
                 inside.append(entry.path)
-            elif entry.name.lower().endswith(endings):
-                yield entry
+            else:
+                files.append(entry)
+    yield folder, files
     if depth < MOST_DEPTH:
         for path in sorted(inside):
             with suppress(OSError):
-                yield from _entries(path, endings, depth + 1, seen)
+                yield from _scanned(path, depth + 1, seen)
 
 
 def is_file(entry: os.DirEntry[str]) -> bool:
@@ -53,9 +63,3 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:
         return False
-
-
-def folders_below(folder: Path) -> list[Path]:
-    """The folder itself and those inside it, without links: nothing of ours is written behind them."""
-    found = (Path(path) for path, *_ in os.walk(folder))
-    return list(islice(found, MOST_FOLDERS)) or [folder]

@@ -11,6 +11,7 @@ from ..engine.errors import FileError
 from .patience import patiently
 
 TRASH = "_trash"  # no name of a concept begins so
+INSIDE = Path("inside")  # within the folder of one: what lay in folders inside the embeddings folder
 REPLACED = ".replaced-"  # between the name and the time, in the name of a folder there
 
 
@@ -26,6 +27,17 @@ def trash_of(out: Path) -> Path:
     return trainings_of(out) / TRASH
 
 
+def place_inside(out: Path, path: Path) -> Path:
+    """Where in a folder of the trash a file is to lie, so that it comes back to where it is in `out`: to a folder
+    inside it, also behind a link. Only the file's name for one in `out` itself."""
+    home, root = path.parent.resolve(), out.resolve()
+    if home.is_relative_to(root):
+        inside = home.relative_to(root)
+    else:
+        inside = path.parent.relative_to(out) if path.is_relative_to(out) else Path()
+    return (INSIDE / inside if inside.parts else inside) / path.name
+
+
 def keep_earlier(out: Path, name: str, files: Sequence[Path]) -> None:
     """Copy files that are about to be replaced into the trash of `out`; what was kept of this name before goes. Raises
     FileError."""
@@ -38,7 +50,9 @@ def keep_earlier(out: Path, name: str, files: Sequence[Path]) -> None:
     try:
         begun.mkdir(parents=True)
         for file in files:
-            shutil.copyfile(file, begun / file.name)
+            kept = begun / place_inside(out, file)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, kept)
         patiently(lambda: begun.rename(place))
     except OSError as error:
         shutil.rmtree(begun, ignore_errors=True)

@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ..engine.embedding import MAX_WIDTH, check_vectors
+from ..engine.embedding import check_shapes, check_vectors
 from ..engine.errors import FileError
 from ..engine.family import SDXL_KEYS, family_of, widths_of
 from ..engine.host import Vectors
@@ -144,8 +144,8 @@ def embedding_in(content: Any, where: str, stem: str) -> Embedding:
     if not isinstance(content, dict):
         raise FileError(f"{where} is not a textual-inversion embedding.")
     parameters = content.get("string_to_param", content)
-    tensors = {k: v for k, v in parameters.items() if isinstance(v, Tensor)} if isinstance(parameters, dict) else {}
-    name, step, about = content.get("name"), content.get("step"), content.get("dreamartist")
+    tensors = {k: v for k, v in parameters.items() if _may_be_vectors(k, v)} if isinstance(parameters, dict) else {}
+    name, step, about = content.get("name"), _whole(content.get("step")), content.get("dreamartist")
     vectors, left_out = _vectors_in(tensors, where)
     only = next(iter(tensors))
     if "clip" in vectors and parameters is content and only not in _NO_WORDS and not isinstance(name, str):
@@ -154,9 +154,23 @@ def embedding_in(content: Any, where: str, stem: str) -> Embedding:
     return Embedding(
         name=clean_text(name if isinstance(name, str) and name else stem),
         vectors=floats(vectors, where),
-        step=step if type(step) is int and 0 <= step < 10**9 else None,
+        step=step if step is not None and 0 <= step < 10**9 else None,
         provenance=plain_text(said | ({LEFT_OUT: left_out} if left_out else {})),
     )
+
+
+def _may_be_vectors(key: Any, value: Any) -> bool:
+    """Of a file without a place of its own for vectors: any tensor but a step's."""
+    return isinstance(value, Tensor) and not (key == "step" and value.numel() == 1)
+
+
+def _whole(number: Any) -> int | None:
+    """A whole number, also one that a program has left in a tensor or as a fraction."""
+    if isinstance(number, Tensor) and number.numel() == 1:
+        number = number.item()
+    if isinstance(number, float) and number.is_integer():
+        return int(number)
+    return number if type(number) is int else None
 
 
 def _vectors_in(tensors: Mapping[Any, Tensor], where: str) -> tuple[Vectors, str]:
@@ -183,7 +197,7 @@ def _rows(tensor: Tensor) -> Tensor:
     """One vector as one row; without dimensions of 1 before the rows."""
     if tensor.dim() == 1 and len(tensor) > MAX_VECTORS:
         return tensor[None]
-    while 2 < tensor.dim() <= 4 and tensor.shape[0] == 1:
+    while tensor.dim() > 2 and tensor.shape[0] == 1:
         tensor = tensor[0]
     return tensor
 
@@ -253,6 +267,5 @@ def floats(vectors: Vectors, where: str) -> Vectors:
     """fp32 copies of vectors that are sound; raises FileError for others."""
     if any(v.dtype not in _FLOATS for v in vectors.values()):
         raise FileError(f"{where} holds numbers of a kind that no embedding has.")
-    if any(v.layout != torch.strided or v.numel() > MAX_VECTORS * MAX_WIDTH for v in vectors.values()):
-        raise FileError(f"{where} does not hold 1 to {MAX_VECTORS} vectors.")  # before it is made larger than it is
+    check_shapes(vectors, where)  # before it is made larger than it is
     return check_vectors({key: v.detach().float() for key, v in vectors.items()}, where)  # too large for fp32 is inf

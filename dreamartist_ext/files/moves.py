@@ -20,7 +20,9 @@ from pathlib import Path, PurePosixPath
 from ..engine.errors import FileError
 from .atomic import TEMPORARY_SUFFIX, finish_interrupted, sync_folder, write_atomically
 from .below import folders_below
+from .card import CARD_SUFFIXES
 from .earlier import trash_of
+from .formats import EMBEDDING_SUFFIXES
 from .patience import patiently
 
 logger = logging.getLogger(__name__)
@@ -41,8 +43,6 @@ def move_together(out: Path, moves: Mapping[Path, Path], gone: Sequence[Path] = 
     try:
         if len(moves) > 1:
             write_atomically(announced.journal, announced.to_json())
-    except ValueError as error:
-        raise FileError("a file lies behind a link to another folder; move it there by hand.") from error
     except FileError:
         _forget(announced)
         raise
@@ -101,8 +101,11 @@ class _Announced:
             gone = [str(name) for name in about["gone"]]
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
-        root, rooms = journal.parent.parent, (out.resolve().name, journal.parent.name)
-        if not all(_is_in(root, rooms, name) for name in (*(each for pair in names for each in pair), *gone)):
+        root, rooms = journal.parent.parent, (out.resolve(), journal.parent)
+        moved = [name for pair in names for name in pair]
+        if not all(_is_in(root, rooms, name) or _is_behind_a_link(root, rooms[0], name) for name in moved):
+            return None
+        if not all(_is_in(root, rooms, name) for name in gone):
             return None
         return cls(journal, tuple((root / one, root / two) for one, two in names), tuple(root / each for each in gone))
 
@@ -126,10 +129,10 @@ class _Announced:
         """As `carry_out`, for what a dead process has left: forward only."""
         try:
             for source, target in self.moves:
-                if source.exists() and not _is_other(source, target):
+                if os.path.lexists(source) and not _is_other(source, target):
                     target.parent.mkdir(parents=True, exist_ok=True)
                     _move(source, target)
-                elif source.exists() and _hold_the_same(source, target):
+                elif os.path.lexists(source) and _hold_the_same(source, target):
                     _remove(source)  # it was copied to another drive, and not yet removed
         except OSError as error:
             logger.warning("%s could not be finished: %s", self.journal, error)
@@ -151,22 +154,36 @@ def _home_of(out: Path) -> Path:
 
 
 def _absolute(out: Path, path: Path) -> Path:
-    """The embeddings folder may be a link, and so may be the files in it, which are moved as such."""
-    home = path.parent.resolve()
-    return home / path.name if home.is_relative_to(out.resolve()) else path.absolute()
+    """The embeddings folder may be a link, and so may be the folders and files in it; files are moved as links."""
+    home, root = path.parent.resolve(), out.resolve()
+    if home.is_relative_to(root):
+        return home / path.name
+    return root / path.relative_to(out) if path.is_relative_to(out) else path.absolute()
 
 
-def _is_in(root: Path, rooms: Sequence[str], name: str) -> bool:
-    """Whether a place lies in one of the folders `rooms` of `root`, also when the links on the way are followed."""
+def _is_in(root: Path, rooms: Sequence[Path], name: str) -> bool:
+    """Whether a place of `root` lies in one of its `rooms`, also when the links on the way are followed."""
+    home = _home_in(root, rooms, name)
+    return home is not None and any(home.is_relative_to(room.resolve()) for room in rooms)
+
+
+def _is_behind_a_link(root: Path, out: Path, name: str) -> bool:
+    """Whether it is a word's file in a folder that is linked into the embeddings folder, where the WebUI reads it."""
+    home = _home_in(root, [out], name)
+    is_word = PurePosixPath(name).suffix.lower() in (*EMBEDDING_SUFFIXES, *CARD_SUFFIXES)
+    return is_word and home is not None and home in [folder.resolve() for folder in folders_below(out)]
+
+
+def _home_in(root: Path, rooms: Sequence[Path], name: str) -> Path | None:
+    """The folder of a place by its name in one of the rooms, all links followed; None for any other name."""
     parts = PurePosixPath(name).parts
     try:
         is_plain = b"\0" not in os.fsencode(name) and (os.sep == "/" or os.sep not in name)
     except UnicodeEncodeError:
-        return False
-    if not (is_plain and len(parts) > 1 and parts[0] in rooms and ".." not in parts):
-        return False
-    home = (root / name).parent.resolve()
-    return any(home.is_relative_to((root / room).resolve()) for room in rooms)
+        return None
+    if not (is_plain and len(parts) > 1 and parts[0] in [room.name for room in rooms] and ".." not in parts):
+        return None
+    return (root / name).parent.resolve()
 
 
 def _check_free(moves: Mapping[Path, Path]) -> None:
@@ -175,6 +192,9 @@ def _check_free(moves: Mapping[Path, Path]) -> None:
     for source, target in moves.items():
         if target in taken or (target not in leaving and _is_other(source, target)):
             raise FileError(f"{source.name} could not be moved: {target} is in the way.")
+        for folder in target.parents:
+            if folder.is_symlink() and not folder.exists():
+                raise FileError(f"{source.name} could not be moved: the link {folder} leads nowhere.")
         leaving.add(source)
         taken.add(target)
 
@@ -183,7 +203,14 @@ def _is_other(source: Path, target: Path) -> bool:
     """Whether something else is at the target; another spelling of the source's own name is not."""
     if not os.path.lexists(target):  # a link into a drive that is not there is something too
         return False
-    return not (source.exists() and target.exists() and target.samefile(source))
+    return not _are_one(source, target)
+
+
+def _are_one(one: Path, other: Path) -> bool:
+    """Whether two spellings are of one file; two links to one file are two."""
+    with suppress(OSError):
+        return os.path.samestat(one.lstat(), other.lstat())
+    return False
 
 
 def _move(source: Path, target: Path) -> None:
@@ -192,7 +219,7 @@ def _move(source: Path, target: Path) -> None:
     except OSError as error:
         if error.errno == errno.EXDEV:
             _carry(source, target)
-        elif source.exists() or not target.exists():  # else another process was faster
+        elif os.path.lexists(source) or not os.path.lexists(target):  # else another process was faster
             raise
 
 
@@ -214,9 +241,9 @@ def _carry(source: Path, target: Path) -> None:
 def _is_back(target: Path, source: Path) -> bool:
     """Undo one move, as far as it was made."""
     try:
-        if not target.exists() or (source.exists() and target.samefile(source)):
+        if not os.path.lexists(target) or _are_one(source, target):
             return True
-        if not source.exists():
+        if not os.path.lexists(source):
             _move(target, source)
         else:  # it was copied to another drive, and what cannot be removed cannot be moved
             if not _hold_the_same(target, source):
@@ -225,7 +252,7 @@ def _is_back(target: Path, source: Path) -> bool:
     except OSError as error:
         logger.warning("%s could not be moved back to %s: %s", target, source, error)
         return False
-    return source.exists()
+    return os.path.lexists(source)
 
 
 def _hold_the_same(part: Path, whole: Path) -> bool:

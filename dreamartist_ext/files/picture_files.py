@@ -100,7 +100,7 @@ def find_caption(path: Path) -> Path | None:
 def read_caption(caption: Path) -> str:
     """Return the text of a caption's file on one line.
 
-    Raises PictureError for a caption above 10 kB, or one that is not UTF-8.
+    Raises PictureError for a caption above 10 kB, or one that is no plain text in UTF-8.
     """
     try:
         text = read_at_most(caption, MAX_CAPTION_BYTES)
@@ -111,9 +111,14 @@ def read_caption(caption: Path) -> str:
             f"The caption {shown_name(caption)} is longer than {MAX_CAPTION_BYTES // 1000} kB; shorten it."
         )
     try:
-        return " ".join(text.decode("utf-8-sig").split())
+        line = " ".join(text.decode("utf-8-sig").split())
     except UnicodeDecodeError as error:
         raise PictureError(f"The caption {shown_name(caption)} is not plain text; save it as UTF-8.") from error
+    if not is_one_line(line):  # UTF-16 without a mark is UTF-8 with a zero byte behind each letter
+        raise PictureError(
+            f"The caption {shown_name(caption)} holds control characters; save it as plain text in UTF-8."
+        )
+    return line
 
 
 def caption_of(path: Path, otherwise: str = "") -> str:

@@ -17,15 +17,16 @@ from ..engine.errors import FileError
 MOST_OPCODES = 100_000
 MOST_LINE = 10_000  # bytes
 _MOST_KEY = 2**31
-_REBUILDERS = (
-    "tensor tensor_v2 parameter parameter_with_state device_tensor_from_numpy device_tensor_from_cpu_tensor".split()
-)
-_DTYPES = "float16 float32 float64 bfloat16 int8 int16 int32 int64 uint8 bool".split()
+_REBUILDERS = "tensor tensor_v2 tensor_v3 parameter parameter_with_state".split()
+_FLOATS = "float16 float32 float64 bfloat16 float8_e4m3fn float8_e5m2 float8_e4m3fnuz float8_e5m2fnuz float8_e8m0fnu"
+_DTYPES = f"{_FLOATS} int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool".split()
 _KNOWN_NAMES = frozenset(
     [("collections", "OrderedDict"), ("torch", "Size"), ("torch.nn.modules.container", "ParameterDict")]
     + [("__builtin__", "set"), ("builtins", "set"), ("__builtin__", "bytes"), ("builtins", "bytes")]
     + [("torch._utils", f"_rebuild_{name}") for name in _REBUILDERS]
+    + [("torch._utils", f"_rebuild_device_tensor_from_{name}") for name in ("numpy", "cpu_tensor")]
     + [("torch.nn.parameter", "Parameter"), ("torch", "device"), *(("torch", dtype) for dtype in _DTYPES)]
+    + [("torch.storage", "UntypedStorage")]
     + [("torch", f"{kind}Storage") for kind in "Float Half BFloat16 Double Long Int Short Char Byte Bool".split()]
     # how numpy's numbers and arrays are written, of which MPS and DirectML make their tensors
     + [(f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("scalar", "_reconstruct")]

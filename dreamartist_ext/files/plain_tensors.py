@@ -29,7 +29,9 @@ DTYPES = {
     "CharStorage": torch.int8,
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
+    "UntypedStorage": torch.uint8,  # of kinds of numbers newer than the other names, which the tensor says
 }
+_NEWER = {n: getattr(torch, n) for n in ("float8_e4m3fn", "float8_e5m2") if hasattr(torch, n)}
 _NUMPY_TENSORS = {"f2": torch.float16, "f4": torch.float32, "f8": torch.float64}
 _NUMPY_NUMBERS = {"f2": "e", "f4": "f", "f8": "d", "b1": "?"}  # and whole numbers of any size
 _NUMPY_KIND = re.compile(r"[fiub][1248]")
@@ -37,6 +39,7 @@ _TENSORS = ("_rebuild_tensor", "_rebuild_tensor_v2")
 _PARAMETERS = ("_rebuild_parameter", "_rebuild_parameter_with_state", "Parameter")
 _MOVED = ("_rebuild_device_tensor_from_numpy", "_rebuild_device_tensor_from_cpu_tensor")
 _MOST_DEPTH = 20
+_MOST_DIMENSIONS = 8
 _MOST_VALUES = 100_000
 
 Storage = Callable[[str, int, int], bytearray]  # key, first byte and number of bytes of a storage -> its bytes
@@ -89,6 +92,11 @@ class Builder:
             if any(arguments[6:]):  # such as {"neg": True}: the numbers are not as they lie there
                 raise self.refuse()
             return self.tensor(*arguments[:4])
+        if name == "_rebuild_tensor_v3" and len(arguments) >= 7:
+            if any(arguments[7:]):
+                raise self.refuse()
+            storage, offset, shape, stride = arguments[:4]
+            return self.tensor(storage, offset, shape, stride, arguments[6])
         if name in _PARAMETERS and arguments and isinstance(arguments[0], Called):
             return self.build(arguments[0], depth + 1)
         if name in _MOVED and arguments and isinstance(arguments[0], Called):
@@ -104,17 +112,20 @@ class Builder:
         if name in ("Size", "set") and arguments:
             return self.build(arguments[0], depth + 1)
         if name == "scalar" and len(arguments) == 2:
-            return self.number(*arguments)
-        if name in ("_reconstruct", "encode", "bytes", "dtype", "device"):
-            return None  # an array, bytes or a kind of number beside the vectors
+            return self.number(*arguments) if self.is_number(arguments[0]) else None
+        if name == "_reconstruct":
+            return self.only_number(value)
+        if name in ("encode", "bytes", "dtype", "device"):
+            return None  # bytes or a kind of number beside the vectors
         raise self.refuse()
 
     def moved(self, value: Called, depth: int) -> Any:
         """A tensor of another device, as it is written: a numpy array, or the same tensor on the CPU."""
         return self.array(value) if value.name.name == "_reconstruct" else self.build(value, depth + 1)
 
-    def tensor(self, reference: Any, offset: Any, shape: Any, stride: Any) -> Tensor:
-        """A copy of its own, laid out row by row, of no more of the storage than the tensor shows.
+    def tensor(self, reference: Any, offset: Any, shape: Any, stride: Any, kind: Any = None) -> Tensor:
+        """A copy of its own, laid out row by row, of no more of the storage than the tensor shows; `kind` is that of
+        the numbers where the storage has none.
 
         A stride of zero lets a tiny file claim terabytes, so that numbers are counted before they are copied.
         """
@@ -122,6 +133,8 @@ class Builder:
         if parsed is None or not is_shape(shape) or not is_shape(stride) or not isinstance(offset, int):
             raise self.refuse()
         dtype, key, elements = parsed
+        if kind is not None:
+            dtype, elements = self.newer(kind), elements * dtype.itemsize // self.newer(kind).itemsize
         count = math.prod(shape)
         extent = 1 + sum((size - 1) * step for size, step in zip(shape, stride, strict=False)) if count else 0
         if not 0 <= offset <= elements - extent or len(shape) != len(stride):
@@ -134,6 +147,14 @@ class Builder:
             raise FileError(f"{self.where} is damaged: numbers are missing in it.")
         numbers = torch.frombuffer(content, dtype=dtype, count=extent)
         return numbers.as_strided(shape, stride).clone(memory_format=torch.contiguous_format)
+
+    def newer(self, kind: Any) -> torch.dtype:
+        """The kind of numbers of a tensor whose storage has none."""
+        if not isinstance(kind, Name) or kind.module != "torch":
+            raise self.refuse()
+        if kind.name not in _NEWER:
+            raise FileError(f"{self.where} holds numbers of a kind that no embedding has.")
+        return _NEWER[kind.name]
 
     def count(self, size: int) -> None:
         self.bytes_left -= size
@@ -176,6 +197,11 @@ class Builder:
             raise self.refuse()
         return code, order
 
+    def is_number(self, kind: Any) -> bool:
+        """Whether numpy's dtype is one of numbers that an embedding may hold, and not of texts, dates or records."""
+        is_dtype = isinstance(kind, Called) and kind.name == Name("numpy", "dtype") and kind.arguments
+        return not is_dtype or bool(_NUMPY_KIND.fullmatch(str(kind.arguments[0])))
+
     def number(self, kind: Any, content: Any) -> Any:
         """One of numpy's numbers, as Python's."""
         code, order = self.kind(kind)
@@ -187,6 +213,16 @@ class Builder:
         if code not in _NUMPY_NUMBERS:
             raise self.refuse()
         return struct.unpack((">" if order == ">" else "<") + _NUMPY_NUMBERS[code], raw)[0]
+
+    def only_number(self, array: Called) -> Any:
+        """The number of an array that stands beside the vectors and holds one, such as a step; None for any other."""
+        state = array.state
+        if not isinstance(state, tuple) or len(state) != 5 or not is_shape(state[1]) or math.prod(state[1]) != 1:
+            return None
+        try:
+            return self.number(state[2], state[4])
+        except FileError:
+            return None
 
     def bytes(self, value: Any) -> bytes:
         """Bytes, which old protocols write as text in Latin-1."""
@@ -205,4 +241,8 @@ class Builder:
 
 def is_shape(shape: Any) -> bool:
     """Whether it can be the shape or the stride of a tensor."""
-    return isinstance(shape, tuple) and len(shape) <= 4 and all(type(n) is int and 0 <= n < 2**31 for n in shape)
+    return (
+        isinstance(shape, tuple)
+        and len(shape) <= _MOST_DIMENSIONS
+        and all(type(n) is int and 0 <= n < 2**31 for n in shape)
+    )

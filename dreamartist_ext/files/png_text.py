@@ -6,6 +6,7 @@ ImageMagick and others pack text that was plain (zTXt), write it as Unicode (iTX
 from __future__ import annotations
 
 import io
+import re
 import zlib
 from collections.abc import Callable, Collection, Iterator
 from typing import BinaryIO
@@ -15,6 +16,8 @@ from ..engine.errors import FileError
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_TEXT_BYTES = 8 * 2**20  # of one text; 75 vectors of SDXL take 5 MiB as the WebUI writes them
 _TEXT_KINDS = (b"tEXt", b"zTXt", b"iTXt")
+_PIXELS = (b"IDAT", b"fdAT")
+_KIND = re.compile(rb"\w{4}")
 _CHUNKS_AT_MOST = 100_000  # some programs cut the pixels into pieces of 8 KiB
 _CUT_OFF = "{} is cut off: it ends in the middle of the picture."
 
@@ -27,10 +30,11 @@ def png_text(content: bytes, where: str, keywords: Collection[str] | None = None
     if not content.startswith(PNG_SIGNATURE):
         raise FileError(f"{where} is not a PNG picture.")
     found: dict[str, str] = {}
-    is_behind_pixels = False
+    is_behind_pixels = is_cut = False
     view = memoryview(content)
     for kind, place, length in _chunks(io.BytesIO(content), len(content), where):
         is_behind_pixels = is_behind_pixels or kind == b"IDAT"
+        is_cut = place + length > len(content)
         if kind not in _TEXT_KINDS:
             continue
         checksum = int.from_bytes(view[place + length : place + length + 4], "big")
@@ -43,6 +47,8 @@ def png_text(content: bytes, where: str, keywords: Collection[str] | None = None
         text = _TEXTS[kind](rest, where)
         if text is not None:
             found[name] = text
+    if is_cut and not found:
+        raise FileError(_CUT_OFF.format(where))
     return found
 
 
@@ -64,16 +70,22 @@ def holds_text(file: BinaryIO, keyword: str) -> bool:
 
 
 def _chunks(file: BinaryIO, size: int, where: str) -> Iterator[tuple[bytes, int, int]]:
-    """(kind, where its content begins, length) of every chunk before the last; raises FileError."""
-    place = len(PNG_SIGNATURE)
+    """(kind, where its content begins, length) of every chunk before the last; raises FileError where one is missing.
+
+    As for Pillow, a picture may end behind its pixels without saying so, and among them too, where no row needs the
+    rest: that a decoder alone could tell, and the texts before are whole in any case.
+    """
+    place, are_pixels_there = len(PNG_SIGNATURE), False
     for _ in range(_CHUNKS_AT_MOST):
         file.seek(place)
         head = file.read(8)
         length, kind = int.from_bytes(head[:4], "big"), head[4:]
-        if place + 8 + length + 4 > size:
-            raise FileError(_CUT_OFF.format(where))
-        if kind == b"IEND":
+        if kind == b"IEND" or (are_pixels_there and not _KIND.match(kind)):
             return
+        are_pixels_there = are_pixels_there or kind == b"IDAT"
+        needed = 0 if kind in _PIXELS else length if are_pixels_there else length + 4
+        if place + 8 + needed > size:
+            raise FileError(_CUT_OFF.format(where))
         yield kind, place + 8, length
         place += length + 12
     raise FileError(f"{where} is damaged: it does not end like a PNG picture.")

@@ -14,7 +14,7 @@ from .card_files import cards_in
 from .formats import shown
 from .storage import find_embedding, load_pair
 
-_COUNTS = ("vectors", "negative_vectors")
+COUNTS = ("vectors", "negative_vectors")
 
 
 def pair_called(folder: Path, word: str) -> EmbeddingPair:
@@ -30,13 +30,17 @@ def pair_called(folder: Path, word: str) -> EmbeddingPair:
 def with_start(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Settings with as many vectors as the word has that `start_from` names, where they do not say how many; raises
     FileError."""
-    word = str(values.get("start_from", "")).strip()
-    if not word:
-        return dict(values)
-    pair = pair_called(folder, word)
+    return {**counts_of(str(values.get("start_from", "")), folder), **values}
+
+
+def counts_of(word: str, folder: Path) -> dict[str, int]:
+    """The settings for as many vectors as a word has, of the halves that there are; nothing for no word. Raises
+    FileError."""
+    if not word.strip():
+        return {}
+    pair = pair_called(folder, word.strip())
     halves = (pair.positive, pair.negative)
-    counts = {key: len(next(iter(half.values()))) for key, half in zip(_COUNTS, halves, strict=True) if half}
-    return {**counts, **values}
+    return {key: len(next(iter(half.values()))) for key, half in zip(COUNTS, halves, strict=True) if half}
 
 
 def start(training: Training, folder: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..engine.errors import FileError, SettingError
-from ..engine.prompts import check_templates
+from ..engine.prompts import check_templates, is_one_line, lines_of
 from .bounded import read_at_most
 
 MAX_TEMPLATE_BYTES = 100_000
@@ -29,9 +29,11 @@ def read_templates(path: Path) -> str:
     if content is None:
         raise FileError(f"the template file {path.name[:80]} is longer than {MAX_TEMPLATE_BYTES // 1000} kB.")
     try:
-        lines = [" ".join(line.split()) for line in content.decode("utf-8-sig").splitlines()]
+        lines = lines_of(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise FileError(f"the template file {path.name[:80]} is not plain text; save it as UTF-8.") from error
+    if not all(map(is_one_line, lines)):
+        raise FileError(f"the template file {path.name[:80]} holds control characters; save it as UTF-8 text.")
     if any("|" in line for line in lines):
         raise SettingError(f"the template file {path.name[:80]} must not contain |, which separates templates.")
     return "|".join(check_templates(lines, f"the template file {path.name[:80]}"))

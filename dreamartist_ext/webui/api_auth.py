@@ -38,7 +38,7 @@ def webui_accounts(api_auth: str | None, gradio_auth: str | None, gradio_auth_pa
     """
     lines = [gradio_auth or ""]
     if gradio_auth_path:
-        lines += Path(gradio_auth_path).read_text(encoding="utf-8").splitlines()
+        lines += Path(gradio_auth_path).read_text(encoding="utf-8").split("\n")
     for_pages = (entry.strip() for line in lines for entry in line.split(","))
     return (*_accounts((api_auth or "").split(",")), *_accounts(for_pages))
 

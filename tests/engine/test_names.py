@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import re
+import sys
 import unicodedata
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,6 +27,46 @@ def test_a_made_name_is_plain_and_stays_what_it_is(text):
     assert name.isascii()
     assert len(name) <= MAX_NAME_LENGTH
     assert readable_name(name) == name
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("ŧest", "test"),
+        ("ƀoɓ", "bob"),
+        ("Ƶebra", "Zebra"),
+        ("əlvan", "elvan"),
+        ("Þór Ŋa ĸ", "Thor-Nga-q"),
+        ("straße", "strasse"),
+        ("Łódź", "Lodz"),
+        ("Ægir æon Œuvre", "AEgir-aeon-OEuvre"),
+        ("ᴄᴀᴛ", "cat"),
+        ("ꜱɪʟᴋ", "silk"),
+        ("Ɠoɖ ŋ ɲ ʃ", "God-ng-n-sh"),
+        ("ca\xadt\u200bty", "catty"),
+        ("a\u034fb\ufe0fc\u20dd", "abc"),
+        ("\ufeffmy\u2060cat\u202e", "mycat"),
+        ("кот cat", "cat"),
+        ("ﬁne ＣＡＴ", "fine-CAT"),
+    ],
+)
+def test_a_name_keeps_every_latin_letter(text, name):
+    assert readable_name(text) == name
+
+
+def test_no_letter_with_a_stroke_or_a_hook_is_lost():
+    every = [chr(i) for i in range(sys.maxunicode + 1)]
+    changed = [c for c in every if re.match("LATIN .*LETTER .* WITH ", unicodedata.name(c, ""))]
+    assert len(changed) > 700
+    names = {unicodedata.name(c): readable_name(f"x{c}y") for c in changed}
+    lost = {called for called, name in names.items() if not re.fullmatch("x[A-Za-z]{1,3}-?y", name)}
+    assert {called for called in lost if not re.search("STOP|CLICK|CUATRILLO|FENG", called)} == set()
+
+
+@given(st.text(max_size=20), st.text("\xad\u200b\u200d\u0301\u034f\u20dd\ufe0f\ufeff", max_size=20))
+def test_what_is_not_seen_changes_no_name(text, unseen):
+    mixed = "".join(itertools.chain.from_iterable(itertools.zip_longest(text, unseen, fillvalue="")))
+    assert readable_name(mixed) == readable_name(text)
 
 
 @given(st.text(max_size=80))

@@ -91,6 +91,8 @@ def test_the_shipped_lists_can_be_drawn(folder):
 def test_lists_are_read_as_people_write_them(tmp_path):
     (tmp_path / "subjects.txt").write_bytes(b"\xef\xbb\xbf# mine\r\n\r\n  a [name] \r\n")
     assert load_lists(tmp_path) == PromptLists(subjects=("a [name]",))
+    (tmp_path / "subjects.txt").write_bytes("a [name],\u2028red\ra\x0c[name]".encode())
+    assert load_lists(tmp_path) == PromptLists(subjects=("a [name], red", "a [name]"))
 
 
 @pytest.mark.parametrize(

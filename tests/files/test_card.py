@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import json
+import struct
+import zlib
 from contextlib import contextmanager
 
 import numpy as np
@@ -15,11 +17,14 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from dreamartist_ext.engine.embedding import EmbeddingPair, pair_id
-from dreamartist_ext.engine.errors import FileError
+from dreamartist_ext.engine.errors import FileError, SettingError
 from dreamartist_ext.files.card import DamagedCardError, card_bytes, read_card
 from dreamartist_ext.files.card_drawing import HEIGHT, WIDTH, CardText, draw_card
+from dreamartist_ext.files.card_files import card_word
 from dreamartist_ext.files.card_marker import BEADS, CARD_ASPECT, beads_of, read_beads
 from dreamartist_ext.files.importing import look
+from dreamartist_ext.files.png_text import png_text
+from dreamartist_ext.files.run import RunFiles
 from testbed.hostile_files import png_chunk
 
 
@@ -169,7 +174,7 @@ def test_a_card_cut_off_or_flipped_in_any_byte_of_its_text_is_damaged(card, tmp_
     content = card.read_bytes()
     place = content.index(b"sd-ti-embedding")
     path = tmp_path / "c.png"
-    for cut in (place + 5, place + 5000, len(content) - 3):
+    for cut in (place + 5, place + 5000, content.index(b"IDAT") - 5):
         path.write_bytes(content[:cut])
         with pytest.raises(FileError, match=r"c\.png is cut off"):
             read_card(path)
@@ -177,6 +182,57 @@ def test_a_card_cut_off_or_flipped_in_any_byte_of_its_text_is_damaged(card, tmp_
         path.write_bytes(content[:flipped] + bytes([content[flipped] ^ 1]) + content[flipped + 1 :])
         with pytest.raises(FileError, match="a checksum in it is wrong"):
             read_card(path)
+
+
+IDAT = [png_chunk(b"IDAT", part) for part in (zlib.compress(b"\0" * 72)[:9], zlib.compress(b"\0" * 72)[9:])]
+TEXTS = [
+    png_chunk(b"tEXt", b"sd-ti-embedding\0" + b"embedding" * 9),
+    png_chunk(b"zTXt", b"packed\0\0" + zlib.compress(b"packed" * 9)),
+    png_chunk(b"iTXt", b"unicode\0\1\0en\0x\0" + zlib.compress(b"unicode" * 9)),
+]
+END = png_chunk(b"IEND", b"")
+CUT = {
+    "texts before the pixels": [*TEXTS, *IDAT, END],
+    "texts behind them": [*IDAT, *TEXTS, END],
+    "bytes of another program behind": [*TEXTS[:1], *IDAT, *TEXTS[1:], b"\0\0\0\5junk junk junk"],
+    "no chunk behind": [*TEXTS, *IDAT, bytes(40)],
+    "pixels that nobody needs": [*TEXTS, *IDAT, png_chunk(b"IDAT", b"needless"), END],
+    "a chunk that nobody knows": [*TEXTS, *IDAT, png_chunk(b"prVt", b"private"), END],
+}
+
+
+@pytest.mark.parametrize("case", sorted(CUT))
+def test_whatever_its_end_lacks_what_pillow_finds_in_a_picture_is_found(case):
+    header = b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 0))
+    content = header + b"".join(CUT[case])
+    found = 0
+    for cut in range(len(header), len(content) + 1):
+        try:
+            texts = dict(Image.open(io.BytesIO(content[:cut]), formats=["PNG"]).text)
+        except (OSError, SyntaxError):
+            continue
+        assert png_text(content[:cut], "x.png") == texts if texts else not _texts(content[:cut]), cut
+        found += bool(texts)
+    assert found > 12, "also those that lack the last chunk"
+
+
+def _texts(content: bytes) -> dict[str, str]:
+    try:
+        return png_text(content, "x.png")
+    except FileError:
+        return {}
+
+
+@pytest.mark.parametrize("lost", [3, 12, 16])
+def test_a_card_without_its_last_chunk_has_its_word(card, tmp_path, lost):
+    (tmp_path / "embeddings").mkdir()
+    path = tmp_path / "embeddings" / "sent.png"
+    path.write_bytes(card.read_bytes()[:-lost])
+    assert (same(read_card(path), a_pair()), card_word(path)) == (True, "mycat")
+    ((offer,), _) = look([path])
+    assert (offer.name, offer.negative is None) == ("mycat", False)
+    with pytest.raises(SettingError, match="mycat"):
+        RunFiles(tmp_path / "embeddings", "mycat").check_free()
 
 
 def with_text(path, **chunks):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -22,7 +23,7 @@ from dreamartist_ext.files.importing import accept, look
 from dreamartist_ext.files.pictures import load_picture
 from dreamartist_ext.files.storage import find_embedding
 from dreamartist_ext.files.templates import read_templates
-from testbed.embedding_families import everything, in_text, png, vectors
+from testbed.embedding_families import everything, in_text, png, saved, vectors, webui
 from testbed.hostile_files import png_chunk, torch_file
 
 CASES = Path(__file__).parent / "cases"
@@ -72,6 +73,32 @@ def test_a_word_says_that_output_vectors_were_left_out(tmp_path):
     ((offer,), _) = look([CASES / "onetrainer-sdxl-out.safetensors"])
     (written,) = accept(offer, tmp_path)
     assert "output vectors" in load_embedding(written).provenance[LEFT_OUT]
+
+
+STEPS = {
+    "Python's": 500,
+    "numpy's": np.int64(500),
+    "numpy's array": np.array(500),
+    "numpy's array of one": np.array([500], dtype=np.int32),
+    "numpy's fraction": np.float32(500),
+    "torch's": torch.tensor(500),
+    "torch's fraction": torch.tensor([500.0]),
+}
+
+
+@pytest.mark.parametrize("case", sorted(STEPS))
+@pytest.mark.parametrize("content", ["webui", "diffusers"])
+def test_a_step_is_read_however_it_was_written(tmp_path, case, content):
+    made = webui(vectors()) if content == "webui" else {"<cat>": vectors()}
+    (tmp_path / "x.pt").write_bytes(saved({**made, "step": STEPS[case]}))
+    assert load_embedding(tmp_path / "x.pt").step == 500
+    assert "500" in inspected(tmp_path / "x.pt")
+
+
+@pytest.mark.parametrize("step", [None, True, 0.5, -1, 10**9, float("nan"), np.array([1, 2]), np.array("x"), "500"])
+def test_what_is_no_step_is_unknown(tmp_path, step):
+    (tmp_path / "x.pt").write_bytes(saved(webui(vectors(), step=step)))
+    assert load_embedding(tmp_path / "x.pt").step is None
 
 
 def test_two_encoders_of_other_widths_are_not_taken_for_sdxl(tmp_path):

@@ -175,6 +175,9 @@ def test_a_place_that_was_taken_in_between_is_left_alone(prepared):
         {"moves": [], "gone": ["embeddings/\ud800.pt"]},
         {"moves": [["embeddings/link/x", "embeddings/x.pt"]], "gone": []},
         {"moves": [], "gone": ["embeddings/link/x"]},
+        {"moves": [], "gone": ["embeddings/link/x.pt"]},
+        {"moves": [["embeddings/link/x", "embeddings/link/y.pt"]], "gone": []},
+        {"moves": [["embeddings/link/../x.pt", "embeddings/x.pt"]], "gone": []},
         {"moves": [["embeddings/cat.pt", "embeddings/tom.pt"]], "gone": [], "format": "another"},
     ],
 )
@@ -182,13 +185,14 @@ def test_a_journal_about_other_places_is_ignored(prepared, journal):
     root = prepared("root")
     (root / "victim").mkdir()
     (root / "victim" / "x").write_bytes(b"victim")
+    (root / "victim" / "x.pt").write_bytes(b"victim")
     (root / "embeddings" / "link").symlink_to(root / "victim")
     known = {"format": "dreamartist-moves-1"}
     content = journal if isinstance(journal, bytes) else json.dumps(known | journal).encode()
     (root / "embeddings-training" / ".0123abcd.moves").write_bytes(content)
     finish_moves(root / "embeddings")
     (root / "embeddings" / "link").unlink()
-    assert contents(root) == {**FILES, "victim/x": b"victim"}
+    assert contents(root) == {**FILES, "victim/x": b"victim", "victim/x.pt": b"victim"}
 
 
 def test_a_journal_that_is_no_file_holds_nobody_up(prepared):

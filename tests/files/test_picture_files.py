@@ -438,6 +438,7 @@ def test_a_mask_beside_its_picture_is_found(tmp_path, name):
         (b"a cat on a mat", "a cat on a mat"),
         (b"\xef\xbb\xbfa cat,\r\n  on a mat\n", "a cat, on a mat"),
         ("кот 😺".encode(), "кот 😺"),
+        ("a cat\u2028on\x0ca\x85mat".encode(), "a cat on a mat"),
         (b"", ""),
         (b"x" * 10_000, "x" * 10_000),
     ],
@@ -453,6 +454,11 @@ def test_captions_that_are_refused(picture_file):
     assert "longer than 10 kB" in refusal(caption, lambda _: picture_files.caption_for(picture_file))
     written(caption, "a cat".encode("utf-16"))
     assert "UTF-8" in refusal(caption, lambda _: picture_files.caption_for(picture_file))
+    for text in ("a\0cat", "a \x1b[31mcat", "a cat\x7f", "a\x9bcat"):
+        written(caption, text.encode())
+        assert "control characters" in refusal(caption, lambda _: picture_files.caption_for(picture_file))
+    written(caption, "a cat".encode("utf-16-le"))
+    assert "control characters" in refusal(caption, lambda _: picture_files.caption_for(picture_file))
 
 
 def test_only_names_of_files_are_shown():

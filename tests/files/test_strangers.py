@@ -9,6 +9,7 @@ import zipfile
 
 import pytest
 import torch
+from safetensors.torch import save
 
 from dreamartist_ext.engine.names import check_name
 from dreamartist_ext.files.formats import load_embedding
@@ -38,6 +39,19 @@ BAD = {
     "too large for fp32": ("x.pt", param(torch.full((2, 768), 1e300, dtype=torch.float64)), "not finite"),
     "no vector": ("x.pt", param(torch.zeros(0, 768)), "1 to 75 vectors"),
     "10,000 vectors": ("x.pt", param(torch.zeros(10_000, 768)), "1 to 75 vectors"),
+    "wide vectors": (
+        "x.pt",
+        param(torch.zeros(2, 9000)),
+        "of 9000 numbers; an embedding's have 1 to 8192",
+    ),
+    "vectors of vectors": ("x.pt", param(torch.zeros(2, 2, 768)), "a tensor that is no list of vectors"),
+    "more vectors of one encoder": (
+        "x.safetensors",
+        save({"clip_l": torch.zeros(2, 768), "clip_g": torch.zeros(3, 1280)}),
+        "holds unequal numbers of vectors: 2 for clip_l and 3 for clip_g; both text encoders need as many.",
+    ),
+    "powers of two in a byte": ("x.pt", param(torch.ones(2, 768).to(torch.float8_e8m0fnu)), "numbers of a kind"),
+    "whole numbers of two bytes": ("x.pt", param(torch.ones(2, 768).to(torch.uint16)), "numbers of a kind"),
     "whole numbers": ("x.pt", param(torch.zeros(2, 768, dtype=torch.int64)), "numbers of a kind"),
     "complex numbers": ("x.pt", param(torch.zeros(2, 768, dtype=torch.complex64)), "something other"),
     "cut in the middle": ("x.pt", GOOD[: len(GOOD) // 2], "damaged"),

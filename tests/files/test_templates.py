@@ -14,6 +14,14 @@ def test_a_template_file_becomes_the_setting(tmp_path):
     assert templates.read_templates(path) == "a painting of [name]|art by [name], [filewords]"
 
 
+@pytest.mark.parametrize("blank", "\x0b \x0c \x1c \x1d \x1e \x85 \u2028 \u2029 \u3000 \xa0".split(" "))
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_line_ends_as_in_an_editor(tmp_path, blank, end):
+    path = tmp_path / "style.txt"
+    path.write_bytes(f"[name],{blank}red{end}[name]".encode())
+    assert templates.read_templates(path) == "[name], red|[name]"
+
+
 @pytest.mark.parametrize(
     ("content", "kind", "sentence"),
     [
@@ -22,6 +30,9 @@ def test_a_template_file_becomes_the_setting(tmp_path):
         (b"a photo of [name]\npicture\n", SettingError, "must contain"),
         (b"a [name]|b [name]", SettingError, "separates templates"),
         ("a [name]".encode("utf-16"), FileError, "not plain text"),
+        (b"a [name]\0b", FileError, "control characters"),
+        ("a [name]\nb [name]".encode("utf-16-le"), FileError, "control characters"),
+        (b"[name]\n\x1b[31m[name]", FileError, "control characters"),
         (b"[name]\n" * 20_000, FileError, "longer than 100 kB"),
     ],
 )

@@ -531,10 +531,10 @@ class TestDoor:
             assert knock(locked, basic(*wrong)) == 401
 
     def test_accounts_of_a_file(self, knock, tmp_path):
-        (tmp_path / "accounts").write_text(" a:1 , b:2\n\nç:ü\n", encoding="utf-8")
+        (tmp_path / "accounts").write_text(" a:1 , b:2\n\nç:ü\nd:3\u20284\n", encoding="utf-8")
         locked = flags(gradio_auth_path=str(tmp_path / "accounts"))
         assert knock(locked) == 401
-        for account in (("a", "1"), ("b", "2"), ("ç", "ü")):
+        for account in (("a", "1"), ("b", "2"), ("ç", "ü"), ("d", "3\u20284")):
             assert knock(locked, basic(*account)) == 200
 
     def test_an_empty_file_of_accounts_lets_nobody_in(self, knock, tmp_path):

@@ -11,12 +11,15 @@ from dataclasses import fields
 from xml.etree import ElementTree
 
 import pytest
+import torch
 from PIL import Image
 
 from dreamartist_ext.engine.config import TrainConfig
+from dreamartist_ext.engine.embedding import EmbeddingPair
 from dreamartist_ext.engine.stopping import Check
 from dreamartist_ext.files.pictures import load_mask
 from dreamartist_ext.files.presets import KINDS, PRESET_HELP, PRESETS
+from dreamartist_ext.files.storage import save_pair
 
 gr = pytest.importorskip("gradio")
 
@@ -141,6 +144,20 @@ def test_a_name_is_checked_while_it_is_typed_as_train_does(actions):
         assert f"dreamartist-{kind}" in said, name
         assert not box["visible"]
     assert actions.check_word("  ", "")[0] == ""
+
+
+def test_a_word_to_go_on_from_brings_its_numbers_of_vectors(actions):
+    pair = EmbeddingPair("other", {"clip": torch.ones(2, 8)}, {"clip": torch.ones(5, 8)})
+    save_pair(pair, actions.desk.workplace.embeddings)
+    save_pair(EmbeddingPair("lone", {"clip": torch.ones(4, 8)}, None), actions.desk.workplace.embeddings)
+    assert actions.count_vectors(" Other ") == [2, 5]
+    assert actions.count_vectors("lone") == [4, gradio_compat.NOTHING]
+    for word in ("", "othe", "../other", "\0", "x" * 5000):
+        assert actions.count_vectors(word) == [gradio_compat.NOTHING, gradio_compat.NOTHING]
+    given = options(actions, start_from="other", vectors=2, negative_vectors=5)
+    _, _, _, _, *values = actions.choose("style", kinds.RECIPE_LABELS[""], ["thing", ""], *given)
+    found = dict(zip(kinds.OPTION_NAMES, values, strict=True))
+    assert (found["start_from"], found["vectors"], found["negative_vectors"]) == ("other", 2, 5)
 
 
 def test_the_word_in_training_is_not_free_and_a_taken_one_can_be_replaced(actions):

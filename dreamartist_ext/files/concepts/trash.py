@@ -13,7 +13,7 @@ from typing import Any
 from ...engine.errors import FileError, SettingError
 from ...engine.names import NEGATIVE_SUFFIX, negative_name
 from ..card_files import card_word
-from ..earlier import REPLACED, trash_of
+from ..earlier import INSIDE, REPLACED, place_inside, trash_of
 from ..formats import clean_text
 from ..moves import move_together
 from ..only_one import only_one
@@ -23,7 +23,6 @@ from . import thumbnails
 from .index import Concept, FactsCache, concepts_in, is_name, lacks_negative
 
 _TRAINING = "training"  # within a concept's folder in the trash
-_INSIDE = "inside"  # there: what lay in folders inside the embeddings folder
 _STAMP = r"\d{8}-\d{6}-\d{6}"
 _PLACE = re.compile(rf".+-{_STAMP}", re.DOTALL)
 _LONGEST = 64  # characters of a name that are a part of its folder's name in the trash
@@ -119,7 +118,7 @@ def throw_away_concept(embeddings: Path, concept: Concept, key: str = "") -> Pat
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
     name = concept.files[0].path.stem if concept.files else concept.name  # a card's word may be any text
     place = _trash(embeddings) / f"{name[:_LONGEST]}-{stamp}"
-    moves = {file.path: place / _inside(embeddings, file.path) / file.path.name for file in concept.files}
+    moves = {file.path: place / place_inside(embeddings, file.path) for file in concept.files}
     if concept.is_trained and is_name(concept.name) and files.folder.is_dir():
         with only_one(files):
             pass
@@ -202,22 +201,15 @@ def bring_back_thrown(embeddings: Path, thrown: Thrown) -> None:
         shutil.rmtree(thrown.place, ignore_errors=True)
 
 
-def _inside(embeddings: Path, path: Path) -> Path:
-    """Where in the trash's folder of a concept a file is to lie, so that it comes back to its folder in embeddings."""
-    home, out = path.parent.resolve(), embeddings.resolve()
-    is_inside = home != out and home.is_relative_to(out)
-    return Path(_INSIDE) / home.relative_to(out) if is_inside else Path()
-
-
 def _files_in(place: Path) -> list[Path]:
     """The files of a concept in the trash, and the folder of its training."""
-    inside = [path for path in (place / _INSIDE).rglob("*") if not path.is_dir()]
-    return [path for path in place.iterdir() if path.name != _INSIDE] + inside
+    inside = [path for path in (place / INSIDE).rglob("*") if path.is_symlink() or not path.is_dir()]
+    return [path for path in place.iterdir() if path.name != INSIDE.name] + inside
 
 
 def _home(files: RunFiles, path: Path, place: Path) -> Path:
-    if path.is_relative_to(place / _INSIDE):
-        return files.out / path.relative_to(place / _INSIDE)
+    if path.is_relative_to(place / INSIDE):
+        return files.out / path.relative_to(place / INSIDE)
     if path.name == _TRAINING:
         return files.folder
     return thumbnails.path_of(files.out, path.stem) if path.suffix == thumbnails.SUFFIX else files.out / path.name

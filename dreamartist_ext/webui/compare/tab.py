@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from ...engine.errors import DreamArtistError
+from ...engine.prompts import lines_of
 from ...evaluation.gather import names_in
 from ...evaluation.prompt_lists import GENERAL, load_lists
 from ...files.concepts.index import is_name
@@ -53,7 +54,7 @@ class ComparisonActions:
         """Begin, and return what to say; the drawing goes on in a thread of its own."""
         if not name:
             return message_html("There is no concept yet; train one first.", "error")
-        lines = [line.strip() for line in prompts.splitlines() if line.strip()]
+        lines = list(filter(None, lines_of(prompts)))
         try:
             comparison = self.comparer.prepare(name, What(what), lines, int(seeds), float(guidance), int(steps))
         except DreamArtistError as error:

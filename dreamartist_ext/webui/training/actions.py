@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 
 from ...engine.errors import DreamArtistError, SettingError
+from ...files.start import COUNTS, counts_of
 from ..gradio_compat import NOTHING
 from . import kinds
 from .job import Ask
@@ -53,7 +54,19 @@ class Actions:
         was = before if isinstance(before, list) and len(before) == 2 else ["thing", ""]
         given = dict(zip(OPTION_NAMES, options, strict=True))
         values = kinds.chosen(self.model, kind, recipe, was, given)
+        values |= self._counts(str(values["start_from"]))
         return [*self._about(kind, recipe), [kind, recipe], *(values[name] for name in OPTION_NAMES)]
+
+    def count_vectors(self, word: str) -> list[Any]:
+        """The numbers of vectors that a training needs which goes on from this word; as they are where it has none."""
+        counts = self._counts(word)
+        return [counts.get(setting, NOTHING) for setting in COUNTS]
+
+    def _counts(self, word: str) -> dict[str, int]:
+        try:
+            return counts_of(word, self.desk.workplace.embeddings)
+        except DreamArtistError:  # while it is typed; Train says what is wrong with it
+            return {}
 
     def _about(self, kind: str, recipe: str) -> list[Any]:
         usual = kinds.usual_html(self.model, kind, recipe)

@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from ...files.start import COUNTS
 from ..gradio_compat import on
 from . import kinds
 from .actions import Actions
@@ -138,6 +139,9 @@ def _connect_name_and_kind(actions: Actions, parts: SimpleNamespace) -> None:
     template = options[OPTION_NAMES.index("template")]
     for event in (parts.name.change, template.change):
         on(event, actions.check_word, [parts.name, template], [parts.name_says, parts.overwrite], queue=False)
+    counted = [options[OPTION_NAMES.index(name)] for name in COUNTS]
+    start_from = options[OPTION_NAMES.index("start_from")]
+    on(start_from.change, actions.count_vectors, [start_from], counted, queue=False)
     said = [parts.kind_says, parts.recipe_says, parts.usual]
     for chooser in (parts.kind, parts.recipe):
         inputs = [parts.kind, parts.recipe, parts.chosen, *options]

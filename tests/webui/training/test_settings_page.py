@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 
+from dreamartist_ext.engine.embedding import EmbeddingPair
+from dreamartist_ext.files.storage import save_pair
 from dreamartist_ext.hosts.diffusers.model_files import training_defaults
 
 from ..test_page import WAIT, browser, field, fill, open_options, opened, served, shot
@@ -47,6 +50,19 @@ def test_what_is_set_by_hand_is_marked_survives_a_kind_and_has_a_way_back(served
         fill(page, "name", "fine")
         fill(page, "steps", -3)
         shot(page, "settings-marked")
+        assert not page.problems
+
+
+def test_a_word_to_go_on_from_sets_the_numbers_of_vectors(served, browser):
+    url, folder = served
+    pair = EmbeddingPair("before", {"clip": torch.ones(2, 768)}, {"clip": torch.ones(5, 768)})
+    save_pair(pair, folder / "embeddings")
+    with opened(browser, url) as page:
+        open_options(page)
+        fill(page, "start_from", "before")
+        for name, count in (("vectors", "2"), ("negative_vectors", "5")):
+            box = f"document.querySelector('#dreamartist_{name} input')"
+            page.wait_for_function(f"{box}.value === '{count}'", timeout=WAIT)
         assert not page.problems
 
 
