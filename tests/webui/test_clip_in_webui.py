@@ -16,7 +16,7 @@ import json, sys
 from pathlib import Path
 import open_clip, torch
 from PIL import Image
-from dreamartist_ext.engine.picture_files import to_pixels
+from dreamartist_ext.files.picture_files import to_pixels
 from dreamartist_ext.evaluation.clip import ClipNet
 from torch.nn.functional import normalize
 

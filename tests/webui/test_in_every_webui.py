@@ -225,20 +225,18 @@ def test_its_log_has_no_word_of_ours_that_warns(anywhere):
 @pytest.mark.parametrize("anywhere", [FORGE], indirect=True, ids=["forge"])
 @pytest.mark.parametrize("family", IN_FORGE)
 def test_sdxl_in_forge_is_the_standalone_hosts(anywhere, family, tmp_path):
-    """Of the first steps: the small encoders are loud and end without a norm, so that rounding grows; over 50 steps it
-    came to 1.9e-3 for sdxl, and to 7e-4 for sdxl-v."""
     anywhere.probe("load", name=f"{family}.safetensors")
     try:
         anywhere.picture(PROMPT)
         before = anywhere.probe("state")
-        values = SETTINGS | {"width": 64, "height": 64, "steps": 16, "initialization_text": "a cat"}
+        values = SETTINGS | {"width": 64, "height": 64, "steps": 50, "initialization_text": "a cat"}
         host = DiffusersHost(forge_parts(tmp_path, family), torch.device("cpu"), torch.float32)
         run = Training(host, TrainConfig.from_mapping(values), load_pictures([PICTURE], 64, 64))
         here = [float(report.loss) for report in run.run()]
         there = anywhere.probe("train", settings=values, picture=str(PICTURE))["losses"]
         relative = [abs(a - b) / a for a, b in zip(here, there, strict=True)]
-        print(f"Forge, {family}: largest relative difference of the loss over 16 steps {max(relative):.2e}")
-        assert max(relative) < 1e-3
+        print(f"Forge, {family}: largest relative difference of the loss over 50 steps {max(relative):.2e}")
+        assert max(relative) < 1e-4
         assert left(before, anywhere.probe("state")) == set()
     finally:
         anywhere.probe("load", name="embedded.safetensors")

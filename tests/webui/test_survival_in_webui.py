@@ -15,11 +15,11 @@ from .training.test_model_changes import V1, wait
 pytestmark = pytest.mark.webui
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    data = tmp_path_factory.mktemp("survival")
-    make_data_folder(data)
-    return data
+@pytest.fixture
+def data(tmp_path):
+    """A folder that no other training has been in."""
+    make_data_folder(tmp_path / "data")
+    return tmp_path / "data"
 
 
 def begin(webui, name, steps, **more):

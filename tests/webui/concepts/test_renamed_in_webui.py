@@ -17,14 +17,18 @@ PICTURES = 12
 
 @pytest.fixture(scope="module")
 def crowded(webui):
-    """Two thousand files, among them other.pt and foo.pt, which were cat.pt and cat-neg.pt."""
+    """Two thousand files, among them other.pt and foo.pt, which were cat.pt and cat-neg.pt; gone afterwards."""
+    before = set(webui.embeddings.iterdir())
     renamed_pair(webui.embeddings, WIDTH)
     contents = [path.read_bytes() for path in save(webui.embeddings)]
     for number in range(MANY - 2):
         for half, content in zip(("", "-neg"), contents, strict=True):
             (webui.embeddings / f"name{number:04d}{half}.pt").write_bytes(content)
     webui.post("/sdapi/v1/refresh-embeddings", {})
-    return webui
+    yield webui
+    for path in set(webui.embeddings.iterdir()) - before:
+        path.unlink()
+    webui.post("/sdapi/v1/refresh-embeddings", {})
 
 
 def save(folder):

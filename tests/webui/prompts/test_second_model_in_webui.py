@@ -6,7 +6,7 @@ import pytest
 
 from ..family_folder import load
 from ..test_families_in_webui import OFF
-from .test_hook_in_webui import negative_of
+from .test_hook_in_webui import negative_of, times_named
 
 pytestmark = pytest.mark.webui
 
@@ -51,13 +51,13 @@ def test_a_refiner_without_a_learned_word_is_as_without_us(by_steps):
 
 
 @pytest.mark.parametrize(
-    ("word", "first", "second"),
-    [("mysd2", "x, mysd2-neg", "x"), ("mysdxl", "x", "x, mysdxl-neg")],
+    ("word", "first", "second", "stranger"),
+    [("mysd2", "x, mysd2-neg", "x", "sdxl"), ("mysdxl", "x", "x, mysdxl-neg", "sd2")],
     ids=["of the first pass", "of the hires pass"],
 )
-def test_each_pass_gets_the_negative_that_its_checkpoint_can_read(words, word, first, second):
+def test_each_pass_gets_the_negative_that_its_checkpoint_can_read(words, word, first, second, stranger):
+    """The log names the word once for each model that it is strange to, whatever was drawn before."""
     load(words, "sd2")
-    told = words.log.read_text(errors="replace").count(f'"{word}" was learned on another kind')
     other = HIRES | {"hr_checkpoint_name": "sdxl.safetensors"}
     hooked, infotext = words.picture(f"a {word}", "x", **other)
     assert negative_of(infotext) == first
@@ -68,8 +68,7 @@ def test_each_pass_gets_the_negative_that_its_checkpoint_can_read(words, word, f
     load(words, "sd2")
     assert words.picture(f"a {word}", "x", **other, **OFF)[0] != hooked
     words.picture(f"one more {word}", "x", **other)
-    log = words.log.read_text(errors="replace")
-    assert log.count(f'"{word}" was learned on another kind') - told == 1
+    assert times_named(words, stranger, word) == 1
 
 
 def test_a_hires_checkpoint_of_the_same_family_gets_the_pair(words):
