@@ -7,7 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from ..test_page import PICTURE, ROOT, WAIT, browser, field, in_the_prompt, opened, served, shot, wait_for_status
+from ..compare.test_compare_page import compare, put_pair
+from ..test_page import (
+    PICTURE,
+    ROOT,
+    WAIT,
+    ask_for,
+    browser,
+    close_options,
+    field,
+    in_the_prompt,
+    opened,
+    served,
+    shot,
+    wait_for_status,
+)
 
 __all__ = ["browser", "served"]  # fixtures
 
@@ -15,7 +29,13 @@ pytestmark = pytest.mark.browser
 AXE = Path(os.environ.get("DREAMARTIST_AXE", ROOT / "node_modules" / "axe-core" / "axe.min.js"))
 OURS = "#dreamartist_tabs"
 # What gradio makes of its own parts, which no page of it can change.
-THEIRS = ("#dreamartist_tabs > .tab-wrapper", "[data-testid=status-tracker]", ".gallery-container", ".tab-nav")
+THEIRS = (
+    "#dreamartist_tabs > .tab-wrapper",
+    "[data-testid=status-tracker]",
+    ".gallery-container",
+    ".tab-nav",
+    ".empty",
+)
 FIND = """async ([include, exclude]) => {
     const where = {include: [[include]], exclude: exclude.map((each) => [each])};
     const found = await axe.run(where, {resultTypes: ["violations"]});
@@ -46,6 +66,48 @@ def test_axe_finds_nothing_serious_that_is_ours(browser, served, theme):
             shot(page, f"axe-{theme}-{width}")
             assert findings(page) == []
             assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.fixture(scope="module")
+def lived_in(browser, served):
+    """A page with something in every part: a training that is over, concepts whole and broken, a grid of pictures."""
+    url, folder = served
+    put_pair(folder / "embeddings", "lionlike")
+    (folder / "embeddings" / "broken.pt").write_bytes(b"no embedding")
+    with opened(browser, url) as page:
+        ask_for(page, "axepot", steps=2, save_every=1)
+        close_options(page)
+        page.click("#dreamartist_train")
+        wait_for_status(page, "done")
+        open_sub_tab(page, "Compare")
+        page.wait_for_function("document.querySelector('#dreamartist_compare_name input').value !== ''", timeout=WAIT)
+        field(page, "compare_prompts").fill("a [name]")
+        compare(page, "axe-compared")
+    return url
+
+
+def open_sub_tab(page, label):
+    tabs = page.locator("#dreamartist_tabs .tab-nav button, #dreamartist_tabs button[role=tab]")
+    tabs.get_by_text(label, exact=True).first.click()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_serious_in_any_sub_tab(browser, lived_in, theme):
+    for width in (1400, 1000, 390):
+        with opened(browser, f"{lived_in}?__theme={theme}", width=width, height=900) as page:
+            page.wait_for_selector("#dreamartist_slider img, #dreamartist_curve svg", timeout=WAIT)
+            found = {"Train": findings(page)}
+            for label, sign in (
+                ("My concepts", ".dreamartist-card"),
+                ("Compare", "#dreamartist_compare_grid img"),
+                ("Try it", "#dreamartist_try_prompt"),
+            ):
+                open_sub_tab(page, label)
+                page.wait_for_selector(sign, timeout=WAIT)
+                page.wait_for_timeout(500)
+                shot(page, f"axe-{label}-{theme}-{width}")
+                found[label] = findings(page)
+            assert {label: each for label, each in found.items() if each} == {}, (theme, width)
 
 
 def choose_by_keyboard(page, picture):
