@@ -20,7 +20,7 @@ function dreamartistVisible(element) {
 // ---- what a click says at once, until the server has answered
 
 const dreamartistBusy = {
-    dreamartist_train: "Starting ...", dreamartist_add: "Adding ...", dreamartist_spread: "Spreading ...", dreamartist_stop: "Stopping ...",
+    dreamartist_train: "Starting ...", dreamartist_add: "Adding ...", dreamartist_each: "Adding ...", dreamartist_install: "Installing ...", dreamartist_recipe_save: "Saving ...", dreamartist_recipe_delete: "Deleting ...", dreamartist_spread: "Spreading ...", dreamartist_stop: "Stopping ...",
     dreamartist_pause: "Pausing ...", dreamartist_discard: "Discarding ...", dreamartist_undo: "Bringing back ...",
     dreamartist_share: "Making the card ...", dreamartist_again: "Filling the form ...", dreamartist_go_on: "Going on ...",
     dreamartist_continue: "Going on ...", dreamartist_keep: "Keeping ...", dreamartist_forget: "Discarding ...",
@@ -87,6 +87,7 @@ const dreamartistAsked = {}; // by refresh button: when it was asked last, and w
 
 function dreamartistPoll() {
     dreamartistAsk("#dreamartist_tab", "#dreamartist_refresh", "#dreamartist_beat .dreamartist-beat");
+    dreamartistAsk("#dreamartist_concepts_head", "#dreamartist_concepts_refresh", "#dreamartist_concepts_beat .dreamartist-beat");
     dreamartistAsk("#dreamartist_compare_tab", "#dreamartist_compare_refresh", "#dreamartist_compare_beat .dreamartist-beat");
 }
 dreamartistPoll.soon = 0;
@@ -119,6 +120,36 @@ function dreamartistAsk(shown, refresh, beat) {
 }
 
 setInterval(dreamartistPoll, DREAMARTIST_REFRESH_MS);
+
+// A picture of the WebUI's that is in the queue behind a training: for what it waits, and what Interrupt does there.
+function dreamartistSayWhatWaits() {
+    for (const bar of dreamartistPage().querySelectorAll(".progressDiv")) {
+        const waits = /^(In queue|Waiting)/.test(bar.textContent.trim());
+        const title = waits ? dreamartistFind("#dreamartist_beat .dreamartist-beat")?.dataset.title : "";
+        if (waits && Date.now() - dreamartistSayWhatWaits.asked > DREAMARTIST_HIDDEN_MS) {
+            dreamartistSayWhatWaits.asked = Date.now();
+            dreamartistFind("#dreamartist_refresh")?.click();
+        }
+        let says = bar.parentElement.querySelector(".dreamartist-waits");
+        if (!title) {
+            says?.remove();
+            continue;
+        }
+        if (!says) {
+            says = document.createElement("div");
+            says.className = "dreamartist-waits";
+            says.setAttribute("role", "status");
+            bar.after(says);
+        }
+        const words = `It waits for a training: ${title}. Interrupt calls off this picture; the training goes on.`;
+        if (says.textContent !== words) {
+            says.textContent = words;
+        }
+    }
+}
+dreamartistSayWhatWaits.asked = 0;
+
+setInterval(dreamartistSayWhatWaits, DREAMARTIST_REFRESH_MS);
 
 async function dreamartistIsThere() {
     try {

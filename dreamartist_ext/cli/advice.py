@@ -12,6 +12,8 @@ ADVICE: dict[tuple[Remedy, str], str] = {
     ("model of CLIP", "evaluate"): "--clip-model names it.",
     ("lists of prompts", "evaluate"): "--write-prompts FOLDER copies them.",
     ("going on", "train"): "The same command with --resume does that.",
+    ("packages that measure", "evaluate"): 'pip install "dreamartist[evaluation]" brings them.',
+    ("open_clip", "evaluate"): 'pip install "dreamartist[clip]" brings it.',
     ("card", "rename"): '"dreamartist convert CARD.png NAME.pt" does that.',
     ("Ray", "train-many"): "With --workers 0 one comes after the other in this process, without it.",
 }

@@ -15,6 +15,8 @@ Remedy = Literal[
     "lists of prompts",
     "going on",
     "Ray",
+    "packages that measure",
+    "open_clip",
     "card",
 ]
 

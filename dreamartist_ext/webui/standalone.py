@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from ..evaluation.prompt_lists import EMBEDDED, GENERAL
 from ..hosts.diffusers.generation import draw, with_learned_words
 from ..hosts.diffusers.host import DiffusersHost
 from ..hosts.diffusers.model_files import load_host, quiet_libraries, training_defaults
+from ..hosts.packages import install
 from .gradio_compat import MAJOR, gallery, on
 from .tab import build_tab
 from .training.jobs import Desk, sentence
@@ -33,6 +34,7 @@ class StandaloneWorkplace:
 
     def __init__(self, embeddings: Path, model: Path | None, device: str, precision: str, clip_skip: int = 1) -> None:
         self.embeddings = embeddings
+        self.has_cards = False
         self.templates: Path | None = None
         self.model, self.device, self.precision, self.clip_skip = model, device, precision, clip_skip
         self.defaults: dict[str, Any] = training_defaults(model)
@@ -76,6 +78,9 @@ class StandaloneWorkplace:
 
     def learned(self) -> None:
         """Words are looked up in the folder at every picture."""
+
+    def install(self, packages: Sequence[str]) -> None:
+        install(packages)
 
     def clash(self, name: str) -> str:
         return ""

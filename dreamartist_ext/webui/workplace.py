@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -39,6 +40,7 @@ class Workplace(Protocol):
     """What the page needs from where it stands."""
 
     defaults: dict[str, Any]  # settings of TrainConfig that suit the model here
+    has_cards: bool  # whether pages around ours show a picture of every embedding, from beside its file
 
     @property
     def embeddings(self) -> Path:
@@ -71,6 +73,9 @@ class Workplace(Protocol):
 
     def learned(self) -> None:
         """The embeddings folder has changed."""
+
+    def install(self, packages: Sequence[str]) -> None:
+        """Bring in small packages that the user asks for; raises SettingError."""
 
     def clash(self, name: str) -> str:
         """Why a prompt would not find this word, or nothing; without loading anything."""

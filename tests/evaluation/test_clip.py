@@ -110,5 +110,5 @@ def test_what_is_missing_or_wrong_is_said(open_clip, weights, tmp_path, monkeypa
     with pytest.raises(ModelError, match=r"other.safetensors is not the weights of tiny"):
         ClipNet(tmp_path / "other.safetensors", "tiny")
     monkeypatch.setitem(sys.modules, "open_clip", None)
-    with pytest.raises(SettingError, match="pip install open_clip_torch"):
+    with pytest.raises(SettingError, match="needs the package open_clip_torch"):
         ClipNet(weights, "tiny")

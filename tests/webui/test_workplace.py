@@ -11,6 +11,7 @@ import pytest
 
 from dreamartist_ext.files.storage import load_pair
 from dreamartist_ext.hosts.a1111.workplace import A1111Workplace
+from dreamartist_ext.hosts.webuis.called_off import stop_where_called_off
 from dreamartist_ext.webui.training.job import Status
 from dreamartist_ext.webui.training.jobs import Desk
 
@@ -99,3 +100,28 @@ def test_skip_interrupt_and_stop_end_a_training_and_keep_its_best(webui, tmp_pat
     assert job.used_step in (2, 4)
     assert load_pair(place.embeddings, "cat").step == job.used_step
     assert not getattr(webui.shared.state, button), "the next picture is not skipped by this click"
+
+
+@pytest.mark.parametrize("button", FLAGS)
+def test_a_click_for_a_waiting_picture_calls_that_off_alone(webui, tmp_path, picture, button, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("dreamartist_ext.hosts.webuis.workplace.page_is_closing", lambda: False)
+    place, state = Pressed(tmp_path), webui.shared.state
+
+    def show(step, steps, text):
+        if step == 3:
+            webui.progress.pending_tasks["task(picture)"] = 1.0
+        setattr(state, button, step == 3)
+
+    place.show = show
+    mine = Desk(place)
+    job = mine.run(mine.prepare(SETTINGS, [picture]))
+    assert (job.status, job.step) == (Status.DONE, 6)
+    webui.progress.current_task = "task(another)"
+    stop_where_called_off()
+    assert not state.interrupted
+    webui.progress.current_task = "task(picture)"
+    stop_where_called_off()
+    assert state.interrupted
+    state.interrupted = False
+    stop_where_called_off()
+    assert not state.interrupted, "once"

@@ -12,9 +12,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from ...engine.errors import ModelError
+from ...engine.errors import ModelError, SettingError
 from ...files.card import CARD_SUFFIX
 from ...files.formats import EMBEDDING_SUFFIXES
+from ..packages import install
+from .called_off import call_off_waiting
 from .options import embeddings_folder
 
 RELOAD_SECONDS = 0.5  # from "Reload UI" interrupting to its closing the page; usually a few milliseconds
@@ -28,6 +30,7 @@ class WebUIWorkplace(ABC):
 
     def __init__(self) -> None:
         self.defaults: dict[str, Any] = {}
+        self.has_cards = True
 
     @property
     def embeddings(self) -> Path:
@@ -71,12 +74,17 @@ class WebUIWorkplace(ABC):
             call_queue.queue_lock.release()
 
     def interrupted(self) -> bool:
+        """A picture that waits is what somebody means who presses Interrupt: that is called off, and this goes on."""
         from modules import shared
 
         state = shared.state
         if state.interrupted and page_is_closing():
             state.interrupted = False  # "Reload UI" interrupts whatever is under way; a training needs no page
-        return bool(state.interrupted or state.skipped or state.stopping_generation)
+        pressed = bool(state.interrupted or state.skipped or state.stopping_generation)
+        if pressed and call_off_waiting():
+            state.skipped = state.interrupted = state.stopping_generation = False
+            return False
+        return pressed
 
     def show(self, step: int, steps: int, text: str) -> None:
         from modules import shared
@@ -84,6 +92,14 @@ class WebUIWorkplace(ABC):
         shared.state.job_count, shared.state.job_no = 1, 0
         shared.state.sampling_steps, shared.state.sampling_step = steps, step
         shared.state.textinfo = text
+
+    def install(self, packages: Sequence[str]) -> None:
+        """Where its page may be another's than this machine's user's, as little as the WebUI installs extensions."""
+        from modules import shared
+
+        if getattr(shared.cmd_opts, "disable_extension_access", False):
+            raise SettingError("this WebUI is open to other machines, and installs nothing for its pages.")
+        install(packages)
 
     def clash(self, name: str) -> str:
         """By the look-ups that prompts go through: its tokens must not be those of another embedding."""

@@ -15,7 +15,7 @@ from ...engine.errors import FileError, SettingError
 from ...engine.names import check_name
 from ...evaluation.evaluate import Evaluation, Results
 from ...evaluation.eyes import Eyes
-from ...evaluation.features import FeatureNet
+from ...evaluation.features import FeatureNet, check_packages
 from ...evaluation.gather import References, concept_of
 from ...evaluation.plan import Plan, Progress
 from ...evaluation.prompt_lists import EMBEDDED, GENERAL, PromptLists, load_lists
@@ -65,6 +65,7 @@ class Evaluator(OneAtATime[Report]):
 
         Checks all that can be checked without the model; raises SettingError, FileError or PictureError.
         """
+        check_packages()
         if not 1 <= len(names) <= MOST_AT_ONCE or len({name.lower() for name in names}) != len(names):
             raise SettingError(f"names must be 1 to {MOST_AT_ONCE} different ones, got {len(names)}.")
         shipped: Path = getattr(self.desk.workplace, "prompts", GENERAL)

@@ -9,6 +9,7 @@ import gradio as gr
 
 from ...engine.errors import DreamArtistError
 from ...engine.prompts import lines_of
+from ...evaluation.features import PACKAGES
 from ...evaluation.gather import names_in
 from ...evaluation.prompt_lists import GENERAL, load_lists
 from ...files.concepts.index import is_name
@@ -62,18 +63,31 @@ class ComparisonActions:
         self.comparer.begin(comparison)
         return ""
 
-    def evaluate(self, name: str | None, seeds: Any, guidance: Any, steps: Any) -> str:
-        """Begin a full report of one concept, with the shipped lists of prompts."""
+    def evaluate(self, name: str | None, seeds: Any, guidance: Any, steps: Any) -> list[Any]:
+        """Begin a full report of one concept, with the shipped lists of prompts; what to say, and whether the packages
+        that it needs can be brought in."""
+        says, lacks = self._evaluate(name, seeds, guidance, steps)
+        return [says, gr.update(visible=lacks)]
+
+    def install(self) -> list[Any]:
+        """The packages that a report needs."""
+        try:
+            self.desk.workplace.install(PACKAGES)
+        except DreamArtistError as error:
+            return [message_html(sentence(error), "error"), NOTHING]
+        return [message_html("They are installed: ask for the report again.", "good"), gr.update(visible=False)]
+
+    def _evaluate(self, name: str | None, seeds: Any, guidance: Any, steps: Any) -> tuple[str, bool]:
         if not name:
-            return message_html("There is no concept yet; train one first.", "error")
+            return message_html("There is no concept yet; train one first.", "error"), False
         try:
             report = self.evaluator.prepare(
                 [name], seeds=tuple(range(int(seeds))), guidances=(float(guidance),), steps=int(steps)
             )
         except DreamArtistError as error:
-            return message_html(sentence(error), "error")
+            return message_html(sentence(error), "error"), error.remedy == "packages that measure"
         self.evaluator.begin(report)
-        return ""
+        return "", False
 
     def stop(self) -> str:
         """Whichever is under way."""
@@ -155,6 +169,7 @@ def build_comparison(desk: Desk, tab: Any) -> None:
                 evaluate = gr.Button("Full report", elem_id="dreamartist_evaluate")
                 stop = gr.Button("Stop", elem_id="dreamartist_compare_stop")
             says = gr.HTML(elem_id="dreamartist_compare_says")
+            bring = gr.Button("Install these packages", visible=False, elem_id="dreamartist_install")
             report = gr.HTML(elem_id="dreamartist_report")
             file = gr.File(label="The report", visible=False, interactive=False, elem_id="dreamartist_report_file")
             with gr.Row(visible=False) as row:
@@ -165,14 +180,14 @@ def build_comparison(desk: Desk, tab: Any) -> None:
     parts = {
         "asked": [name, what, prompts, seeds, guidance, steps],
         "drawn": [grid, step, row, report, file],
-        "buttons": [begin, evaluate, stop, use],
+        "buttons": [begin, evaluate, stop, use, bring],
     }
     _connect(actions, tab, parts, says)
 
 
 def _connect(actions: ComparisonActions, tab: Any, parts: dict[str, list[Any]], says: Any) -> None:
     """What the buttons do, and what brings the grid up to date."""
-    asked, (begin, evaluate, stop, use), name = parts["asked"], parts["buttons"], parts["asked"][0]
+    asked, (begin, evaluate, stop, use, bring), name = parts["asked"], parts["buttons"], parts["asked"][0]
     hidden = ["dreamartist-hidden"]
     refresh = gr.Button("refresh", elem_id="dreamartist_compare_refresh", elem_classes=hidden)
     beat = gr.HTML(elem_id="dreamartist_compare_beat")
@@ -183,7 +198,8 @@ def _connect(actions: ComparisonActions, tab: Any, parts: dict[str, list[Any]], 
     on(tab.select, actions.choices, [name], [name], queue=False)
     on(do.click, actions.choose, [wish], [name], js="(wish) => [dreamartistWish()]", queue=False)
     on(begin.click, actions.compare, asked, [says], then=then, queue=False)
-    on(evaluate.click, actions.evaluate, [name, *asked[3:]], [says], then=then, queue=False)
+    on(evaluate.click, actions.evaluate, [name, *asked[3:]], [says, bring], then=then, queue=False)
+    on(bring.click, actions.install, [], [says, bring], then=then, queue=False)
     on(stop.click, actions.stop, [], [says], then=then, queue=False)
     on(use.click, actions.use, [parts["drawn"][1]], [says], then=then, queue=False)
     on(refresh.click, actions.refresh, [seen], [*parts["drawn"], beat, seen], queue=False)

@@ -7,7 +7,6 @@ networks, in AUTOMATIC1111, Forge, reForge, Forge Classic and SD.Next alike. The
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -15,10 +14,11 @@ from html import escape
 from typing import Any
 
 from ...hosts.prompt_language import Steps
+from ...hosts.webuis.called_off import stop_where_called_off
 from ...hosts.webuis.options import loaded_model, setting, total_steps
 from ...hosts.webuis.prompts import Host, find_host, old_timelines
 from .loaded_words import loaded_words
-from .prompt_hook import Effective, LearnedWord, describe, describe_left_out, effective_negative, even_chunks
+from .prompt_hook import Effective, LearnedWord, describe, describe_left_out, effective_negative, even_chunks, holds
 from .second_model import fits, hires_is_later, watch
 
 logger = logging.getLogger(__name__)
@@ -75,6 +75,9 @@ class PromptHook:
         tab = "img2img" if self.is_img2img else "txt2img"
         if kwargs.get("elem_id") == f"html_info_{tab}" and self._line is not None and hasattr(component, "change"):
             component.change(fn=self._said, inputs=[], outputs=[self._line], show_progress=False, queue=False)
+
+    def process(self, p: Any, *_values: Any) -> None:
+        stop_where_called_off()
 
     def process_batch(self, p: Any, enabled: bool | None = True, strength: float | None = 1.0, **kwargs: Any) -> None:
         p.extra_generation_params.pop(TITLE, None)  # copies of `p` share it
@@ -253,15 +256,10 @@ class Batch:
         for name in known.seen(prompts):
             negative = known.pairing.negative_of(name)
             is_other = negative is not None and not missing.isdisjoint((name, negative))
-            if is_other and any(_holds(prompt, name) for prompt in prompts):
+            if is_other and any(holds(prompt, name) for prompt in prompts):
                 text = f'"{name}" was learned on another kind of model than the loaded one: nothing is added for it.'
                 _log_once(text, self.host.model)
                 self.p.comment(f"{TITLE}: {text}")
-
-
-def _holds(prompt: str, name: str) -> bool:
-    """By the letters: the WebUI's look-up does not know the words of other models."""
-    return re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", prompt, re.IGNORECASE) is not None
 
 
 def _passes(p: Any) -> Iterator[Pass]:

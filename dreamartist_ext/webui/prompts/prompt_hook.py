@@ -280,3 +280,8 @@ def _switch(before: str, after: str, when: str) -> str:
     if before == after:
         return before
     return f"[{before}:{after}:{when}]" if before else f"[{after}:{when}]"
+
+
+def holds(prompt: str, name: str) -> bool:
+    """Whether a prompt has a word, by the letters: a WebUI's look-up does not know those of other models."""
+    return re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", prompt, re.IGNORECASE) is not None

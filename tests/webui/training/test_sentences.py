@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import dreamartist_ext
+from dreamartist_ext.cli.advice import ADVICE
 from dreamartist_ext.engine.config import TrainConfig
 from dreamartist_ext.engine.errors import FileError, PictureError, SettingError
 from dreamartist_ext.webui.training.sentences import place_of, sentence
@@ -22,11 +23,12 @@ NOT_SHOWN = {  # the command line's own; what of them a page can meet is said an
 CODE_NAMES = {item.name for item in fields(TrainConfig) if "_" in item.name}
 
 
-def raised():
-    """(file:line, text) of every sentence in a raised error, {} for what is filled in."""
+def raised(everywhere=False):
+    """(file:line, text) of every sentence in a raised error, {} for what is filled in; `everywhere`: of the command
+    line too, and without those of the page's own room."""
     for file in sorted(PACKAGE.rglob("*.py")):
         place = file.relative_to(PACKAGE).as_posix()
-        if any(place == each or place.startswith(f"{each}/") for each in NOT_SHOWN):
+        if any(place == each or place.startswith(f"{each}/") for each in (["webui"] if everywhere else NOT_SHOWN)):
             continue
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args:
@@ -41,7 +43,31 @@ def text_of(node):
 def test_no_sentence_has_an_option_of_the_command_line():
     found = dict(raised())
     assert len(found) > 100
-    assert {where: text for where, text in found.items() if re.search(r"(^|\s)--[a-z]", text)} == {}
+    assert {where: text for where, text in found.items() if re.search(r"(^|\s)--[a-z]|\bpip\b", text)} == {}
+
+
+def button_labels():
+    """What is written on the page's buttons, where it is more than one word: one word alone may be any sentence's."""
+    labels = set()
+    for file in (PACKAGE / "webui").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            is_button = isinstance(node, ast.Call) and ast.unparse(node.func) in (
+                "gr.Button",
+                "button",
+                "_button",
+                "go",
+            )
+            if is_button and node.args and isinstance(node.args[0], ast.Constant):
+                labels.add(node.args[0].value)
+    return {label for label in labels if " " in label}
+
+
+def test_no_sentence_of_the_command_line_has_a_button_of_the_page():
+    labels = button_labels()
+    assert {"Stop, keep best", "Full report"} <= labels
+    sentences = [text for _, text in raised(everywhere=True)] + [*ADVICE.values()]
+    pressed = r"\b(press|click|button)\b"
+    assert [text for text in sentences if re.search(pressed, text) or any(label in text for label in labels)] == []
 
 
 def test_no_sentence_has_a_settings_code_name_once_it_is_shown():
