@@ -11,7 +11,7 @@ from enum import Enum
 from ..engine.host import Vectors
 from ..hosts.webuis.workplace import UntrainedWorkplace, WebUIWorkplace
 
-StandingFor = Callable[[Mapping[str, Vectors]], AbstractContextManager[None]]
+StandingFor = Callable[[Mapping[str, Vectors], Mapping[str, str]], AbstractContextManager[None]]  # and their hashes
 
 
 class WebUI(str, Enum):

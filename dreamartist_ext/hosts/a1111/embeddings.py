@@ -46,8 +46,9 @@ def reload_embeddings() -> None:
 
 
 @contextmanager
-def standing_for(vectors: Mapping[str, Vectors]) -> Iterator[None]:
-    """Inside, prompts take these words for these vectors, by text encoder, where they fit the loaded model."""
+def standing_for(vectors: Mapping[str, Vectors], hashes: Mapping[str, str]) -> Iterator[None]:
+    """Inside, prompts take these words for these vectors, by text encoder, where they fit the loaded model. The
+    infotext has their hashes, the SHA-256 of their files."""
     from modules import devices, shared
 
     database, model = embedding_database(), shared.sd_model
@@ -56,6 +57,8 @@ def standing_for(vectors: Mapping[str, Vectors]) -> Iterator[None]:
         for word, half in vectors.items()
         if sum(v.shape[-1] for v in half.values()) == database.expected_shape
     }
+    for word, embedding in fitting.items():
+        embedding.set_hash(hashes.get(word, ""))
     before = {word: database.word_embeddings.get(word) for word in fitting}
     try:
         for word, embedding in fitting.items():

@@ -43,8 +43,9 @@ def _reload(database: Any) -> None:
 
 
 @contextmanager
-def standing_for(vectors: Mapping[str, Vectors]) -> Iterator[None]:
-    """Inside, prompts take these words for these vectors, by text encoder, where they fit the loaded model."""
+def standing_for(vectors: Mapping[str, Vectors], _hashes: Mapping[str, str]) -> Iterator[None]:
+    """Inside, prompts take these words for these vectors, by text encoder, where they fit the loaded model. Forge's
+    infotext has no hashes of embeddings."""
     with ExitStack() as stack:
         for engine in loaded_engines():
             expected = engine.embeddings.expected_shape

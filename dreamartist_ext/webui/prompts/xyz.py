@@ -5,6 +5,7 @@ A cell of the plot is a copy of the picture's settings `p`. Whatever an axis cha
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -14,16 +15,21 @@ from typing import Any
 
 from ...engine.embedding import EmbeddingPair
 from ...engine.errors import SettingError
+from ...engine.names import negative_name
 from ...files.run import RunFiles
-from ...files.storage import embedding_files, load_pair
+from ...files.storage import embedding_files, find_embedding, load_pair
 from ...hosts.webuis.options import embeddings_folder
 from ...hosts.webuis.words import CACHES
 from ..running import standing_for
+from .prompt_hook import holds
 
 PAIR, POSITIVE_ONLY = "pair", "positive only"
 STRENGTH = "dreamartist_strength"  # attribute of `p` that the prompt hook takes before its own
 _IS_POSITIVE_ONLY = "dreamartist_positive_only"
 _VECTORS = "dreamartist_vectors"
+_HASHES = "dreamartist_hashes"  # of the files that these come from, for the infotext
+_STEPS = "dreamartist_steps"
+_LINE = "DreamArtist step"  # of the infotext
 
 
 def register(scripts: Any) -> None:
@@ -93,8 +99,8 @@ def trained() -> list[RunFiles]:
     return [files for files in concepts if files.folder.is_dir()]
 
 
-def pairs_at(value: str) -> list[EmbeddingPair]:
-    """The pair of "mycat 100", or every concept's of "100"; raises SettingError when there is none, or FileError."""
+def steps_at(value: str) -> list[tuple[RunFiles, int]]:
+    """The training and step of "mycat 100", or every concept's of "100"; raises SettingError when there is none."""
     match = re.fullmatch(r"(?:(\S+)\s+)?(\d{1,9})", value.strip())
     if match is None:
         raise SettingError(f'write a name and a step, such as "mycat 100", got "{value}".')
@@ -103,33 +109,58 @@ def pairs_at(value: str) -> list[EmbeddingPair]:
     found = [files for files in concepts if step in files.kept_steps()]
     if not found:
         raise SettingError(f"{name or 'no concept'} {'has no' if name else 'has a'} saved step {step}.")
-    return [_named(load_pair(files.folder, files.step_stem(step)), files.name) for files in found]
+    return [(files, step) for files in found]
 
 
-def _named(pair: EmbeddingPair, name: str) -> EmbeddingPair:
-    pair.name = name
+def pair_at(files: RunFiles, step: int) -> EmbeddingPair:
+    """Raises FileError."""
+    pair = load_pair(files.folder, files.step_stem(step))
+    pair.name = files.name
     return pair
+
+
+def hashes_at(files: RunFiles, step: int) -> dict[str, str]:
+    """The SHA-256 of each half's file, by its word: what an infotext says of an embedding."""
+    stem = files.step_stem(step)
+    found = {files.name: find_embedding(files.folder, stem)}
+    found[negative_name(files.name)] = find_embedding(files.folder, negative_name(stem))
+    return {word: hashlib.sha256(path.read_bytes()).hexdigest() for word, path in found.items() if path is not None}
 
 
 def check_steps(_p: Any, values: Sequence[str]) -> None:
     for value in values:
-        pairs_at(value)
+        for files, step in steps_at(value):
+            pair_at(files, step)
 
 
 def apply_step(p: Any, value: str, _values: Sequence[str]) -> None:
     """The prompts of this cell are encoded with the vectors of that step; files and other cells know nothing of it."""
-    vectors = {word: half for pair in pairs_at(value) for word, half in pair.named().items()}
-    setattr(p, _VECTORS, {**getattr(p, _VECTORS, {}), **vectors})
+    found = steps_at(value)
+    vectors = {word: half for files, step in found for word, half in pair_at(files, step).named().items()}
+    hashes = {word: digest for files, step in found for word, digest in hashes_at(files, step).items()}
+    steps = {files.name: step for files, step in found}
+    for name, added in ((_VECTORS, vectors), (_HASHES, hashes), (_STEPS, steps)):
+        setattr(p, name, {**getattr(p, name, {}), **added})
     for cache in CACHES:  # cells share these, and they know prompts by their text alone
         if hasattr(p, cache):
             setattr(p, cache, [None] * len(getattr(p, cache)))
-    p.extra_generation_params = {**p.extra_generation_params, "DreamArtist step": value}
+    p.extra_generation_params = dict(p.extra_generation_params)
     p.__class__ = encoding_class(p.__class__)
 
 
 def _registered(p: Any) -> AbstractContextManager[None]:
     stand_for = standing_for()
-    return stand_for(getattr(p, _VECTORS)) if stand_for is not None else nullcontext()
+    return stand_for(getattr(p, _VECTORS), getattr(p, _HASHES)) if stand_for is not None else nullcontext()
+
+
+def _say_steps(p: Any) -> None:
+    """Into the infotext: of the words that are in the prompts of this batch, and of no others."""
+    prompts = [prompt for name in ("prompts", "hr_prompts") for prompt in getattr(p, name, None) or ()]
+    steps = getattr(p, _STEPS).items()
+    said = ", ".join(f"{name} {step}" for name, step in steps if any(holds(prompt, name) for prompt in prompts))
+    p.extra_generation_params.pop(_LINE, None)
+    if said:
+        p.extra_generation_params[_LINE] = said
 
 
 @lru_cache(maxsize=8)
@@ -142,6 +173,7 @@ def encoding_class(kind: Any) -> Any:
         encodes_with_own_vectors = True
 
         def setup_conds(self) -> None:
+            _say_steps(self)
             with _registered(self):
                 super().setup_conds()
 

@@ -284,7 +284,7 @@ def test_words_stand_for_other_vectors_while_it_is_open_where_these_fit(forge):
     forge.files.append(word("mycat"))
     forge.model()
     other = {"mycat": {"clip": torch.full((1, WIDTH), 5.0)}, "mydog": {"clip": torch.ones(1, WIDTH + 1)}}
-    with pytest.raises(RuntimeError, match="inside"), standing_for(other):
+    with pytest.raises(RuntimeError, match="inside"), standing_for(other, {}):
         assert found(forge, "mycat") == [5.0]
         assert found(forge, "mydog") == []
         raise RuntimeError("inside")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import sys
 from types import ModuleType, SimpleNamespace
 
@@ -83,7 +84,10 @@ class Database:
 
 class Embedding:
     def __init__(self, vec, name):
-        self.vec, self.name = vec, name
+        self.vec, self.name, self.hash = vec, name, None
+
+    def set_hash(self, digest):
+        self.hash = digest
 
 
 class Processing:
@@ -95,9 +99,11 @@ class Processing:
         self.database, self.extra_generation_params = database, {}
         self.cached_c, self.cached_hr_c = Processing.cached_c, Processing.cached_c
         self.seen, self.fails = {}, False
+        self.prompts, self.hashes = ["a cat"], {}
 
     def setup_conds(self):
         self.seen = {word: found.vec.tolist() for word, found in self.database.word_embeddings.items()}
+        self.hashes = {word: found.hash for word, found in self.database.word_embeddings.items() if found.hash}
         self.calculate_hr_conds()
         if self.fails:
             raise RuntimeError("no memory")
@@ -278,8 +284,20 @@ class TestStep:
 
     def test_the_infotext_says_it(self, axes, database):
         p = Processing(database)
-        assert cell(p, (axes["step"], "cat 10")).extra_generation_params == {"DreamArtist step": "cat 10"}
+        changed = cell(p, (axes["step"], "20"), (axes["step"], "cat 10"))
+        for prompt, said in (("a cat", "cat 10"), ("a Cat and a dog", "cat 10, dog 20"), ("a cat-like cow", None)):
+            changed.prompts = [prompt]
+            changed.setup_conds()
+            assert changed.extra_generation_params.get("DreamArtist step") == said, "of what is in the prompt alone"
         assert p.extra_generation_params == {}
+
+    def test_the_infotext_can_have_the_hashes_of_the_steps_files(self, axes, database, tmp_path):
+        changed = cell(Processing(database), (axes["step"], "cat 10"))
+        changed.setup_conds()
+        folder = RunFiles(tmp_path / "embeddings", "cat").folder
+        stems = {"cat": "cat-000010", "cat-neg": "cat-000010-neg"}
+        files = {word: (folder / f"{stem}.pt").read_bytes() for word, stem in stems.items()}
+        assert changed.hashes == {word: hashlib.sha256(content).hexdigest() for word, content in files.items()}
 
     def test_vectors_of_another_kind_of_model_are_not_registered(self, axes, database):
         database.expected_shape = WIDTH + 1
