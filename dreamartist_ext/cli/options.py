@@ -12,6 +12,7 @@ import rich_click as click
 from ..engine.config import TrainConfig
 from ..engine.options import field_type
 from ..files.presets import KINDS, RECIPES, kind_and_recipe
+from ..files.recipes import own_names
 from .help import MODEL, OUTPUT, REQUIRED, SOURCES, panel_of
 from .numbers import Whole, in_words
 from .paths import FOLDER, PATH
@@ -68,6 +69,13 @@ def out_option(default: str, help: str) -> Callable[[Callable], Callable]:
     return click.option("--out", type=FOLDER, default=Path(default), show_default=True, panel=OUTPUT, help=help)
 
 
+class OwnToo(click.Choice):
+    """A choice that the user's own recipes are a part of."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if value in own_names() else super().convert(value, param, ctx)
+
+
 def preset_options(command: Callable) -> Callable:
     """--kind, --recipe, --preset, which takes the name of either, and --config"""
     options = (
@@ -80,14 +88,14 @@ def preset_options(command: Callable) -> Callable:
         ),
         click.option(
             "--recipe",
-            type=click.Choice(RECIPES),
+            type=OwnToo(RECIPES),
             metavar="RECIPE",
             panel=SOURCES,
-            help=f"How it is trained: {', '.join(RECIPES)}.",
+            help=f"How it is trained: {', '.join(RECIPES)}, or a recipe saved on the page.",
         ),
         click.option(
             "--preset",
-            type=click.Choice([*KINDS, *RECIPES]),
+            type=OwnToo([*KINDS, *RECIPES]),
             metavar="KIND|RECIPE",
             panel=SOURCES,
             help="Either of the two by its name.",

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..engine.errors import SettingError
+from .recipes import own_names, own_settings
 
 FOLDER = Path(__file__).parents[1] / "assets" / "presets"
 ABOUT = "about"  # of a preset, in words: no setting
@@ -32,9 +33,16 @@ def layered(by_hand: Mapping[str, Any], model: Mapping[str, Any], kind: str = ""
     """Settings laid over each other: the model's own < those of the kind < the recipe's < those set by hand.
 
     What none of them names keeps the default of `TrainConfig`. The page, the command line, the API and train-many all
-    go through here. Raises SettingError for a kind or recipe that there is not.
+    go through here. Raises SettingError for a kind or recipe that there is not, and as `own_settings`.
     """
-    return {**model, **_named(kind, "kind", KINDS), **_named(recipe, "recipe", RECIPES), **by_hand}
+    return {**model, **_named(kind, "kind", KINDS), **_of_recipe(recipe), **by_hand}
+
+
+def _of_recipe(recipe: str) -> dict[str, Any]:
+    """A shipped one, or one of the user's own."""
+    if recipe and recipe not in RECIPES and recipe in own_names():
+        return own_settings(recipe)
+    return _named(recipe, "recipe", RECIPES)
 
 
 def _named(name: str, what: str, known: tuple[str, ...]) -> dict[str, Any]:

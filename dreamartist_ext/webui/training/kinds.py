@@ -9,7 +9,9 @@ from html import escape
 from typing import Any
 
 from ...engine.config import TrainConfig
+from ...engine.errors import DreamArtistError
 from ...files.presets import KINDS, PRESET_HELP, PRESETS, RECIPES, layered
+from ...files.recipes import own_names, own_settings
 
 NAMED_FIELDS = ("name", "initialization_text")  # have their own place in the form
 OPTION_FIELDS = tuple(item for item in fields(TrainConfig) if item.name not in NAMED_FIELDS)
@@ -27,9 +29,21 @@ assert set(RECIPE_LABELS) == {"", *RECIPES}
 assert set(KIND_LABELS) == set(KINDS)
 
 
+def recipe_labels() -> dict[str, str]:
+    """The shipped recipes and the user's own, as the list shows them."""
+    return {**RECIPE_LABELS, **{name: f"{name} (yours)" for name in own_names() if _is_usable(name)}}
+
+
+def _is_usable(name: str) -> bool:
+    try:
+        return name not in RECIPES and bool(own_settings(name))
+    except DreamArtistError:
+        return False
+
+
 def recipe_named(label: str | None) -> str:
     """The recipe of a label in the list; "" is the recommended one."""
-    return next((name for name, shown in RECIPE_LABELS.items() if shown == label), "")
+    return next((name for name, shown in recipe_labels().items() if shown == label), "")
 
 
 def usual(model: Mapping[str, Any], kind: str, recipe: str) -> dict[str, Any]:
@@ -75,7 +89,8 @@ def recipe_html(model: Mapping[str, Any], kind: str, recipe: str) -> str:
         for key in after
         if not is_same(after[key], before[key])
     ]
-    says = f"{escape(PRESET_HELP[recipe].capitalize())}. Changes: {'; '.join(changed) or 'nothing here'}."
+    about = escape(PRESET_HELP.get(recipe, "saved by you").capitalize())
+    says = f"{about}. Changes: {'; '.join(changed) or 'nothing here'}."
     return f'<p class="dreamartist-about-kind">{says}</p>'
 
 
@@ -89,5 +104,6 @@ def chosen(
     model: Mapping[str, Any], kind: str, recipe: str, before: Sequence[str], options: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The settings after another kind or recipe was chosen: what was set by hand stays."""
-    hand = by_hand(options, model, *before)
+    known = before[1] if before[1] in recipe_labels() else ""  # it may be deleted since: what it set stays
+    hand = by_hand(options, model, before[0], known)
     return {**{key: usual(model, kind, recipe)[key] for key in options}, **hand}

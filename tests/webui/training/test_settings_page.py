@@ -66,6 +66,25 @@ def test_a_word_to_go_on_from_sets_the_numbers_of_vectors(served, browser):
         assert not page.problems
 
 
+def test_a_recipe_of_ones_own_stands_in_the_list_until_it_is_deleted(served, browser):
+    url, folder = served
+    with opened(browser, url) as page:
+        open_options(page)
+        fill(page, "steps", 77)
+        page.get_by_text("A recipe of your own", exact=True).last.click()
+        fill(page, "recipe_title", "mine")
+        page.click("#dreamartist_recipe_save")
+        page.get_by_text("mine is among the recipes here").wait_for(timeout=WAIT)
+        changed(page, "")
+        assert json.loads((folder / "recipes" / "mine.json").read_text()) == {"steps": 77}
+        assert page.locator("#dreamartist_recipe input").first.input_value() == "mine (yours)"
+        shot(page, "own-recipe")
+        page.click("#dreamartist_recipe_delete")
+        page.get_by_text("The recipe mine is deleted").wait_for(timeout=WAIT)
+        changed(page, "1 changed")
+        assert page.problems == []
+
+
 def test_a_preset_is_saved_and_another_one_fills_the_page(served, browser, tmp_path):
     url, _ = served
     with opened(browser, url) as page:
