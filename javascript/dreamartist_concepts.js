@@ -30,12 +30,21 @@ function dreamartistConceptWish(button) {
     button.style.opacity = 0.5;
 }
 
-// From a card to its curve, or to Compare.
+function dreamartistShownPage() {
+    const cards = dreamartistFind("#dreamartist_concepts .dreamartist-cards");
+    return JSON.stringify({page: cards ? Number(cards.dataset.page) : 0});
+}
+
+// From a card to its curve, to training it again, or to Compare.
 function dreamartistGo(where, name) {
     if (where === "curve") {
         dreamartistOpenTab("Train");
         dreamartistSend("#dreamartist_show_do", {key: name});
         setTimeout(() => dreamartistFind("#dreamartist_live")?.scrollIntoView({block: "start"}), 300);
+    } else if (where === "again") {
+        dreamartistOpenTab("Train");
+        dreamartistSend("#dreamartist_again_do", {key: name});
+        setTimeout(() => dreamartistFind("#dreamartist_picture")?.scrollIntoView({block: "start"}), 300);
     } else {
         dreamartistToCompare(name);
     }
@@ -93,7 +102,17 @@ document.addEventListener("input", (event) => {
     }
     const slider = target.closest(".dreamartist-slider");
     if (slider) {
-        slider.style.setProperty("--at", `${target.value}%`);
+        if (target.type === "range") {
+            slider.style.setProperty("--at", `${target.value}%`);
+        }
+    }
+    if (slider && target.tagName === "SELECT") {
+        const grid = slider.closest("[data-status]")?.querySelector(".dreamartist-compared");
+        const pool = (slider.querySelector("template.pool")?.content || grid).querySelectorAll("img");
+        const shown = slider.querySelectorAll(":scope > div img"), sides = [...slider.querySelectorAll("select")];
+        const picture = shown[sides.indexOf(target)], chosen = pool[Number(target.value)];
+        [picture.src, picture.alt] = [chosen.src, chosen.alt];
+        return;
     }
     if (target.matches(".dreamartist-select")) {
         const chosen = dreamartistPage().querySelectorAll(".dreamartist-select:checked").length;

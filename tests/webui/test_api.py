@@ -56,6 +56,7 @@ class SmallWorkplace:
         self.embeddings = folder / "embeddings"
         self.embeddings.mkdir()
         self.defaults = {}
+        self.has_cards = False
         self.templates = folder / "templates"
         self.turn = threading.Lock()
         self.learnings = 0
@@ -66,6 +67,10 @@ class SmallWorkplace:
     def gpu(self, task):
         with self.turn:
             yield
+
+    @contextmanager
+    def glance(self):
+        yield None if self.turn.locked() else SmallHost()
 
     def host(self):
         return SmallHost()

@@ -21,6 +21,7 @@ from ..only_one import only_one
 from ..pairing import Pairing, words_of
 from ..run import RunFiles
 from ..storage import save_snapshot
+from .host_cards import card_picture_of
 from .index import Concept, FactsCache, HalfFile, are_of_one_pair, best_file, is_name, list_files, trainings
 
 MOST_CANDIDATES = 30
@@ -38,6 +39,11 @@ def rename(embeddings: Path, concept: Concept, new: str) -> None:
         where = concept.positive.path.name
         raise SettingError(f"the word {concept.name} stands inside the card {where}; make files of it first.", "card")
     named = {file.path: _renamed(file, concept, new) for file in concept.files if not file.is_card}
+    named |= {
+        card_picture_of(path): card_picture_of(target)
+        for path, target in named.items()
+        if card_picture_of(path).is_file()
+    }
     moves = {path: target for path, target in named.items() if path != target}
     if not moves:
         raise SettingError(f"{new} is its name already.")

@@ -24,6 +24,7 @@ from ..formats import MAX_EMBEDDING_BYTES
 from ..picture_files import room_for_metadata
 from ..run import RunFiles
 from ..storage import find_embedding, write_atomically
+from .host_cards import keep_card_picture
 from .index import facts_of
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ FOLDER = "_previews"  # beside the trainings' folders; no name of a concept begi
 SUFFIX = ".jpg"
 LARGE_SUFFIX = ".card.jpg"
 SIDE = 224  # pixels, at most: a page carries dozens
+MEDIUM_SIDE = 384
 LARGE_SIDE = 768
 MAX_BYTES = 256 * 2**10
 MAX_LARGE_BYTES = 2 * 2**20
@@ -78,14 +80,17 @@ def keep_step(files: RunFiles, step: int, picture: bytes) -> None:
     write_atomically(_step_path(files, step), large_jpeg(picture))
 
 
-def adopt_step(files: RunFiles, step: int) -> None:
+def adopt_step(files: RunFiles, step: int, on_host_card: bool = False) -> None:
     """The pair of this step has become the concept, and so has its picture. Without one nothing happens: a picture
-    that is missing or cannot be kept is no reason to stop anything."""
+    that is missing or cannot be kept is no reason to stop anything. `on_host_card`: also beside the embedding."""
     path, embedding = _step_path(files, step), find_embedding(files.out, files.name)
     if embedding is None:
         return
     try:
-        keep(files.out, facts_of(embedding).key, path.read_bytes())
+        picture = path.read_bytes()
+        keep(files.out, facts_of(embedding).key, picture)
+        if on_host_card:
+            keep_card_picture(embedding, picture)
     except FileNotFoundError:
         return
     except (OSError, FileError) as error:
@@ -99,6 +104,11 @@ def _step_path(files: RunFiles, step: int) -> Path:
 def small_jpeg(picture: bytes) -> bytes:
     """Raises FileError for what is no picture."""
     return _jpeg(picture, SIDE, 85)
+
+
+def medium_jpeg(picture: bytes) -> bytes:
+    """Raises FileError for what is no picture."""
+    return _jpeg(picture, MEDIUM_SIDE, 85)
 
 
 def large_jpeg(picture: bytes) -> bytes:

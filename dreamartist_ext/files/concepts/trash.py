@@ -20,6 +20,7 @@ from ..only_one import only_one
 from ..run import RunFiles
 from ..storage import EMBEDDING_SUFFIXES
 from . import thumbnails
+from .host_cards import card_picture_of
 from .index import Concept, FactsCache, concepts_in, is_name, lacks_negative
 
 _TRAINING = "training"  # within a concept's folder in the trash
@@ -118,7 +119,9 @@ def throw_away_concept(embeddings: Path, concept: Concept, key: str = "") -> Pat
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
     name = concept.files[0].path.stem if concept.files else concept.name  # a card's word may be any text
     place = _trash(embeddings) / f"{name[:_LONGEST]}-{stamp}"
-    moves = {file.path: place / place_inside(embeddings, file.path) for file in concept.files}
+    paths = dict.fromkeys(file.path for file in concept.files)
+    paths |= dict.fromkeys(shown for path in paths if (shown := card_picture_of(path)).is_file())
+    moves = {path: place / place_inside(embeddings, path) for path in paths}
     if concept.is_trained and is_name(concept.name) and files.folder.is_dir():
         with only_one(files):
             pass

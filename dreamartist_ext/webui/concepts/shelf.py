@@ -13,6 +13,7 @@ from ...engine.errors import FileError, SettingError
 from ...engine.names import check_name, negative_name
 from ...files.concepts import thumbnails
 from ...files.concepts.changes import candidates, rename, reunite
+from ...files.concepts.host_cards import keep_card_picture
 from ...files.concepts.index import (
     Concept,
     Facts,
@@ -37,7 +38,9 @@ from ...files.concepts.trash import (
 )
 from ...files.importing import Offer, accept
 from ...files.run import RunFiles
+from ...files.storage import find_embedding
 from ..training.jobs import Desk
+from .drawings import Drawer
 
 PAGE_SIZE = 48
 
@@ -69,6 +72,7 @@ class Card:
     kept_steps: int
     lacks: str  # "", "positive" or "negative"
     is_mixed: bool  # the two halves say that they are of different pairs
+    is_drawn_now: bool = False
     others: tuple[tuple[Concept, bool], ...] = ()  # what may be the missing half; whether it certainly is
 
 
@@ -89,6 +93,7 @@ class Shelf:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.cache = FactsCache()
+        self.drawer = Drawer(desk)
 
     @property
     def embeddings(self) -> Path:
@@ -140,6 +145,7 @@ class Shelf:
             len(files.kept_steps()) if is_trained else 0,
             lacks,
             concept.positive is not None and len(halves) == 2 and are_of_one_pair(*halves) is False,
+            concept.key == self.drawer.key,
             tuple(candidates(concept, concepts, self.cache)) if lacks else (),
         )
 
@@ -209,6 +215,9 @@ class Shelf:
         if picture and offer.positive is not None:
             with suppress(FileError):  # a concept is worth having without a preview
                 thumbnails.keep(self.embeddings, vectors_key(offer.positive.vectors), picture)
+            path = find_embedding(self.embeddings, name)
+            if self.desk.workplace.has_cards and path is not None:
+                keep_card_picture(path, picture)
         self._changed(name)
         return name
 

@@ -9,13 +9,15 @@ from typing import Any
 import gradio as gr
 
 from ...engine.errors import DreamArtistError
-from ..gradio_compat import on
+from ..gradio_compat import NOTHING, on
 from ..training.jobs import Desk, sentence
-from ..training.live_view import message_html
+from ..training.live_view import beat_html, message_html
 from .offers import offer_at, offers_html, picture_of
 from .share_view import share_html
 from .shelf import Order, Shelf, Show
 from .view import button, page_html, plain, said
+
+WITH_PAGE = "(wish, ...others) => [dreamartistShownPage(), ...others]"
 
 
 class ConceptActions:
@@ -50,6 +52,7 @@ class ConceptActions:
             "reunite": self._reunite,
             "share": self._share,
             "unpack": self._unpack,
+            "draw": self._draw,
             "import": self._import,
             "replace": self._replace,
         }.get(asked["do"])
@@ -76,6 +79,19 @@ class ConceptActions:
         verb = "is" if len(names) == 1 else "are"
         undo = button("Undo", "undo", " ".join(thrown))
         return said(f"{', '.join(names)} {verb} in the trash.", "info", undo) if names else ""
+
+    def _draw(self, asked: dict[str, Any]) -> str:
+        self.shelf.drawer.begin(self.shelf.find(asked["key"]))
+        return ""
+
+    def refresh(self, wish: str, words: str, show: str, order: str, seen: int) -> list[Any]:
+        """The cards where a drawing is done that was not when this page looked last, a sign of life, and how many are
+        done (JSON: page)."""
+        drawer = self.shelf.drawer
+        beat, done = beat_html(bool(drawer.key), None), drawer.finished
+        is_new = done != seen
+        cards = self.look(words, show, order, read_wish(wish)["page"], drawer.problem) if is_new else NOTHING
+        return [cards, beat, done]
 
     def _undo(self, asked: dict[str, Any]) -> str:
         names = [plain(self.shelf.bring_back(key)) for key in asked["key"].split()]
@@ -142,10 +158,14 @@ def build_concepts(desk: Desk, tab: Any) -> None:
     cards = gr.HTML(elem_id="dreamartist_concepts")
     wish = gr.Textbox(elem_id="dreamartist_wish", elem_classes=["dreamartist-hidden"])
     do = gr.Button("do", elem_id="dreamartist_do", elem_classes=["dreamartist-hidden"])
+    refresh = gr.Button("refresh", elem_id="dreamartist_concepts_refresh", elem_classes=["dreamartist-hidden"])
+    beat = gr.HTML(elem_id="dreamartist_concepts_beat")
+    seen = gr.State(0)
     filters = [words, show, order]
     js = "(wish, ...others) => [dreamartistWish(), ...others]"
     then = "() => dreamartistAnswered()"
     on(do.click, actions.act, [wish, *filters, dropped], [cards, says, offers], js=js, then=then, queue=False)
+    on(refresh.click, actions.refresh, [wish, *filters, seen], [cards, beat, seen], js=WITH_PAGE, queue=False)
     on(dropped.change, actions.offered, [dropped], [offers], queue=False)
     for event in (tab.select, words.change, show.change, order.change):
         on(event, actions.look, filters, [cards], queue=False)

@@ -9,7 +9,7 @@ from datetime import datetime
 from html import escape
 
 from ...engine.names import NEGATIVE_SUFFIX
-from ...files.concepts.index import Concept, is_name
+from ...files.concepts.index import Concept, is_name, made_with
 from ...files.pages import page as filled
 from ..training.live_view import message_html
 from .shelf import PAGE_SIZE, Card, Page, Show
@@ -60,12 +60,19 @@ def page_html(page: Page, show: Show, has_filter: bool, problem: tuple[str, str]
         "about": about,
         "base64": lambda picture: base64.b64encode(picture).decode(),
         "is_name": is_name,
+        "is_drawable": is_drawable,
+        "is_trainable": lambda card: card.concept.is_trained or bool(made_with(card.facts)),
         "plain": plain,
         "positive_word": positive_word,
         "prompt_word": prompt_word,
     }
     is_trash = show is Show.TRASH
     return filled("page/concepts.html.j2", page=page, is_trash=is_trash, problem=problem, size=PAGE_SIZE, **tools)
+
+
+def is_drawable(card: Card) -> bool:
+    """A card's picture can be made where its word can be typed."""
+    return card.concept.positive is not None and not card.facts.problem and is_name(card.concept.name)
 
 
 def _nothing(show: Show, has_filter: bool) -> str:

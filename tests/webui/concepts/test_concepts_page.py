@@ -8,6 +8,7 @@ import torch
 from dreamartist_ext.engine.embedding import EmbeddingPair
 from dreamartist_ext.files.storage import save_pair
 
+from ..compare.test_compare_page import put_pair
 from ..test_page import WAIT, browser, field, in_the_prompt, opened, served, shot  # noqa: F401 (fixtures)
 
 pytestmark = pytest.mark.browser
@@ -76,6 +77,21 @@ def test_use_rename_delete_undo_and_reunite(browser, served):  # noqa: F811
         says(page, "hound is a pair again.")
         assert (embeddings / "hound-neg.pt").is_file()
         shot(page, "concepts")
+        assert not page.problems
+
+
+def test_a_card_is_drawn_when_asked_and_fills_the_form(browser, served):  # noqa: F811
+    url, folder = served
+    put_pair(folder / "embeddings", "drawable")
+    with opened(browser, url) as page:
+        open_concepts(page)
+        card(page, "drawable").get_by_role("button", name="Draw it").click()
+        card(page, "drawable").get_by_text("as soon as the model is free").wait_for(timeout=WAIT)
+        card(page, "drawable").locator("img").wait_for(timeout=4 * WAIT)
+        shot(page, "concepts-drawn")
+        card(page, "drawable").get_by_role("button", name="Train again").click()
+        page.get_by_text("The form has the settings, but no picture, of drawable").wait_for(timeout=WAIT)
+        assert (field(page, "name").input_value(), field(page, "start").input_value()) == ("drawable", "lion")
         assert not page.problems
 
 

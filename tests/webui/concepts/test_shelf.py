@@ -97,6 +97,63 @@ def test_without_previews_there_is_a_picture_of_the_end_all_the_same(place, tmp_
     assert job.previews == ()
 
 
+def test_in_a_webui_its_own_cards_show_the_picture_too_and_it_goes_where_the_pair_goes(place, tmp_path):
+    place.has_cards = True
+    desk = trained(place, tmp_path)
+    shelf, shown = Shelf(desk), place.embeddings / "cat.preview.png"
+    first = shown.read_bytes()
+    assert Image.open(shown).format == "PNG"
+    assert names(shelf.page(show=Show.ALL)) == ["cat"], "it is no word"
+    desk.use_step("cat", 2)
+    assert shown.read_bytes() != first, "ours is brought up to date"
+    shelf.rename(only(shelf).concept, "tom")
+    assert {path.name for path in place.embeddings.iterdir()} == {"tom.pt", "tom-neg.pt", "tom.preview.png"}
+    thrown = shelf.delete(only(shelf).concept)
+    assert not list(place.embeddings.iterdir())
+    shelf.bring_back(thrown)
+    assert {path.name for path in place.embeddings.iterdir()} == {"tom.pt", "tom-neg.pt", "tom.preview.png"}
+
+
+@pytest.mark.parametrize("ending", [".preview.png", ".preview.jpg", ".png"])
+def test_a_picture_that_the_user_put_on_the_webuis_card_stays(place, tmp_path, ending):
+    place.has_cards = True
+    own = place.embeddings / f"cat{ending}"
+    Image.new("RGB", (9, 9)).save(own)
+    before = own.read_bytes()
+    trained(place, tmp_path)
+    assert own.read_bytes() == before
+    assert {path.name for path in place.embeddings.iterdir()} == {"cat.pt", "cat-neg.pt", own.name}
+
+
+def test_a_concept_without_a_drawing_is_drawn_when_asked_for(place, tmp_path):
+    shelf = Shelf(trained(place, tmp_path))
+    shutil.rmtree(thumbnails.path_of(place.embeddings, "x").parent)
+    card = only(shelf)
+    assert 'data-dreamartist-do="draw"' in page_html(shelf.page(), Show.LEARNED, False)
+    place.has_cards = True
+    with place.turn:
+        drawing = shelf.drawer.begin(card.concept)
+        assert only(shelf).is_drawn_now
+        assert "as soon as the model is free" in page_html(shelf.page(), Show.LEARNED, False)
+        with pytest.raises(SettingError, match="another concept is being drawn"):
+            shelf.drawer.begin(card.concept)
+    drawing.join(60)
+    assert (shelf.drawer.problem, shelf.drawer.finished) == (("", ""), 1)
+    card = only(shelf)
+    assert card.preview
+    assert not card.is_of_picture
+    assert (place.embeddings / "cat.preview.png").is_file()
+    assert 'data-dreamartist-do="draw"' not in page_html(shelf.page(), Show.LEARNED, False)
+
+
+def test_a_drawing_that_fails_says_so_on_its_card(shelf, place):
+    put(place.embeddings, "wide", width=99)
+    shelf.drawer.begin(only(shelf).concept).join(60)
+    key, words = shelf.drawer.problem
+    assert key == only(shelf).concept.key
+    assert words
+
+
 def test_a_concept_without_a_preview_shows_what_it_was_learned_from(place, tmp_path):
     shelf = Shelf(trained(place, tmp_path))
     shutil.rmtree(thumbnails.path_of(place.embeddings, "x").parent)
