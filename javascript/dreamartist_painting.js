@@ -6,8 +6,11 @@ const DREAMARTIST_BRUSH = ["#ff00aa", "#00e5ff"]; // stripes, half transparent: 
 const DREAMARTIST_TOOLS = `<div class="dreamartist-tools"><span>Paint over what matters:</span>
 <label>brush <input type="range" class="size" min="2" max="40" value="14"></label>
 <label><input type="checkbox" class="erase"> erase</label>
+<button type="button" class="dreamartist-do away">Background away</button>
+<button type="button" class="dreamartist-do undo" hidden>Undo</button>
 <button type="button" class="dreamartist-do clear">Clear the mask</button>
 <label class="wide">Caption <input type="text" class="caption da" placeholder="what the picture shows, if the prompts have [filewords]"></label></div>
+<p class="away-says" role="status"></p>
 <ul></ul>`;
 
 function dreamartistEdit() {
@@ -59,7 +62,9 @@ function dreamartistEditFacts(editor, item) {
 
 function dreamartistShowPainted() {
     const isPainted = dreamartistTray.some((item) => item.isPainted || item.maskFile);
-    dreamartistFind("#dreamartist_tabs")?.classList.toggle("dreamartist-painted", isPainted);
+    const tabs = dreamartistFind("#dreamartist_tabs");
+    tabs?.classList.toggle("dreamartist-painted", isPainted);
+    tabs?.classList.toggle("dreamartist-several", dreamartistTray.length > 1);
 }
 
 document.addEventListener("input", (event) => {

@@ -151,8 +151,11 @@ function dreamartistUrl(blob) {
 }
 
 // The pictures of a training, back from the server into the form.
-function dreamartistTakeBack(tray) {
+function dreamartistTakeBack(tray, says) {
     dreamartistAnswered();
+    if (says.includes("dreamartist-error")) { // there was nothing to take: what is in the form stays
+        return [];
+    }
     dreamartistTray = [];
     dreamartistPicked = null;
     dreamartistWork = dreamartistWork.then(async () => {
@@ -250,36 +253,6 @@ function dreamartistIn(event, selector) {
     const target = event.composedPath()[0];
     return target instanceof Element ? target.closest(selector) : null;
 }
-
-document.addEventListener("change", (event) => {
-    const input = dreamartistIn(event, ".dreamartist-drop input");
-    if (input) {
-        dreamartistTake([...input.files]);
-        input.value = "";
-    }
-});
-
-for (const kind of ["dragover", "dragleave", "drop"]) {
-    document.addEventListener(kind, (event) => {
-        const tray = dreamartistIn(event, ".dreamartist-tray");
-        if (!tray) {
-            return;
-        }
-        event.preventDefault();
-        tray.querySelector(".dreamartist-drop").classList.toggle("over", kind === "dragover");
-        if (kind === "drop") {
-            event.stopPropagation();
-            dreamartistTake([...event.dataTransfer.files]);
-        }
-    }, true);
-}
-
-document.addEventListener("paste", (event) => {
-    const files = [...(event.clipboardData?.files || [])];
-    if (files.length && dreamartistVisible(dreamartistFind("#dreamartist_tab")) && !dreamartistIn(event, "input[type=text], textarea")) {
-        dreamartistTake(files);
-    }
-});
 
 document.addEventListener("click", (event) => {
     const pick = dreamartistIn(event, ".dreamartist-thumbs .pick"), drop = dreamartistIn(event, ".dreamartist-thumbs .drop");

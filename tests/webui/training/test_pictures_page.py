@@ -97,6 +97,41 @@ def test_what_is_dropped_is_looked_at_before_anything_freezes(browser, served, t
         assert not page.problems
 
 
+SHARE_PAINTED = """async () => {
+    const [item] = JSON.parse(await dreamartistPictures());
+    if (!item.mask) return 0;
+    const image = await createImageBitmap(await (await fetch(item.mask)).blob());
+    const canvas = new OffscreenCanvas(image.width, image.height), draw = canvas.getContext("2d");
+    draw.drawImage(image, 0, 0);
+    const alpha = draw.getImageData(0, 0, image.width, image.height).data.filter((_, at) => at % 4 === 3);
+    return alpha.filter((each) => each > 127).length / alpha.length;
+}"""
+
+
+def test_an_even_background_is_masked_by_a_click_and_comes_back_by_another(browser, served, tmp_path):
+    url, _ = served
+    shown = Image.new("RGB", (300, 300), (240, 240, 235))
+    shown.paste((200, 30, 40), (100, 50, 200, 200))
+    shown.paste((240, 240, 235), (140, 100, 160, 120))  # of the background's colour, but inside
+    shown.save(tmp_path / "even.png")
+    noise = np.random.default_rng(0).integers(0, 255, (300, 300, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "busy.png")
+    with opened(browser, url) as page:
+        drop_picture(page, tmp_path / "even.png")
+        page.get_by_role("button", name="Background away").click()
+        page.get_by_text("The background, 83 % of the picture, counts less now.").wait_for(timeout=WAIT)
+        assert abs(page.evaluate(SHARE_PAINTED) - 1 / 6) < 0.01
+        shot(page, "background-away")
+        page.get_by_role("button", name="Undo", exact=True).click()
+        assert page.evaluate(SHARE_PAINTED) == 0
+        page.locator(".dreamartist-thumbs .drop").first.click()
+        drop_picture(page, tmp_path / "busy.png")
+        page.get_by_role("button", name="Background away").click()
+        page.get_by_text("not even enough to be told apart").wait_for(timeout=WAIT)
+        assert page.evaluate(SHARE_PAINTED) == 0
+        assert not page.problems
+
+
 def test_each_picture_has_its_mask_and_caption(browser, served):
     url, folder = served
     with opened(browser, url) as page:
