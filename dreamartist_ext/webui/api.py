@@ -32,6 +32,7 @@ from .compare.api import DrawingRoutes
 from .concepts.shelf import Shelf
 from .training.job import Ask, Job
 from .training.jobs import Desk, in_background, sentence
+from .training.preparation import Drawn
 
 PREFIX = "/dreamartist/v1"
 MAX_PICTURES = 20
@@ -125,9 +126,13 @@ class Routes:
         with tempfile.TemporaryDirectory(prefix="dreamartist-") as folder:
             pictures = saved_pictures(body, Path(folder))
             job = self.desk.prepare(
-                {**body.settings, "name": body.name}, pictures, body.overwrite, body.kind, body.recipe
+                {**body.settings, "name": body.name},
+                pictures,
+                body.overwrite,
+                body.kind,
+                body.recipe,
+                Drawn(body.previews),
             )
-        job.previews_wanted = body.previews
         return self._begin(job, body.wait)
 
     def status(self) -> dict[str, Any]:

@@ -76,7 +76,8 @@ def served(tmp_path_factory):
         process = subprocess.Popen(
             [SERVER_PYTHON, "-m", "dreamartist_ext", "serve", "--port", str(port)],
             cwd=folder,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "no_proxy": "127.0.0.1"},
+            env=os.environ
+            | {"PYTHONPATH": str(ROOT), "no_proxy": "127.0.0.1", "DREAMARTIST_RECIPES": str(folder / "recipes")},
             stdout=log,
             stderr=log,
         )
@@ -397,9 +398,12 @@ def test_in_the_webui_a_picture_waits_and_interrupt_stops(browser, webui):
         page.wait_for_timeout(2000)
         assert not drawn, "the picture waits for its turn"
         webui.post("/sdapi/v1/interrupt", {})
+        page.wait_for_timeout(3000)
+        assert status(page) == "running", "it was meant for the picture that waits"
+        webui.post("/sdapi/v1/interrupt", {})  # nothing waits that is not called off already
         wait_for_status(page, "stopped")
         waiting.join(60)
-        assert len(drawn["picture"]) == 64 * 64 * 3
+        assert not drawn, "it was called off: there is no picture in the answer"
         assert "is kept as it was at step" in page.inner_text("#dreamartist_live")
         fill(page, "name", "other")
         fill(page, "name", "slowwui")

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import re
+import shutil
 import time
 from dataclasses import fields
 from xml.etree import ElementTree
@@ -24,11 +25,15 @@ from dreamartist_ext.files.storage import save_pair
 gr = pytest.importorskip("gradio")
 
 from dreamartist_ext.webui import gradio_compat, tab  # noqa: E402
-from dreamartist_ext.webui.training import kinds, live_view, page_state, picture_tray, settings_view  # noqa: E402
-from dreamartist_ext.webui.training.actions import PLACES, Actions  # noqa: E402
+from dreamartist_ext.webui.training import kept_pictures, kinds, live_view, page_state, picture_tray, settings_view  # noqa: E402
+from dreamartist_ext.webui.training.actions import Actions  # noqa: E402
 from dreamartist_ext.webui.training.curve_svg import curve_svg, ticks  # noqa: E402
 from dreamartist_ext.webui.training.job import Ask, Job, PreviewRow, Stage, Status  # noqa: E402
 from dreamartist_ext.webui.training.jobs import Desk  # noqa: E402
+from dreamartist_ext.webui.training.own_recipes import RecipeActions  # noqa: E402
+from dreamartist_ext.webui.training.preview_plan import PreviewPlan  # noqa: E402
+from dreamartist_ext.webui.training.queue import QUEUE  # noqa: E402
+from dreamartist_ext.webui.training.queue_actions import PLACES  # noqa: E402
 from dreamartist_ext.webui.training.sentences import how_it_ended, is_worse_than_nothing  # noqa: E402
 
 from .training.test_jobs import FakeWorkplace  # noqa: E402
@@ -79,7 +84,7 @@ def wait(actions):
 
 
 def test_train_begins_and_the_page_follows(actions):
-    said = actions.train(tray(), " mycat ", "", False, True, *options(actions, keep="last"))
+    said = actions.train(tray(), " mycat ", "", False, (True,), *options(actions, keep="last"))
     assert said == [""] * len(PLACES)
     wait(actions)
     job = actions.desk.job
@@ -121,7 +126,7 @@ def test_train_begins_and_the_page_follows(actions):
     ],
 )
 def test_a_bad_wish_is_said_where_it_belongs_and_nothing_begins(actions, changed, arguments, place, words):
-    given = {"tray": tray(), "name": "mycat", "start": "", "overwrite": False, "previews": True} | arguments
+    given = {"tray": tray(), "name": "mycat", "start": "", "overwrite": False, "previews": (True,)} | arguments
     said = dict(zip(PLACES, actions.train(*given.values(), *options(actions, **changed)), strict=True))
     assert words in said[place]
     assert "dreamartist-error" in said[place]
@@ -161,7 +166,7 @@ def test_a_word_to_go_on_from_brings_its_numbers_of_vectors(actions):
 
 
 def test_the_word_in_training_is_not_free_and_a_taken_one_can_be_replaced(actions):
-    actions.train(tray(), "mycat", "", False, False, *options(actions, steps=30_000))
+    actions.train(tray(), "mycat", "", False, (False,), *options(actions, steps=30_000))
     assert "is being trained right now" in actions.check_word("MyCat", "")[0]
     parts, _ = shown(actions)
     assert parts["train"]["interactive"] is False
@@ -174,9 +179,9 @@ def test_the_word_in_training_is_not_free_and_a_taken_one_can_be_replaced(action
     assert "resume" not in said
     assert str(actions.desk.workplace.embeddings) not in said
     assert box["visible"]
-    said = actions.train(tray(), "mycat", "", False, False, *options(actions))
+    said = actions.train(tray(), "mycat", "", False, (False,), *options(actions))
     assert "is taken" in dict(zip(PLACES, said, strict=True))["name"]
-    assert actions.train(tray(), "mycat", "", True, False, *options(actions)) == [""] * len(PLACES)
+    assert actions.train(tray(), "mycat", "", True, (False,), *options(actions)) == [""] * len(PLACES)
     wait(actions)
 
 
@@ -264,7 +269,7 @@ def test_a_hand_set_value_survives_a_change_of_kind_and_recipe(actions):
 
 
 def test_a_training_is_found_on_disk_by_another_page_and_fills_the_form(actions):
-    actions.train(tray(caption="a red pot"), "mycat", "a dog", False, True, *options(actions, guidance="2"))
+    actions.train(tray(caption="a red pot"), "mycat", "a dog", False, (True,), *options(actions, guidance="2"))
     wait(actions)
     later = Actions(Desk(actions.desk.workplace))  # another day
     parts, _ = shown(later)
@@ -284,12 +289,74 @@ def test_a_training_is_found_on_disk_by_another_page_and_fills_the_form(actions)
     assert dict(zip(kinds.OPTION_NAMES, values, strict=True))["guidance"] == "2"
 
 
+def test_a_card_fills_the_form_with_its_training_or_with_what_its_file_says(actions):
+    values = options(actions, guidance="2")
+    actions.train(tray(), "mycat", "a dog", False, (False,), *values)
+    wait(actions)
+    with actions.desk.workplace.turn:  # another one is trained now, and shown
+        actions.train(tray("blue"), "other", "", False, (False,), *options(actions))
+        says, pictures, name, _, _, _, start, *_ = actions.again_of('{"key": "mycat"}')
+        assert "the picture and the settings of mycat" in says
+        assert (name, start, json.loads(pictures)[0]["data"]) == ("mycat", "a dog", json.loads(tray())[0]["data"])
+    wait(actions)
+    shutil.rmtree(actions.desk.files("mycat").folder)
+    says, pictures, *_, start = actions.again_of('{"key": "mycat"}')[:7]
+    assert "the settings, but no picture, of mycat" in says
+    assert (pictures, start) == ("[]", "a dog")
+    (actions.desk.workplace.embeddings / "mycat.pt").write_bytes(b"")
+    for key in ("mycat", "nothing", "../x"):
+        says, *rest = actions.again_of(json.dumps({"key": key}))
+        assert "dreamartist-error" in says
+        assert all(each == gradio_compat.NOTHING for each in rest)
+
+
+def test_any_two_pictures_of_a_training_can_be_laid_over_each_other(actions):
+    actions.train(tray(), "mycat", "", False, (True, "", "1, 2"), *options(actions))
+    wait(actions)
+    made = shown(actions)[0]["slider"]
+    page = ElementTree.fromstring(re.sub("(<(?:img|input)[^>]*)>", r"\1/>", made.replace(" selected", "")))
+    labels = [option.text for option in page.findall(".//label[1]//option")]
+    assert labels[0] == "the picture that is learned"
+    assert labels[1:] == [f"step {step}: mycat, seed {seed}" for step in (4, 2) for seed in (1, 2)]
+    pool = page.findall("template/img")
+    assert [image.get("alt") for image in pool] == labels
+    left, right = page.findall("div/img")
+    assert left.get("src") == pool[0].get("src")
+    assert right.get("alt") in labels[1:]
+
+
+def test_a_recipe_of_ones_own_is_saved_chosen_and_deleted(actions, tmp_path, monkeypatch):
+    monkeypatch.setenv("DREAMARTIST_RECIPES", str(tmp_path / "recipes"))
+    do, names = RecipeActions(actions), kinds.OPTION_NAMES
+    usual = [actions.usual()[name] for name in names]
+    assert "Every setting is as usual" in do.save("mine", "thing", "", *usual)[0]
+    given = list(usual)
+    given[names.index("steps")] = 77
+    says, chosen = do.save(" mine ", "thing", "", *given)
+    assert "mine is among the recipes" in says
+    assert (chosen["value"], chosen["choices"][-1]) == ("mine (yours)", "mine (yours)")
+    assert "choose it first to change it" in do.save("mine", "thing", "", *given)[0]
+    _, about, marks, now, *values = actions.choose("thing", "mine (yours)", ["thing", ""], *usual)
+    assert "Saved by you. Changes: Steps 77" in about
+    assert dict(zip(names, values, strict=True))["steps"] == 77
+    assert (now, "77" in marks) == (["thing", "mine"], True)
+    says, chosen = do.delete("mine (yours)")
+    assert "the form keeps its settings" in says
+    assert "mine (yours)" not in chosen["choices"]
+    *_, now = actions.choose("thing", chosen["value"], ["thing", "mine"], *values)[:4]
+    kept = actions.choose("thing", chosen["value"], ["thing", "mine"], *values)[4:]
+    assert (now, dict(zip(names, kept, strict=True))["steps"]) == (["thing", ""], 77)
+    assert "Only recipes of your own" in do.delete(chosen["value"])[0]
+    (tmp_path / "recipes" / "broken.json").write_text("{")
+    assert "broken (yours)" not in kinds.recipe_labels().values()
+
+
 def test_trainings_wait_in_a_queue_change_places_and_are_called_off(actions):
     def add(name):
-        return dict(zip(PLACES, actions.add(tray(), name, "", False, False, *options(actions)), strict=True))
+        return dict(zip(PLACES, actions.add(tray(), name, "", False, (False,), *options(actions)), strict=True))
 
     with actions.desk.workplace.turn:  # the model is in use
-        actions.train(tray(), "one", "", False, False, *options(actions))
+        actions.train(tray(), "one", "", False, (False,), *options(actions))
         for name in ("two", "three", "four"):
             assert "is in the queue" in add(name)["train"]
         assert "in the queue already" in add("Two")["name"]
@@ -325,6 +392,74 @@ def test_what_learned_nothing_is_not_called_learned():
     assert "dreamartist-warning" in live_view.progress_html(job(status=Status.DONE, message=words, is_worse=True))
 
 
+def test_the_queue_outlives_its_process_and_waits_until_it_may_go_on(actions):
+    values = options(actions)
+    with actions.desk.workplace.turn:  # the model is in use
+        actions.train(tray(), "one", "", False, (False,), *values)
+        for name in ("two", "three"):
+            actions.add(tray(), name, "", False, (True, "a [name] here", "7"), *values)
+        later = Actions(Desk(actions.desk.workplace))
+        later.desk.finish_interrupted()
+        assert [each.name for each in later.desk.queue.jobs] == ["two", "three"]
+        assert later.desk.queue.jobs[0].plan == PreviewPlan(("a [name] here",), (7,))
+        assert "In the queue, which is paused" in shown(later)[0]["queue"]
+        actions.desk.queue.call_off("two")
+        actions.desk.queue.call_off("three")
+    wait(actions)
+    assert not (later.desk.files("x").folder.parent / QUEUE).exists()
+    kept_pictures.keep_pictures(later.desk.queue.jobs[0].files, [], later.desk.queue.jobs[0].config)
+    later.do('{"do": "queue_off", "key": "three"}')
+    again = Desk(actions.desk.workplace)
+    again.finish_interrupted()
+    (job,) = again.queue.jobs
+    assert again.queue.is_paused
+    again.queue.is_paused = False
+    assert again.next_in_queue() is job
+    killed = Desk(actions.desk.workplace)  # before the first step of what was taken
+    killed.finish_interrupted()
+    assert [each.name for each in killed.queue.jobs] == ["two"]
+    again.queue.forget(job)
+    (later.desk.files("x").folder.parent / QUEUE).write_text('[{"settings": {"name": "../x"}}, 5, {"settings": []}]')
+    last = Desk(actions.desk.workplace)
+    last.finish_interrupted()
+    assert last.queue.jobs == (), "what cannot be read is left out"
+
+
+def test_each_picture_becomes_a_training_named_as_its_file_is(actions):
+    items = [json.loads(tray(name=name))[0] for name in ("red pot.png", "blue-pot.png", "1.png")]
+    with actions.desk.workplace.turn:
+        said = actions.each(json.dumps(items), "", "", False, (False,), *options(actions))[0]
+        assert "In the queue: red-pot, blue-pot." in said
+        assert "1.png: Its name" in said
+    deadline = time.monotonic() + 60
+    while actions.desk.queue.jobs or not actions.desk.job.is_over:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    for name in ("red-pot", "blue-pot"):
+        assert len(kept_pictures.kept_pictures(actions.desk.files(name))) == 1
+        assert (actions.desk.workplace.embeddings / f"{name}.pt").is_file()
+
+
+def test_previews_are_of_the_prompts_and_seeds_that_were_asked_for(actions):
+    wish = (True, "a [name] in snow\n[name] at night", "5, 6")
+    actions.train(tray(), "mycat", "", False, wish, *options(actions, steps=2))
+    wait(actions)
+    captions = [words for _, words in shown(actions)[0]["gallery"]["value"]]
+    assert captions[:2] == [
+        "step 2, best so far: a mycat in snow, seed 5",
+        "step 2, best so far: a mycat in snow, seed 6",
+    ]
+    assert len(captions) == 4
+    later = shown(Actions(Desk(actions.desk.workplace)))[0]["gallery"]["value"]
+    assert [words for _, words in later] == captions[:1], "of a training on disk there is the first"
+    for prompts, seeds, words in (
+        ("no word", "", "Preview prompt 1: [name] must be in it"),
+        ("", "x", "Preview seeds must be whole numbers"),
+        ("", "1,2,3,4,5,6,7,8,9,10,11,12,13", "are 13 pictures; 12 are the most."),
+    ):
+        assert words in actions.train(tray(), "dog", "", False, (True, prompts, seeds), *options(actions))[0]
+
+
 def test_presets_are_settings(actions):
     assert set(PRESETS) == set(PRESET_HELP)
     for kind, preset in PRESETS.items():
@@ -349,7 +484,7 @@ def test_a_preset_goes_into_a_file_and_comes_back(actions, tmp_path):
 
 
 def test_an_embedding_fills_the_settings_of_its_training(actions):
-    actions.train(tray(), "cat", "", False, False, *options(actions, steps=3, guidance="2"))
+    actions.train(tray(), "cat", "", False, (False,), *options(actions, steps=3, guidance="2"))
     wait(actions)
     names = [item.name for item in kinds.OPTION_FIELDS]
     _, _, *values = settings_view.loaded(str(actions.desk.workplace.embeddings / "cat-neg.pt"), names)
@@ -383,7 +518,7 @@ def test_nothing_to_stop_is_said(actions):
 
 
 def test_an_unfinished_training_is_offered(actions):
-    actions.train(tray(), "cat", "", False, False, *options(actions, steps=30_000))
+    actions.train(tray(), "cat", "", False, (False,), *options(actions, steps=30_000))
     while actions.desk.job.step < 3:
         time.sleep(0.01)
     actions.ask(Ask.PAUSE)
@@ -408,7 +543,7 @@ def test_an_unfinished_training_is_offered(actions):
 
 
 def test_what_ends_a_training_is_there_while_it_goes_on(actions):
-    actions.train(tray(), "cat", "", False, False, *options(actions, steps=30_000))
+    actions.train(tray(), "cat", "", False, (False,), *options(actions, steps=30_000))
     parts, _ = shown(actions)
     assert [parts["controls"]["visible"], parts["done"]["visible"]] == [True, False]
     actions.ask(Ask.DISCARD)

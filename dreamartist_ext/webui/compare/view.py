@@ -8,6 +8,7 @@ from ...evaluation.plan import Progress
 from ...evaluation.prompt_lists import filled
 from ..training.job import Status
 from ..training.live_view import duration, message_html, picture_html
+from ..training.slider import figure_html
 from .comparison import Comparison
 from .evaluation import Report
 
@@ -37,7 +38,7 @@ def _progress(job: Comparison | Report, steps: Comparison | Progress) -> str:
     share = 100 * steps.done / max(steps.total, 1)
     left = f"{duration(steps.seconds_left)} left" if steps.done else "looking at the model ..."
     return (
-        '<div class="dreamartist-bar" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
+        '<div class="dreamartist-bar" role="progressbar" aria-label="drawing" aria-valuemin="0" aria-valuemax="100" '
         f'aria-valuenow="{share:.0f}"><div style="width:{share:.2f}%"></div></div>'
         f'<div class="dreamartist-facts">{left}</div>'
     )
@@ -50,7 +51,25 @@ def _grid(comparison: Comparison) -> str:
         cells.append(f'<span class="dreamartist-prompt">{escape(filled(line, comparison.name))}</span>')
         cells += [_cell(comparison, row, number) for number in range(count)]
     columns = f"grid-template-columns:repeat({count}, minmax({_least_width(comparison)}px, 1fr))"
-    return f'<div class="dreamartist-compared"><div style="{columns}">{"".join(cells)}</div></div>'
+    return f'<div class="dreamartist-compared"><div style="{columns}">{"".join(cells)}</div></div>{_slider(comparison)}'
+
+
+def _slider(comparison: Comparison) -> str:
+    """Any two of the grid's pictures on top of each other, once all are drawn."""
+    shown = [
+        (_label(comparison, row, number, seed), png)
+        for row in range(len(comparison.prompts))
+        for number in range(len(comparison.columns))
+        for seed, png in zip(comparison.seeds, comparison.cells.get((row, number), ()), strict=False)
+    ]
+    if not comparison.is_over or len(shown) < 2:
+        return ""
+    other = len(comparison.seeds) if len(comparison.columns) > 1 else 1  # the same seed in the next column
+    return figure_html([label for label, _ in shown], (0, other), (shown[0], shown[other]))
+
+
+def _label(comparison: Comparison, row: int, number: int, seed: int) -> str:
+    return f"{filled(comparison.prompts[row], comparison.name)}, {comparison.columns[number].label}, seed {seed}"
 
 
 def _least_width(comparison: Comparison) -> int:
@@ -63,6 +82,7 @@ def _enlargeable(png: bytes, label: str) -> str:
 
 def _cell(comparison: Comparison, row: int, number: int) -> str:
     pictures = comparison.cells.get((row, number), ())
-    label = f"{filled(comparison.prompts[row], comparison.name)}, {comparison.columns[number].label}"
-    content = "".join(_enlargeable(png, label) for png in pictures) or "<i></i>" * len(comparison.seeds)
+    shown = zip(comparison.seeds, pictures, strict=False)
+    content = "".join(_enlargeable(png, _label(comparison, row, number, seed)) for seed, png in shown)
+    content = content or "<i></i>" * len(comparison.seeds)
     return f'<div class="dreamartist-cell">{content}</div>'

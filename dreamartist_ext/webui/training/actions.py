@@ -10,34 +10,34 @@ from typing import Any
 
 import gradio as gr
 
-from ...engine.errors import DreamArtistError, SettingError
+from ...engine.config import TrainConfig
+from ...engine.errors import DreamArtistError
+from ...engine.names import check_name
+from ...files.settings_files import read_settings
 from ...files.start import COUNTS, counts_of
+from ...files.storage import find_embedding
 from ..gradio_compat import NOTHING
 from . import kinds
 from .job import Ask
 from .jobs import Desk, in_background
 from .kept_pictures import given_pictures
-from .kinds import OPTION_FIELDS, OPTION_NAMES
+from .kinds import OPTION_NAMES
 from .live_view import masks_html, message_html
 from .mask_preview import mask_previews
 from .measuring import Measuring
 from .memory_hint import MemoryHints
-from .name_check import name_said, template_of
+from .name_check import name_said
 from .page_state import updates
 from .picture_tray import items_of, saved_pictures
-from .recall import trainings_in, tray_of
-from .sentences import place_of, sentence
-
-PLACES = ("train", "name", "pictures", "settings")  # where the page says what speaks against a training
-
-
-class WrongNameError(SettingError):
-    """Is said beside the name, whatever it says."""
+from .preparation import Drawn
+from .queue_actions import PLACES, QueueActions, said_at
+from .recall import recalled, trainings_in, tray_of
+from .sentences import sentence
 
 
-class Actions:
+class Actions(QueueActions):
     def __init__(self, desk: Desk) -> None:
-        self.desk = desk
+        super().__init__(desk)
         self.hints = MemoryHints()
         self.measuring = Measuring(desk)
 
@@ -93,47 +93,26 @@ class Actions:
         box = gr.update(visible=True) if said.is_taken else gr.update(visible=False, value=False)
         return [said_html(said.problem, said.warning, name), box]
 
-    def values(self, name: str, start: str, options: Sequence[Any]) -> dict[str, Any]:
-        given = dict(zip((item.name for item in OPTION_FIELDS), options, strict=True))
-        given = {key: value for key, value in given.items() if value is not None}
-        return given | {"name": name.strip(), "initialization_text": start.strip() or "*"}
-
     def checked_values(self, name: str, start: str, options: Sequence[Any]) -> dict[str, Any]:
         """All settings as a training would have them; raises SettingError."""
         return self.desk.config(self.values(name or "x", start, options)).to_mapping()
 
-    def train(self, tray: Any, name: str, start: str, overwrite: bool, previews: bool, *options: Any) -> list[str]:
-        """Begin, and return what to say at each of PLACES; the training goes on in a thread of its own."""
+    def train(
+        self, tray: Any, name: str, start: str, overwrite: bool, previews: Sequence[Any], *options: Any
+    ) -> list[str]:
+        """Begin, and return what to say at each of PLACES; the training goes on in a thread of its own. `previews`:
+        whether they are wanted, and their prompts and seeds as typed."""
         with tempfile.TemporaryDirectory(prefix="dreamartist-") as folder:
             try:
-                values = self.values(name, start, options)
+                values, drawn = self.values(name, start, options), Drawn.read(previews)
                 self._check_name(values, overwrite)
-                job = self.desk.prepare(values, saved_pictures(tray, Path(folder)), overwrite)
+                job = self.desk.prepare(values, saved_pictures(tray, Path(folder)), overwrite, drawn=drawn)
             except DreamArtistError as error:
                 return said_at(error)
-        job.previews_wanted = previews
         self.measuring.cancel()
         self.measuring.says = ""
         in_background(self.desk, job)
         return [""] * len(PLACES)
-
-    def add(self, tray: Any, name: str, start: str, overwrite: bool, previews: bool, *options: Any) -> list[str]:
-        """As `train`, for a training that begins when those before it are over."""
-        with tempfile.TemporaryDirectory(prefix="dreamartist-") as folder:
-            try:
-                values = self.values(name, start, options)
-                self._check_name(values, overwrite)
-                job = self.desk.enqueue(values, saved_pictures(tray, Path(folder)), overwrite)
-            except DreamArtistError as error:
-                return said_at(error)
-        job.previews_wanted = previews
-        self.go_on_with_queue()  # where the last training has ended meanwhile
-        return [message_html(f"{job.name} is in the queue.", "good"), *[""] * (len(PLACES) - 1)]
-
-    def go_on_with_queue(self) -> None:
-        job = self.desk.next_in_queue() if self.desk.job is None or self.desk.job.is_over else None
-        if job is not None:
-            in_background(self.desk, job)
 
     def do(self, wish: str, shown: str | None = "") -> str:
         """What a button inside our own HTML asks for (JSON: do, key)."""
@@ -148,12 +127,6 @@ class Actions:
         else:
             return self.use_step(wish, shown)
         return ""
-
-    def _check_name(self, values: dict[str, Any], overwrite: bool) -> None:
-        """As while it is typed; a name that is taken may be replaced."""
-        said = name_said(self.desk.workplace, values["name"], template_of(values))
-        if said.problem and not (said.is_taken and overwrite):
-            raise WrongNameError(said.problem)
 
     def resume(self, choice: str | None) -> str:
         if not choice:
@@ -217,15 +190,33 @@ class Actions:
     def again(self, shown: str | None) -> list[Any]:
         """What to say; the tray, name, kind, recipe, what was chosen, start and settings of the training shown."""
         job = self.desk.shown(shown or "")
-        if job is None:
-            nothing = [NOTHING] * (6 + len(OPTION_NAMES))
-            return [message_html("There is no training to take the settings from.", "error"), *nothing]
-        values = job.config.to_mapping()
-        kind = kinds.kind_of(job.config.template)
-        says = message_html(f"The form has the picture and the settings of {job.name}; give it another name.", "good")
-        tray = json.dumps(tray_of(job.files))
-        chosen = [tray, job.name, kind, kinds.RECIPE_LABELS[""], [kind, ""], values["initialization_text"]]
-        return [says, *chosen, *(values[name] for name in OPTION_NAMES)]
+        return self._filled(job.name, job.config, tray_of(job.files)) if job is not None else self._unfilled()
+
+    def again_of(self, wish: str) -> list[Any]:
+        """As `again`, of a concept (JSON: key, its name): of its training here, or as its file says that it was."""
+        name = read_wish(wish)["key"]
+        try:
+            files = self.desk.files(check_name(name))
+            job = recalled(files)
+            if job is not None:
+                return self._filled(name, job.config, tray_of(files))
+            path = find_embedding(files.out, name)
+            if path is None:
+                return self._unfilled()
+            return self._filled(name, TrainConfig.from_mapping({**read_settings(path), "name": name}), [])
+        except DreamArtistError as error:
+            return self._unfilled(sentence(error))
+
+    def _unfilled(self, why: str = "There is no training to take the settings from.") -> list[Any]:
+        return [message_html(why, "error"), *[NOTHING] * (6 + len(OPTION_NAMES))]
+
+    @staticmethod
+    def _filled(name: str, config: TrainConfig, tray: list[dict[str, Any]]) -> list[Any]:
+        values, kind = config.to_mapping(), kinds.kind_of(config.template)
+        what = "the picture and the settings" if tray else "the settings, but no picture,"
+        says = message_html(f"The form has {what} of {name}; give it another name.", "good")
+        chosen = [json.dumps(tray), name, kind, kinds.RECIPE_LABELS[""], [kind, ""], values["initialization_text"]]
+        return [says, *chosen, *(values[option] for option in OPTION_NAMES)]
 
     def estimate(self, tray: Any, name: str, start: str, *options: Any) -> str:
         """Begin to measure, or call off what is being measured."""
@@ -273,15 +264,6 @@ def said_html(problem: str, warning: str, name: str) -> str:
     if problem:
         return message_html(sentence(DreamArtistError(problem)), "error")
     return message_html(warning, "warning") if warning else message_html(f"{name} is free.", "good")
-
-
-def said_at(error: DreamArtistError) -> list[str]:
-    """An error beside the part of the page that it is about; of a setting, with its name for the page's script."""
-    place = "name" if isinstance(error, WrongNameError) else place_of(error)
-    shown = message_html(sentence(error), "error")
-    if place in ("train", "name", "pictures"):
-        return [shown if each == place else "" for each in PLACES]
-    return ["", "", "", f'<div data-field="{place}">{shown}</div>']
 
 
 def read_wish(wish: Any) -> dict[str, str]:

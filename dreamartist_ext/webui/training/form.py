@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,9 @@ from . import kinds
 from .actions import Actions
 from .kinds import OPTION_NAMES
 from .options_form import HEAD, SEARCH, option_inputs
+from .own_recipes import build_recipes
 from .page_state import MEASURE
+from .preview_plan import USUAL
 from .settings_view import build_settings_files
 
 HIDDEN = ["dreamartist-hidden"]
@@ -110,6 +113,7 @@ def _build_train(parts: SimpleNamespace) -> None:
         parts.train = gr.Button("Train", variant="primary", elem_id="dreamartist_train")
         parts.estimate = gr.Button(MEASURE, elem_id="dreamartist_estimate")
     parts.add = gr.Button("Add to the queue", visible=False, elem_id="dreamartist_add")
+    parts.each = gr.Button("A training for each picture", elem_id="dreamartist_each")
     parts.queue = gr.HTML(elem_id="dreamartist_queue")
     parts.memory_says = gr.HTML(elem_id="dreamartist_memory")
     parts.measured = gr.HTML(elem_id="dreamartist_measured")
@@ -117,21 +121,42 @@ def _build_train(parts: SimpleNamespace) -> None:
 
 def _build_settings(actions: Actions, parts: SimpleNamespace, values: dict[str, Any]) -> None:
     with gr.Row(elem_classes=["dreamartist-row"]):
-        labels = list(kinds.RECIPE_LABELS.values())
+        labels = list(kinds.recipe_labels().values())
         parts.recipe = gr.Dropdown(labels, value=labels[0], label="Settings", elem_id="dreamartist_recipe")
         gr.HTML(HEAD, elem_id="dreamartist_settings_head")
     parts.recipe_says = gr.HTML(kinds.recipe_html(actions.model, "thing", ""), elem_id="dreamartist_recipe_says")
     parts.settings_says = gr.HTML(elem_id="dreamartist_field_says")
     with gr.Column(elem_id="dreamartist_options", elem_classes=["dreamartist-folded"]):
         gr.HTML(SEARCH)
-        parts.previews = gr.Checkbox(True, label="Draw previews at every check", elem_id="dreamartist_previews_on")
+        _build_previews(parts)
         parts.options = option_inputs(values)
         build_settings_files(actions, parts.name, parts.start, parts.options, OPTION_NAMES)
+        build_recipes(actions, parts.kind, parts.recipe, parts.options)
     parts.usual = gr.HTML(kinds.usual_html(actions.model, "thing", ""), elem_id="dreamartist_usual")
     parts.chosen = gr.State(["thing", ""])
     parts.wish = gr.Textbox(elem_id="dreamartist_set_wish", elem_classes=HIDDEN, show_label=False)
     parts.set_back = gr.Button("set", elem_id="dreamartist_set", elem_classes=HIDDEN)
     parts.look = gr.Button("look", elem_id="dreamartist_look", elem_classes=HIDDEN)
+
+
+def _build_previews(parts: SimpleNamespace) -> None:
+    wanted = gr.Checkbox(True, label="Draw previews at every check", elem_id="dreamartist_previews_on")
+    with gr.Row():
+        prompts = gr.Textbox(
+            "\n".join(USUAL.prompts),
+            lines=2,
+            label="Preview prompts",
+            info="One a line; [name] is the word.",
+            elem_id="dreamartist_preview_prompts",
+        )
+        seeds = gr.Textbox(
+            ", ".join(map(str, USUAL.seeds)),
+            max_lines=1,
+            label="Preview seeds",
+            info="Each prompt is drawn with each of them.",
+            elem_id="dreamartist_preview_seeds",
+        )
+    parts.previews = [wanted, prompts, seeds]
 
 
 def _connect_name_and_kind(actions: Actions, parts: SimpleNamespace) -> None:
@@ -162,12 +187,13 @@ def _connect_name_and_kind(actions: Actions, parts: SimpleNamespace) -> None:
 def _connect_train(actions: Actions, parts: SimpleNamespace) -> None:
     settings = [parts.tray, parts.name, parts.start]
     said = [parts.train_says, parts.name_says, parts.pictures_says, parts.settings_says]
-    asked = [*settings, parts.overwrite, parts.previews, *parts.options]
+    asked = [*settings, parts.overwrite, *parts.previews, *parts.options]
     for button, do, then in (
         (parts.train, actions.train, "() => dreamartistBegun()"),
         (parts.add, actions.add, "() => dreamartistBegun(false)"),
+        (parts.each, actions.each, "() => dreamartistBegun()"),
     ):
-        on(button.click, do, asked, said, js=WITH_TRAY, then=then, queue=False)
+        on(button.click, _with_previews(do), asked, said, js=WITH_TRAY, then=then, queue=False)
     on(
         parts.estimate.click,
         actions.estimate,
@@ -187,3 +213,12 @@ def _connect_train(actions: Actions, parts: SimpleNamespace) -> None:
         then="() => dreamartistAnswered()",
         queue=False,
     )
+
+
+def _with_previews(do: Callable[..., list[str]]) -> Callable[..., list[str]]:
+    """The three inputs of previews as one argument."""
+
+    def done(*given: Any) -> list[str]:
+        return do(*given[:4], given[4:7], *given[7:])
+
+    return done

@@ -15,9 +15,10 @@ from ...engine.config import TrainConfig
 from ...engine.errors import SettingError
 from ...engine.stopping import Check, check_interval
 from ...files.run import RunFiles
+from .preview_plan import USUAL, PreviewPlan
 
 RECENT_STEPS = 20  # for the time left
-PASSES_OF_A_DRAWING = 240  # 20 steps of 6 pictures, with and without the prompt
+PASSES_OF_A_PICTURE = 40  # 20 steps, with and without the prompt
 
 
 class Status(str, Enum):
@@ -65,6 +66,7 @@ class PreviewRow:
     pair: tuple[bytes, ...]
     positive_only: tuple[bytes, ...]
     large: bytes = b""  # the pair's first, at its own size
+    captions: tuple[str, ...] = ()  # the prompt and the seed of each
 
 
 @dataclass
@@ -74,6 +76,7 @@ class Job:
     config: TrainConfig
     files: RunFiles
     previews_wanted: bool = True
+    plan: PreviewPlan = USUAL
     task: str = field(default_factory=new_task)
     status: Status = Status.WAITING
     step: int = 0
@@ -143,8 +146,8 @@ class Job:
     def _guessed_drawing(self) -> float:
         """Before the first: as many passes as it takes, each a sixth of a step's per sample, as backward costs two."""
         samples = self.config.batch_size * self.config.accumulation
-        passes = PASSES_OF_A_DRAWING if self.previews_wanted else PASSES_OF_A_DRAWING / 6
-        return self.seconds_per_step / (6 * samples) * passes
+        pictures = 2 * self.plan.count if self.previews_wanted else 1
+        return self.seconds_per_step / (6 * samples) * pictures * PASSES_OF_A_PICTURE
 
     def enter(self, stage: Stage) -> None:
         """What it is doing from now on."""

@@ -28,8 +28,10 @@ from .estimate import Estimate, estimated, pace_key
 from .job import Ask, Job, Stage, Status, new_task
 from .kept_pictures import KEPT, STAGED, adopt_pictures, forget_start, kept_pictures
 from .preparation import Preparation
+from .preview_plan import keep_plan
 from .previews import add_preview
 from .recall import is_kept, recalled, trainings_in
+from .same_model import check_model
 from .sentences import how_it_ended, is_worse_than_nothing, sentence
 
 logger = logging.getLogger(__name__)
@@ -39,8 +41,10 @@ class Desk(Preparation):
     """All trainings of this page: at most one at a time. Everything a button or a route does goes through here."""
 
     def finish_interrupted(self) -> None:
-        """At the start: what a killed process was writing or moving becomes whole again."""
+        """At the start: what a killed process was writing or moving becomes whole again, and what waited in the queue
+        waits again, until somebody lets it go on."""
         repair(self.workplace.embeddings)
+        self.queue.load(self.files)
 
     def unfinished(self) -> list[tuple[str, int, int]]:
         """(name, step, steps) of trainings that stopped before their end, newest first."""
@@ -98,6 +102,8 @@ class Desk(Preparation):
         config, files = job.config, job.files
         job.notice = host.remark or job.notice
         resumed = job.step > 0
+        if resumed:
+            check_model(job.name, job.files.last_snapshot(), host)
         kept = kept_pictures(files, KEPT if resumed else STAGED)
         pictures = open_pictures(kept, config, host.picture_size, host.size_unit)
         training = Training(host, config, pictures)
@@ -109,6 +115,7 @@ class Desk(Preparation):
                 for report in reports:
                     if report.step == 1:
                         adopt_pictures(files)
+                        keep_plan(files, job.plan)
                     job.noted(report.step, report.seconds)
                     self._note(job, training, report.loss)
                     self._show(job)
@@ -160,7 +167,7 @@ class Desk(Preparation):
             self._keep(job)
         else:
             job.used_step = job.used_step or job.step
-            thumbnails.adopt_step(job.files, job.used_step)
+            thumbnails.adopt_step(job.files, job.used_step, self.workplace.has_cards)
             self.workplace.learned()
             job.is_worse = is_worse_than_nothing(job.checks, job.used_step)
             job.message = how_it_ended(job)
@@ -174,14 +181,19 @@ class Desk(Preparation):
         best = job.best_step
         if best is None:
             best = job.files.save_step(job.files.last_snapshot())
-        use_step(job.files, best)
+        self._put_in_use(job.files, best)
         self.workplace.learned()
         job.message = f"Stopped at step {job.step} of {job.config.steps}; {job.name} is kept as it was at step {best}."
         job.used_step, job.status = best, Status.STOPPED
 
+    def _put_in_use(self, files: RunFiles, step: int) -> None:
+        """Make the pair of a step on disk the concept, with its picture; raises FileError."""
+        files.use_step(step)
+        thumbnails.adopt_step(files, step, self.workplace.has_cards)
+
     def use_step(self, name: str, step: int) -> None:
         """Make an earlier state of the pair the one that prompts use; raises FileError."""
-        use_step(self.files(name), step)
+        self._put_in_use(self.files(name), step)
         job = self.job
         if job is not None and job.name == name:
             job.used_step, job.is_worse = step, is_worse_than_nothing(job.checks, step)
@@ -197,7 +209,7 @@ class Desk(Preparation):
         snapshot = files.last_snapshot()
         best = files.best_step(snapshot.checks)
         best = files.save_step(snapshot) if best is None else best
-        use_step(files, best)
+        self._put_in_use(files, best)
         self.forget(name)
         self.workplace.learned()
         return best
@@ -253,12 +265,6 @@ def _chosen_meanwhile(model: str) -> str:
     return f"{model} was chosen meanwhile: it is loaded when this training is over." if model else ""
 
 
-def use_step(files: RunFiles, step: int) -> None:
-    """Make the pair of a step on disk the concept, with its picture; raises FileError."""
-    files.use_step(step)
-    thumbnails.adopt_step(files, step)
-
-
 def in_background(desk: Desk, job: Job) -> threading.Thread:
     """Run a job in a thread of its own, and after it what waits in the queue."""
 
@@ -266,6 +272,7 @@ def in_background(desk: Desk, job: Job) -> threading.Thread:
         following: Job | None = job
         while following is not None:
             desk.run(following)
+            desk.queue.forget(following)
             following = desk.next_in_queue()
 
     thread = threading.Thread(target=run, name=f"dreamartist {job.name}", daemon=True)

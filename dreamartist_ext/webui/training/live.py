@@ -32,6 +32,7 @@ def build_live(actions: Actions, form: Form, use_label: str, share: Callable[[st
     parts.wish = gr.Textbox(elem_id="dreamartist_train_wish", elem_classes=HIDDEN, show_label=False)
     parts.do = gr.Button("do", elem_id="dreamartist_train_do", elem_classes=HIDDEN)
     parts.show_do = gr.Button("show", elem_id="dreamartist_show_do", elem_classes=HIDDEN)
+    parts.again_do = gr.Button("again", elem_id="dreamartist_again_do", elem_classes=HIDDEN)
     parts.seen = gr.State({})
     _connect_buttons(actions, parts)
     _connect_again(actions, form, parts)
@@ -98,11 +99,6 @@ def _connect_buttons(actions: Actions, parts: SimpleNamespace) -> None:
 
 def _connect_again(actions: Actions, form: Form, parts: SimpleNamespace) -> None:
     filled = [form.tray, form.name, form.kind, form.recipe, form.chosen, form.start, *form.options]
-    on(
-        parts.again.click,
-        actions.again,
-        [parts.shown],
-        [parts.says, *filled],
-        then="(says, tray) => dreamartistTakeBack(tray)",
-        queue=False,
-    )
+    taken: Any = {"then": "(says, tray) => dreamartistTakeBack(tray, says)", "queue": False}
+    on(parts.again.click, actions.again, [parts.shown], [parts.says, *filled], **taken)
+    on(parts.again_do.click, actions.again_of, [parts.wish], [parts.says, *filled], js=WITH_WISH, **taken)

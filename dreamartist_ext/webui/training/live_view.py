@@ -14,7 +14,7 @@ from .curve_svg import FEW, curve_svg
 from .estimate import Estimate
 from .job import Job, Stage, Status
 from .kinds import LABELS, by_hand, kind_of
-from .recall import first_picture, pictures_html
+from .recall import pictures_html
 
 SHOWN_BYTES = 50_000_000
 KEPT = (Status.DONE, Status.STOPPED)
@@ -180,28 +180,6 @@ def _step_button(job: Job, step: int) -> str:
 
 def steps_to_choose(job: Job | None) -> list[int]:
     return job.files.kept_steps() if job is not None and job.status in KEPT else []
-
-
-def slider_html(job: Job | None) -> str:
-    """The picture that is learned beside what is drawn of it, with an edge to move between the two."""
-    if job is None or not job.previews:
-        return ""
-    learned = first_picture(job)
-    row = next((row for row in job.previews if row.step == (job.used_step or job.best_step)), job.previews[-1])
-    if not learned or not row.pair:
-        return ""
-    drawn = _image(row.large or row.pair[0], f"drawn at step {row.step}")
-    return (
-        '<figure class="dreamartist-slider"><div>'
-        f"{_image(learned, 'the picture that is learned')}{drawn}"
-        '</div><input type="range" min="0" max="100" value="50" aria-label="learned or drawn">'
-        f"<figcaption>Left: the picture that is learned. Right: drawn at step {row.step}.</figcaption></figure>"
-    )
-
-
-def _image(content: bytes, label: str) -> str:
-    kind = "png" if content.startswith(b"\x89PNG") else "jpeg"
-    return f'<img src="data:image/{kind};base64,{base64.b64encode(content).decode()}" alt="{escape(label)}">'
 
 
 def masks_html(painted: bytes, spread: bytes, strength: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -11,8 +12,9 @@ from PIL import Image
 from ..gradio_compat import NOTHING
 from .job import Job
 from .jobs import Desk
-from .live_view import KEPT, beat_html, curve_html, progress_html, slider_html, steps_html
+from .live_view import KEPT, beat_html, curve_html, progress_html, steps_html
 from .recall import trainings_in
+from .slider import slider_html
 
 if TYPE_CHECKING:
     from .measuring import Measuring
@@ -125,8 +127,10 @@ def pictures(job: Job | None, alone: bool) -> list[tuple[Image.Image, str]]:
     found: list[tuple[Image.Image, str]] = []
     for row in reversed(job.previews):
         note = ", best so far" if row.step == job.best_step else ""
-        contents = row.positive_only if alone else row.pair
-        found += [(Image.open(io.BytesIO(content)), f"step {row.step}{note}") for content in contents]
+        for content, caption in zip_longest(row.positive_only if alone else row.pair, row.captions):
+            if content is not None:
+                words = f"step {row.step}{note}: {caption}" if caption else f"step {row.step}{note}"
+                found.append((Image.open(io.BytesIO(content)), words))
     return found
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ...engine.config import TrainConfig
 from ...engine.errors import DreamArtistError, FileError, SettingError
 from ...engine.names import check_name, negative_name
+from ...files.earlier import trainings_of
 from ...files.presets import layered
 from ...files.run import RunFiles
 from ...files.templates import with_template_files
@@ -17,7 +19,26 @@ from ..workplace import Workplace
 from .job import Job, Status
 from .kept_pictures import GivenPicture, given_pictures, keep_pictures
 from .name_check import taken
-from .queue import Queue
+from .preview_plan import USUAL, PreviewPlan, kept_plan
+from .queue import QUEUE, Queue
+from .same_model import check_model
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a training draws while it goes on."""
+
+    is_wanted: bool = True
+    plan: PreviewPlan = USUAL
+
+    @classmethod
+    def read(cls, typed: Sequence[Any]) -> Drawn:
+        """Whether previews are wanted, and their prompts and seeds as typed, if at all; raises SettingError."""
+        wanted, *texts = typed
+        return cls(bool(wanted), PreviewPlan.read(*(str(text or "") for text in texts)) if wanted else USUAL)
+
+
+ALL_DRAWN = Drawn()
 
 
 class Preparation:
@@ -27,7 +48,7 @@ class Preparation:
         self.workplace = workplace
         self.job: Job | None = None
         self.pace: dict[tuple[Any, ...], float] = {}  # seconds per step, measured or of the last training
-        self.queue = Queue()
+        self.queue = Queue(lambda: trainings_of(workplace.embeddings) / QUEUE)
         self.thrown = ""  # stands for the training that was discarded last, in the trash
         self._lock = threading.Lock()
 
@@ -55,6 +76,7 @@ class Preparation:
         overwrite: bool = False,
         kind: str = "",
         recipe: str = "",
+        drawn: Drawn = ALL_DRAWN,
     ) -> Job:
         """Check everything that can be checked without the model, and keep the pictures for a later continuation.
 
@@ -63,28 +85,28 @@ class Preparation:
         config = self.config(values, kind, recipe)
         self.queue.check_other(config.name)
         job, given = self._checked(config, pictures, overwrite)
+        job.previews_wanted, job.plan = drawn.is_wanted, drawn.plan
         self._keep_pictures(self._take(job), given)
         return job
 
-    def enqueue(self, values: Mapping[str, Any], pictures: Sequence[Path], overwrite: bool = False) -> Job:
+    def enqueue(
+        self, values: Mapping[str, Any], pictures: Sequence[Path], overwrite: bool = False, drawn: Drawn = ALL_DRAWN
+    ) -> Job:
         """As `prepare`, for a training that waits for others; raises SettingError for a word that is in training."""
         config = self.config(values)
         self._check_not_running(config.name)
         self.queue.check_other(config.name)
         job, given = self._checked(config, pictures, overwrite)
+        job.previews_wanted, job.plan = drawn.is_wanted, drawn.plan
         self._keep_pictures(job, given)
         self.queue.add(job)
         return job
 
     def next_in_queue(self) -> Job | None:
         """The training whose turn it is now, if it is any's; it is the desk's then."""
-        job = self.queue.take()
-        if job is None:
-            return None
         try:
-            return self._take(job)
+            return self.queue.take(self._take)
         except SettingError:  # somebody was faster: his training's end comes back here
-            self.queue.put_back(job)
             return None
 
     def _checked(
@@ -126,12 +148,15 @@ class Preparation:
         files.check(resume=True, overwrite=False)
         snapshot = files.last_snapshot()
         config = TrainConfig.from_json(snapshot.config)
+        with self.workplace.glance() as host:
+            if host is not None:
+                check_model(name, snapshot, host)
         if steps is not None:
             config = TrainConfig.from_mapping({**config.to_mapping(), "steps": steps})
         best = files.best_step(snapshot.checks)
-        return self._take(
-            Job(config, files, step=snapshot.step, checks=snapshot.checks, best_step=best, notice=snapshot.notice)
-        )
+        job = Job(config, files, step=snapshot.step, checks=snapshot.checks, best_step=best, notice=snapshot.notice)
+        job.plan = kept_plan(files)
+        return self._take(job)
 
     def _take(self, job: Job) -> Job:
         with self._lock:

@@ -13,12 +13,12 @@ from ...engine.names import negative_name
 from ...engine.trainer import Training
 from ...files.concepts import thumbnails
 from .job import Job, PreviewRow
+from .preview_plan import USUAL, PreviewPlan
 
 logger = logging.getLogger(__name__)
 
 PREVIEW_STEPS = 20
 PREVIEW_GUIDANCE = 5.0
-PREVIEW_SEEDS = (1, 2, 3)
 PREVIEW_SIDE = 192  # pixels, at most: every page that looks gets all of them
 KEPT_PREVIEWS = 12  # rows, and the best
 
@@ -30,8 +30,10 @@ def add_preview(job: Job, training: Training) -> None:
     """
     try:
         with training.kept_bound():
-            row = draw_row(training) if job.previews_wanted else None
-            picture = row.large if row else png_bytes(draw_some(training, training.pair.negative is not None, 1)[0])
+            row = draw_row(training, job.plan) if job.previews_wanted else None
+            first = PreviewPlan(job.plan.prompts[:1], job.plan.seeds[:1])
+            with_negative = training.pair.negative is not None
+            picture = row.large if row else png_bytes(draw_some(training, with_negative, first)[0])
         thumbnails.keep_step(job.files, job.step, picture)
     except (RuntimeError, MemoryError, FileError) as error:
         logger.warning("no more previews of %s: %s", job.name, error)
@@ -44,23 +46,22 @@ def add_preview(job: Job, training: Training) -> None:
     job.previews = (*best, *rows[-KEPT_PREVIEWS:])
 
 
-def draw_row(training: Training) -> PreviewRow:
+def draw_row(training: Training, plan: PreviewPlan = USUAL) -> PreviewRow:
     """Pictures of the training as it is, one at a time; call it where the training's session is open."""
-    count = len(PREVIEW_SEEDS)
-    alone = draw_some(training, False, count)
-    pair = draw_some(training, True, count) if training.pair.negative else alone
-    large = png_bytes(pair[0])
-    return PreviewRow(training.step, tuple(map(small_png, pair)), tuple(map(small_png, alone)), large)
+    alone = draw_some(training, False, plan)
+    pair = draw_some(training, True, plan) if training.pair.negative else alone
+    captions, small = plan.captions(training.config.name), tuple(map(small_png, pair))
+    return PreviewRow(training.step, small, tuple(map(small_png, alone)), png_bytes(pair[0]), captions)
 
 
-def draw_some(training: Training, with_negative: bool, count: int) -> tuple[Image.Image, ...]:
-    """Pictures of the word, of the first `count` seeds."""
+def draw_some(training: Training, with_negative: bool, plan: PreviewPlan) -> tuple[Image.Image, ...]:
+    """Every picture of the plan."""
     encoded, name = training.encoded(), training.config.name
     shape = (encoded.latents([0]).shape[1], *encoded.sizes[0])
     negative = negative_name(name) if with_negative else ""
     return tuple(
-        preview.draw(training.host, [name], [negative], [seed], shape, PREVIEW_STEPS, PREVIEW_GUIDANCE)[0]
-        for seed in PREVIEW_SEEDS[:count]
+        preview.draw(training.host, [prompt], [negative], [seed], shape, PREVIEW_STEPS, PREVIEW_GUIDANCE)[0]
+        for prompt, seed in plan.pictures(name)
     )
 
 

@@ -19,6 +19,7 @@ from ...files.storage import find_embedding, load_pair
 from .job import Job, PreviewRow, Status
 from .kept_pictures import STAGED, kept_pictures
 from .picture_tray import picture_item
+from .preview_plan import kept_plan
 
 SHOWN_STEPS = 24
 SHOWN_PICTURES = 8
@@ -91,11 +92,11 @@ def _is_own(files: RunFiles, known: str, step: int) -> bool:
 
 
 def _drawings(files: RunFiles) -> tuple[PreviewRow, ...]:
-    rows = []
+    rows, captions = [], kept_plan(files).captions(files.name)
     for step in files.kept_steps()[-SHOWN_STEPS:]:
         picture = files.folder / f"{files.step_stem(step)}{thumbnails.SUFFIX}"
         if picture.is_file():
-            rows.append(PreviewRow(step, (picture.read_bytes(),), ()))
+            rows.append(PreviewRow(step, (picture.read_bytes(),), (), captions=captions))
     return tuple(rows)
 
 

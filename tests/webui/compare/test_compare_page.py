@@ -49,6 +49,10 @@ def look_at_both_grids(page, where):
     page.wait_for_function("document.querySelector('#dreamartist_compare_name input').value !== ''", timeout=WAIT)
     field(page, "compare_prompts").fill("a [name]\na [name] on a red background")
     assert compare(page, f"{where}-compare-ways") == 2 * 3 * 2
+    sides = page.locator("#dreamartist_compare_grid .dreamartist-slider select")
+    sides.last.select_option("11")
+    shown = page.locator("#dreamartist_compare_grid .dreamartist-slider > div img").last
+    assert shown.get_attribute("alt").endswith("on a red background, “lion”, seed 1")
     page.locator("#dreamartist_compare_what").get_by_text("Saved steps").click()
     page.click("#dreamartist_compare")
     page.locator("#dreamartist_compare_grid").get_by_text("step 10").wait_for(timeout=WAIT)

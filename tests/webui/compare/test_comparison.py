@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
 import pytest
 
+from dreamartist_ext.cli.advice import add_advice
 from dreamartist_ext.engine.errors import DreamArtistError, FileError, SettingError
+from dreamartist_ext.evaluation.features import PACKAGES, check_packages
 from dreamartist_ext.files.storage import load_pair, save_pair
 from dreamartist_ext.webui.training.job import Status
 from dreamartist_ext.webui.training.jobs import Desk
@@ -55,6 +58,33 @@ def test_every_cell_holds_every_seed_and_the_ways_differ(comparer):
     assert comparison.cells[0, 0] != comparison.cells[1, 0]
     assert len({comparison.cells[0, column] for column in range(3)}) == 3
     assert comparison.done == comparison.total
+
+
+def test_packages_that_a_report_lacks_are_named_and_brought_in_by_a_button(comparer, place, monkeypatch):
+    monkeypatch.setattr("dreamartist_ext.evaluation.features.MODULES", ("no_such_module",))
+    actions, brought = ComparisonActions(comparer.desk), []
+    says, button = actions.evaluate("mycat", 1, 5, 2)
+    assert "Measuring pictures needs two small packages" in says
+    assert button["visible"]
+    place.install = brought.append
+    says, button = actions.install()
+    assert "ask for the report again" in says
+    assert not button["visible"]
+    assert brought == [PACKAGES]
+    with pytest.raises(SettingError) as caught:
+        check_packages()
+    add_advice(caught.value, "evaluate")
+    assert 'pip install "dreamartist[evaluation]" brings them.' in str(caught.value)
+
+
+def test_any_two_of_its_pictures_can_be_laid_over_each_other(comparer):
+    html = comparison_html(compared(comparer))
+    labels = re.findall("<option[^>]*>([^<]+)</option>", html)
+    assert labels[:12] == re.findall('alt="([^"]+)"', html)[:12], (
+        "in the order of the grid, where the script finds them"
+    )
+    assert labels[0] == "a mycat, the pair, seed 0"
+    assert re.findall('<option value="(\\d+)" selected', html) == ["0", "2"], "the same seed, the pair and the positive"
 
 
 def test_steps_are_columns_and_one_can_be_put_in_use(comparer, place):
@@ -156,11 +186,11 @@ def test_the_page_follows_and_sends_only_what_changed(comparer):
 
 def test_a_full_report_from_the_page(place, tmp_path):
     actions = ComparisonActions(Desk(place))
-    assert "There is no picture of mycat" in actions.evaluate("mycat", 1, 5, 2)
+    assert "There is no picture of mycat" in actions.evaluate("mycat", 1, 5, 2)[0]
     kept = actions.desk.files("mycat").folder / "pictures" / "001-photo.png"
     kept.parent.mkdir(parents=True)
     a_picture("red").save(kept)
-    assert actions.evaluate("mycat", 1, 5, 2) == ""
+    assert actions.evaluate("mycat", 1, 5, 2) == ["", gr.update(visible=False)]
     deadline = time.monotonic() + 120
     while not actions.evaluator.current.is_over:
         assert time.monotonic() < deadline

@@ -38,6 +38,7 @@ class FakeWorkplace:
         self.embeddings = folder / "embeddings"
         self.embeddings.mkdir()
         self.defaults = {}
+        self.has_cards = False
         self.templates = folder / "templates"
         self.tiny = tiny_host(folder)
         self.turn = threading.Lock()
@@ -49,6 +50,10 @@ class FakeWorkplace:
         assert task.startswith("task(")
         with self.turn:
             yield
+
+    @contextmanager
+    def glance(self):
+        yield None if self.turn.locked() else self.tiny
 
     def host(self):
         return self.tiny
@@ -106,6 +111,31 @@ def test_a_training_runs_to_its_end(desk, place, picture):
     assert job.previews[0].pair != job.previews[0].positive_only
     assert [check.step for check in job.checks] == [2, 4, 6]
     assert load_pair(place.embeddings, "cat").step == 6
+
+
+def test_going_on_with_another_model_names_both_before_anything_begins(desk, place, picture):
+    job = desk.prepare(SETTINGS | {"steps": 50}, [picture])
+    place.interrupt_at = 3
+    desk.run(job)
+    place.interrupt_at = None
+    about = job.files.last_snapshot().about
+    place.tiny.checkpoint_hash = "0123456789"
+    with pytest.raises(
+        SettingError, match=r"cat was trained on .*, and another file of that name \(0123456789\) is loaded"
+    ):
+        desk.prepare_continuation("cat")
+    place.tiny.parts.name = "other"
+    with pytest.raises(SettingError, match=rf"cat was trained on {about['model']} .*, and other is loaded; load"):
+        desk.prepare_continuation("cat")
+    assert desk.job is job
+    with place.turn:  # a picture is drawn: what is loaded cannot be asked
+        job = desk.prepare_continuation("cat")
+    desk.run(job)
+    assert job.status is Status.FAILED
+    assert "and other is loaded; load" in job.message
+    assert job.files.last_snapshot().step == 3
+    place.tiny.checkpoint_hash = about["model_hash"]
+    assert desk.prepare_continuation("cat").step == 3, "the same file under another name"
 
 
 def test_previews_change_nothing(desk, place, picture):
