@@ -166,7 +166,7 @@ def hostile_files(marker: Path) -> list[bytes]:
         safetensors_file(b'{"a":' * 50_000),
         safetensors_file({"__metadata__": {"x": 5}}),
         in_png({"string_to_param": {"*": {"TORCHTENSOR": [[1e999] * 8]}}}),
-        in_png({"string_to_param": {"*": {"TORCHTENSOR": [[[[[[0]]]]]]}}}),
+        in_png({"string_to_param": {"*": {"TORCHTENSOR": [[[[[[0]]], [[[0]]]]]]}}}),
         png_file((b"sd-ti-embedding", b"A" * 100_000)),
         png_file((b"sd-ti-embedding", base64.b64encode(b"[" * 100_000))),
         b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", struct.pack(">IIBBBBB", 2**31 - 1, 2**31 - 1, 8, 6, 0, 0, 0)),
