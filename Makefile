@@ -46,7 +46,7 @@ test-slow: install-dev
 
 # Needs Chromium; says what it skips without it.
 test-browser: install-dev
-	$(BIN)/pytest -m "browser and not webui and not forge" -rs
+	$(BIN)/pytest -m "browser and not webui and not forge and not reforge" -rs
 
 # Needs AUTOMATIC1111 v1.10.1 at $$WEBUI_DIR or ~/stable-diffusion-webui; says what it skips without it.
 test-webui: install-dev

@@ -6,6 +6,7 @@ Every function here can be called through POST /dreamartist-test/NAME with its a
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import operator
 import sys
 import time
@@ -449,6 +450,15 @@ def callbacks():
     """The names under which the extension's callbacks are kept."""
     kept = (callback for _, kept in script_callbacks.enumerate_callbacks() for callback in kept)
     return sorted(callback.name for callback in kept if Path(callback.script).name == "dreamartist.py")
+
+
+def reload_ui():
+    """As the button of that name does."""
+    shared.state.request_restart()
+
+
+def has(package):
+    return importlib.util.find_spec(package) is not None
 
 
 def options(**values):

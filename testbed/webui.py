@@ -22,7 +22,8 @@ from .kinds import A1111, Kind
 ROOT = Path(__file__).parents[1]
 MODEL = ROOT / "dreamartist_ext" / "assets" / "model"
 WEBUI = A1111.home
-START_SECONDS = 400
+PATIENCE = float(os.environ.get("DREAMARTIST_PATIENCE", "1"))  # times every deadline, for a machine with other work
+START_SECONDS = 400 * PATIENCE
 PROMPT = "a noto emoji of a lion"
 IS_UP = "Startup time:"  # a line of its log; a request before that can end its start ("Cannot add middleware")
 

@@ -128,7 +128,7 @@ def me(webui):
 
 @pytest.fixture
 def learned(webui, me):
-    """The folder of embeddings with zyx in it, of the three steps of SETTINGS, and the last training that of zyx."""
+    """The folder of embeddings with zyx in it, of the three steps of SETTINGS."""
     if not (webui.embeddings / "zyx.pt").exists():
         assert me.train()["status"] == "done"
     return webui.embeddings
@@ -150,20 +150,26 @@ class TestAccountsOfTheApi:
             assert Caller(webui, account).get(f"{V1}/status")["unfinished"] == []
 
     def test_the_tab_gives_the_bytes_of_the_api_and_pictures_stay_as_they_are(self, webui, me):
+        """Of the kind that is chosen in the tab from the start."""
+
+        def made():
+            return {path.name: path.read_bytes() for path in webui.embeddings.glob("bytab*")}
+
         before = me.pictures("a noto emoji of a lion")
-        state = me.train(overwrite=True)
+        state = me.train("bytab", kind="thing")
         assert (state["status"], state["step"], len(state["checks"])) == ("done", 3, 3), state
         assert me.pictures("a noto emoji of a lion") == before
-        by_api = {path.name: path.read_bytes() for path in webui.embeddings.iterdir()}
-        assert set(by_api) == {"zyx.pt", "zyx-neg.pt"}
+        by_api = made()
+        assert set(by_api) == {"bytab.pt", "bytab-neg.pt"}
 
-        me.delete(f"{V1}/concepts/zyx")
-        click_train(webui, SETTINGS | {"name": "zyx"})
+        me.delete(f"{V1}/concepts/bytab")
+        click_train(webui, SETTINGS | {"name": "bytab"})
         while (state := me.get(f"{V1}/status")["job"])["status"] in ("waiting", "running"):
             time.sleep(0.2)
         assert state["status"] == "done", state
-        assert {path.name: path.read_bytes() for path in webui.embeddings.iterdir()} == by_api
+        assert made() == by_api
         assert me.pictures("a noto emoji of a lion") == before
+        me.delete(f"{V1}/concepts/bytab")
 
     def test_a_deleted_word_is_forgotten_and_comes_back(self, webui, me, learned):
         files = {path.name: path.read_bytes() for path in learned.iterdir()}
@@ -211,9 +217,10 @@ class TestAccountsOfTheApi:
 
     @pytest.mark.usefixtures("learned")
     def test_reload_ui_doubles_nothing(self, webui, me):
+        job = me.get(f"{V1}/status")["job"]
         for _ in range(2):
             reload_ui(webui)
-            assert me.get(f"{V1}/status")["job"]["name"] == "zyx", "the desk is the process's, not the page's"
+            assert me.get(f"{V1}/status")["job"] == job, "the desk is the process's, not the page's"
             assert set(Caller(webui).statuses().values()) == {401}
             assert [option for option in plot_options(me) if "DreamArtist" in option] == [
                 f"[DreamArtist] {axis}" for axis in AXES

@@ -15,11 +15,12 @@ from safetensors.torch import save_file
 
 from dreamartist_ext.engine.config import TrainConfig
 from dreamartist_ext.engine.trainer import Training
+from dreamartist_ext.evaluation.features import PACKAGES
 from dreamartist_ext.files.pictures import load_pictures
 from dreamartist_ext.hosts.diffusers.host import DiffusersHost
 from dreamartist_ext.hosts.diffusers.model_files import load_host
 from testbed.kinds import FORGE
-from testbed.webui import PROMPT, pixels
+from testbed.webui import PROMPT, pixels, wait_until_up
 
 from .conftest import EVERY
 from .forge_families import IN_FORGE, forge_parts
@@ -98,11 +99,12 @@ def test_the_memory_hint_counts_what_a_pass_keeps(anywhere):
     assert 0 < found["less"] < found["plain"]
 
 
-def test_interrupt_ends_a_training_and_keeps_its_best_and_the_next_picture_is_the_same(anywhere):
+@pytest.mark.parametrize("button", ["interrupt", "skip"])
+def test_interrupt_and_skip_end_a_training_and_keep_its_best_and_the_next_picture_is_the_same(anywhere, button):
     first = anywhere.picture(PROMPT, "blurry")
-    begin(anywhere, "stopped", wait=False, steps=5000)
+    begin(anywhere, f"ended-by-{button}", wait=False, steps=5000)
     wait(anywhere, lambda job: job["step"] >= 3, 300)
-    anywhere.post("/sdapi/v1/interrupt", {})
+    anywhere.post(f"/sdapi/v1/{button}", {})
     job = wait(anywhere, lambda job: job["status"] != "running", 300)
     assert job["status"] == "stopped", job
     assert "is kept as it was at step" in job["message"]
@@ -120,6 +122,25 @@ def test_a_training_is_paused_and_goes_on_to_its_end(anywhere):
     job = anywhere.post(f"{V1}/continue", {"name": "restword", "steps": last, "wait": True}, timeout=900)
     assert (job["status"], job["step"]) == ("done", last), job
     assert anywhere.probe("vectors", name="restword") is not None
+
+
+def test_a_training_outlives_reload_ui_which_doubles_nothing(anywhere):
+    axes, routes = anywhere.probe("axes"), our_routes(anywhere)
+    begin(anywhere, "reloadword", wait=False, steps=5000)
+    step = wait(anywhere, lambda job: job["step"] >= 2, 300)["step"]
+    starts = anywhere.starts()
+    anywhere.probe("reload_ui")
+    wait_until_up(anywhere, starts + 1)
+    job = wait(anywhere, lambda job: job["step"] > step or job["status"] != "running", 300)
+    assert job["status"] == "running", job
+    assert (anywhere.probe("axes"), our_routes(anywhere)) == (axes, routes)
+    anywhere.post("/sdapi/v1/interrupt", {})
+    assert wait(anywhere, lambda job: job["status"] != "running", 300)["status"] == "stopped"
+
+
+def our_routes(webui):
+    paths = webui.get("/openapi.json")["paths"]
+    return sorted((path, method) for path, methods in paths.items() for method in methods if path.startswith(V1))
 
 
 def test_a_start_that_fails_leaves_no_folder(anywhere):
@@ -193,17 +214,16 @@ def write_lora(webui):
 
 
 def test_a_name_that_prompts_would_take_for_another_word_is_refused(anywhere):
+    """Both are the same three tokens; words in folders of the embeddings folder are our own."""
     begin(anywhere, "mugword", steps=2)
-    folder = anywhere.embeddings / "deeper"
-    folder.mkdir()
-    (anywhere.embeddings / "mugword.pt").rename(folder / "mugword.pt")
+    file, other = anywhere.embeddings / "mugword.pt", anywhere.embeddings / "mug - word.pt"
+    file.rename(other)
     try:
         anywhere.probe("reload_embeddings")
-        assert "mugword" in anywhere.probe("clash", name="mugword")
+        assert 'for the embedding "mug - word"' in anywhere.probe("clash", name="mug-word")
         assert anywhere.probe("clash", name="quitefree") == ""
     finally:
-        (folder / "mugword.pt").rename(anywhere.embeddings / "mugword.pt")
-        folder.rmdir()
+        other.rename(file)
 
 
 @pytest.mark.parametrize("anywhere", EVERY[:2], indirect=True)  # 512 pixels of SD 1.5's widths take a core too long
@@ -212,6 +232,19 @@ def test_a_comparison_is_drawn_on_the_loaded_model(anywhere):
     wish = {"name": "cupword", "prompts": ["a [name]"], "seeds": 1, "steps": 2, "wait": True}
     answer = anywhere.post(f"{V1}/compare", wish, timeout=900)
     assert answer["status"] == "done", answer
+
+
+@pytest.mark.parametrize("anywhere", EVERY[:2], indirect=True)
+def test_a_report_is_made_on_the_loaded_model(anywhere):
+    if not anywhere.probe("has", package="efficientnet_lite_pytorch"):
+        pytest.skip(f"{anywhere.kind.name} has no {PACKAGES}; install them with its pip")
+    begin(anywhere, "reportword", steps=2)
+    first = anywhere.picture(PROMPT)
+    wish = {"names": ["reportword"], "prompts": {"subjects": ["a [name]"]}, "seeds": [1], "guidances": [3], "steps": 2}
+    answer = anywhere.post(f"{V1}/evaluate", wish | {"wait": True}, timeout=900)
+    assert answer["status"] == "done", answer
+    assert {figure["way"] for figure in answer["figures"] if figure["section"] == "subjects"} >= {"pair"}
+    assert anywhere.picture(PROMPT) == first
 
 
 def test_its_log_has_no_word_of_ours_that_warns(anywhere):

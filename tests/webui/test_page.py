@@ -21,7 +21,7 @@ from dreamartist_ext.files.run import RunFiles
 from dreamartist_ext.files.storage import load_pair
 from dreamartist_ext.webui.training.jobs import kept_pictures
 from testbed.kinds import FORGE
-from testbed.webui import PROMPT, free_port
+from testbed.webui import PATIENCE, PROMPT, free_port
 
 pytestmark = pytest.mark.browser
 
@@ -38,7 +38,6 @@ SHOWN_OPTIONS = {  # of the embedded model's recipe, what has a field to type in
 }
 SERVER_PYTHON = os.environ.get("DREAMARTIST_SERVER_PYTHON", sys.executable)  # with another gradio, say
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
-PATIENCE = float(os.environ.get("DREAMARTIST_PATIENCE", "1"))  # times every deadline, for a machine with other work
 WAIT = 40_000 * PATIENCE  # milliseconds
 UNPAINTED = 64  # the mask's grey where nothing was painted
 

@@ -24,7 +24,7 @@ def data(tmp_path):
 
 def begin(webui, name, steps, **more):
     picture = base64.b64encode(PICTURE.read_bytes()).decode()
-    settings = {"template": "a [name]", "save_every": 10, "steps": steps}
+    settings = {"template": "a [name]", "save_every": 10, "check_every": 10, "steps": steps}
     wish = {"name": name, "pictures": [picture], "settings": settings, "previews": False}
     return webui.post(f"{V1}/train", wish | more)
 

@@ -100,3 +100,13 @@ def rename_delete_undo(page, embeddings):
     page.locator("#dreamartist_concepts_says").get_by_role("button", name="Undo").click()
     says(page, "tom is back.")
     assert (embeddings / "tom.pt").is_file()
+
+
+def reunite_and_unpack(page, embeddings, renamed, packed):
+    """A pair of which a half was renamed by hand, and a card that lies among the embeddings."""
+    card(page, renamed).get_by_role("button", name="Reunite").click()
+    says(page, f"{renamed} is a pair again.")
+    assert (embeddings / f"{renamed}-neg.pt").is_file()
+    card(page, packed).get_by_role("button", name="Unpack").click()
+    says(page, f"{packed} is unpacked")
+    assert (embeddings / f"{packed}-neg.pt").is_file()

@@ -1,4 +1,4 @@
-"""Our files in a real AUTOMATIC1111, with its safe unpickler on; My concepts in its page."""
+"""Our files in a real AUTOMATIC1111, with its safe unpickler on; My concepts in every WebUI's page."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from testbed.embedded import WIDTH
 from testbed.webui import make_data_folder, running
 
 from ..test_page import browser, opened  # noqa: F401 (fixtures)
-from .concept_files import concepts_page, refuse_and_replace, rename_delete_undo, share_and_import
+from .concept_files import concepts_page, refuse_and_replace, rename_delete_undo, reunite_and_unpack, share_and_import
 from .test_files_page import pair_of
 
-pytestmark = pytest.mark.webui
+WIDTHS = {"embedded": WIDTH, "random": 768}  # of a checkpoint's token vectors
 
 
 def pair_named(name: str, seed: int = 0) -> EmbeddingPair:
     generator = torch.Generator().manual_seed(seed)
-    halves = [{"clip": 0.05 * torch.randn(n, WIDTH, generator=generator)} for n in (3, 6)]
+    halves = [{"clip": 0.05 * torch.randn(n, WIDTHS["embedded"], generator=generator)} for n in (3, 6)]
     return EmbeddingPair(name, halves[0], halves[1], 123, {"model": "embedded", "model_hash": "0123456789"})
 
 
+@pytest.mark.webui
 def test_every_format_is_loaded_without_the_extension_and_without_a_flag(tmp_path):
     make_data_folder(tmp_path / "data")
     (tmp_path / "data" / "extensions" / "dreamartist").unlink()
@@ -55,11 +56,23 @@ def test_every_format_is_loaded_without_the_extension_and_without_a_flag(tmp_pat
         assert "unpickl" not in log.lower()
 
 
-def test_my_concepts_in_its_page(webui, browser, tmp_path):  # noqa: F811
-    save_pair(pair_of("mycat", width=WIDTH), webui.embeddings)
-    with concepts_page(browser, webui.url, opened) as page:
-        share_and_import(page, tmp_path, webui.embeddings, "mycat", pair_of("mycat", width=WIDTH))
-        refuse_and_replace(page, tmp_path, webui.embeddings, pair_of("other", 7, width=WIDTH))
-        rename_delete_undo(page, webui.embeddings)
-    loaded = webui.get("/sdapi/v1/embeddings")["loaded"]
-    assert {"mycat", "mycat-neg", "fromcard", "fromcard-neg", "tom", "tom-neg"} <= set(loaded)
+@pytest.mark.browser
+def test_my_concepts_in_its_page(anywhere, browser, tmp_path):  # noqa: F811
+    width, embeddings = WIDTHS[anywhere.kind.checkpoint], anywhere.embeddings
+    before = set(embeddings.iterdir())
+    save_pair(pair_of("mycat", width=width), embeddings)
+    positive, _ = save_pair(pair_of("dog", 3, width=width), embeddings)
+    positive.rename(embeddings / "hound.pt")
+    (embeddings / "packed.png").write_bytes(card_bytes(pair_of("packed", 5, width=width), Image.new("RGB", (64, 64))))
+    with concepts_page(browser, anywhere.url, opened) as page:
+        share_and_import(page, tmp_path, embeddings, "mycat", pair_of("mycat", width=width))
+        refuse_and_replace(page, tmp_path, embeddings, pair_of("other", 7, width=width))
+        rename_delete_undo(page, embeddings)
+        reunite_and_unpack(page, embeddings, "hound", "packed")
+        assert not page.problems
+    for name in ("mycat", "fromcard", "tom", "hound", "packed"):
+        for half in (name, f"{name}-neg"):
+            assert anywhere.probe("vectors", name=half) is not None, half
+    for path in set(embeddings.iterdir()) - before:
+        path.unlink()
+    anywhere.probe("reload_embeddings")

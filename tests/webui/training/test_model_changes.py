@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from testbed.webui import make_data_folder, running
+from testbed.webui import PATIENCE, make_data_folder, running
 
 from ..test_a1111_host import PICTURE, SETTINGS
 
@@ -25,7 +25,7 @@ def begin(webui, name, steps):
 
 
 def wait(webui, condition, seconds=90):
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * PATIENCE
     while time.monotonic() < deadline:
         job = webui.get(f"{V1}/status")["job"]
         if condition(job):
