@@ -36,6 +36,7 @@ from dreamartist_ext.webui.training.queue import QUEUE  # noqa: E402
 from dreamartist_ext.webui.training.queue_actions import PLACES  # noqa: E402
 from dreamartist_ext.webui.training.sentences import how_it_ended, is_worse_than_nothing  # noqa: E402
 
+from .test_page import PATIENCE  # noqa: E402
 from .training.test_jobs import FakeWorkplace  # noqa: E402
 
 
@@ -77,7 +78,7 @@ def in_use(parts):
 
 
 def wait(actions):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 60 * PATIENCE
     while not actions.desk.job.is_over:
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -200,7 +201,7 @@ def test_a_painted_mask_is_shown_spread_and_then_used_so(actions):
 
 
 def measured(actions):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 60 * PATIENCE
     while actions.measuring.is_under_way:
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -373,7 +374,7 @@ def test_trainings_wait_in_a_queue_change_places_and_are_called_off(actions):
     time.sleep(0.3)
     assert (actions.desk.job.name, len(actions.desk.queue.jobs)) == ("one", 2), "it is paused"
     actions.do('{"do": "queue_pause", "key": "*"}')
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 60 * PATIENCE
     while actions.desk.queue.jobs or not actions.desk.job.is_over:
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -431,7 +432,7 @@ def test_each_picture_becomes_a_training_named_as_its_file_is(actions):
         said = actions.each(json.dumps(items), "", "", False, (False,), *options(actions))[0]
         assert "In the queue: red-pot, blue-pot." in said
         assert "1.png: Its name" in said
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 60 * PATIENCE
     while actions.desk.queue.jobs or not actions.desk.job.is_over:
         assert time.monotonic() < deadline
         time.sleep(0.02)
