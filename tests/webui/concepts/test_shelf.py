@@ -24,7 +24,9 @@ from dreamartist_ext.webui.concepts.view import page_html, prompt_word
 from dreamartist_ext.webui.training.job import Status
 from dreamartist_ext.webui.training.jobs import Desk
 
+from ...evaluation.studio import a_pair
 from ..test_api import SETTINGS, SmallWorkplace, everything_in, png
+from ..training.test_jobs import FakeWorkplace
 
 ABOUT = {"settings": json.dumps({"name": "x", "use_negative": True}), "model": "a model", "version": "1"}
 
@@ -125,10 +127,12 @@ def test_a_picture_that_the_user_put_on_the_webuis_card_stays(place, tmp_path, e
     assert {path.name for path in place.embeddings.iterdir()} == {"cat.pt", "cat-neg.pt", own.name}
 
 
-def test_a_concept_without_a_drawing_is_drawn_when_asked_for(place, tmp_path):
-    shelf = Shelf(trained(place, tmp_path))
-    shutil.rmtree(thumbnails.path_of(place.embeddings, "x").parent)
+def test_a_concept_without_a_drawing_is_drawn_when_asked_for(tmp_path):
+    place = FakeWorkplace(tmp_path)  # whose model draws
+    save_pair(a_pair("cat", 1), place.embeddings)
+    shelf = Shelf(Desk(place))
     card = only(shelf)
+    assert not card.preview
     assert 'data-dreamartist-do="draw"' in page_html(shelf.page(), Show.LEARNED, False)
     place.has_cards = True
     with place.turn:

@@ -124,7 +124,7 @@ def test_going_on_with_another_model_names_both_before_anything_begins(desk, pla
         SettingError, match=r"cat was trained on .*, and another file of that name \(0123456789\) is loaded"
     ):
         desk.prepare_continuation("cat")
-    place.tiny.parts.name = "other"
+    place.tiny.parts = replace(place.tiny.parts, name="other")
     with pytest.raises(SettingError, match=rf"cat was trained on {about['model']} .*, and other is loaded; load"):
         desk.prepare_continuation("cat")
     assert desk.job is job
