@@ -6,7 +6,7 @@ WORK ?= build/embedded-model
 STAGE = $(BIN)/python -m tools.embedded_model --work $(WORK)
 VAE_MINUTES ?= 60
 UNET_MINUTES ?= 180
-CODES_MINUTES ?= 180
+CODES_MINUTES ?= 85
 ICONS := $(WORK)/icons/node_modules/@iconify-json
 
 .PHONY: bench docs evaluate study install install-dev demo serve test test-slow test-browser test-webui test-forge test-reforge lint types embedded-model clean
@@ -78,13 +78,13 @@ embedded-model: install-dev
 	$(STAGE) unet --minutes $(UNET_MINUTES)
 	$(STAGE) export --out $(WORK)/words
 	$(STAGE) render-wide --icons $(ICONS)
-	$(STAGE) latents-wide --model $(WORK)/words
-	$(STAGE) codes --model $(WORK)/words --snapshot codes.pt --batch 16 --minutes $(CODES_MINUTES)
+	$(STAGE) latents-wide --model $(WORK)/words --by-vae 100000
+	$(STAGE) codes --model $(WORK)/words --snapshot codes.pt --batch 24 --minutes $(CODES_MINUTES) --fall-from 0.45
 	$(STAGE) export-codes --model $(WORK)/words --snapshot codes.pt --out $(WORK)/model
 	$(STAGE) measure --model $(WORK)/model --out $(WORK)/figures
 	$(STAGE) references --icons $(ICONS)
 	$(STAGE) inversion --model $(WORK)/model --out $(WORK)/figures
-	$(STAGE) share --model $(WORK)/model --out $(WORK)/figures
+	$(STAGE) share --model $(WORK)/model --out $(WORK)/figures --start '*' --rate 0.1 --output-rate 0.003 --steps 150
 
 # A report on the shipped pairs: evaluation-output/report.html, in minutes.
 ASSETS := dreamartist_ext/assets

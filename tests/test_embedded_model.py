@@ -37,7 +37,7 @@ def share_of_right_backgrounds(pictures: list[Image.Image], colours: list[str]) 
 
 
 def test_it_is_small_and_its_card_is_there():
-    assert sum(p.stat().st_size for p in EMBEDDED_MODEL.rglob("*") if p.is_file()) <= 32_000_000
+    assert sum(p.stat().st_size for p in EMBEDDED_MODEL.rglob("*") if p.is_file()) <= 45_000_000
     card = (EMBEDDED_MODEL / "README.md").read_text(encoding="utf-8")
     for word in ("Apache-2.0", "MIT", "Noto", "Fluent", "Firefox OS", *sorted(HELD_OUT)):
         assert word in card
