@@ -37,6 +37,9 @@ def main() -> None:
     parser.add_argument(
         "--fall-from", type=float, default=1.0, help="codes: share of the time after which the rate falls"
     )
+    parser.add_argument("--words", type=int, default=1, help="codes: of three captions, how many are in words")
+    parser.add_argument("--known", type=float, default=0.6, help="codes: share of these about things it knows well")
+    parser.add_argument("--gentle", type=float, default=1.0, help="codes: a factor of all rates")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="share: of the inversion")
     parser.add_argument("--ways", nargs="+", default=share.WAYS, choices=share.WAYS, help="share: output is its end")
     parser.add_argument("--steps", type=int, default=300, help="share: of the inversion")
@@ -93,7 +96,8 @@ def run_wide(arguments: argparse.Namespace) -> None:
     elif arguments.stage == "latents-wide":
         latents.grow(folder, arguments.model, arguments.backgrounds, arguments.by_vae, arguments.fit_steps)
     elif arguments.stage == "codes":
-        codes.train(folder, arguments.model, snapshot, arguments.minutes, arguments.batch, arguments.fall_from)
+        mix = codes.Mix(arguments.words, arguments.known, arguments.gentle)
+        codes.train(folder, arguments.model, snapshot, arguments.minutes, arguments.batch, arguments.fall_from, mix=mix)
     elif arguments.stage == "export-codes":
         codes.export(folder, arguments.model, snapshot, arguments.out)
     else:

@@ -117,11 +117,20 @@ def code_caption(drawing: int, style: str, background: str, dice: random.Random)
     return Line(text, drawing, vectors)
 
 
-class Captioned:
-    """Latents that exist so far, with captions: two thirds by code, one in words that the model mostly knows."""
+@dataclass(frozen=True)
+class Mix:
+    """How many of three captions are in words, what share of these is about known things, and a factor of all rates."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
-        self.folder = folder
+    words: int = 1
+    known: float = 0.6
+    rate: float = 1.0
+
+
+class Captioned:
+    """Latents that exist so far, with captions by code and in words."""
+
+    def __init__(self, folder: Path, seed: int, mix: Mix = Mix()) -> None:
+        self.folder, self.mix = folder, mix
         self.labels = [tuple(label) for label in json.loads((folder / "labels.json").read_text())]
         self.latents = np.load(folder / "latents.npy", mmap_mode="r")  # (N, backgrounds, 4, 16, 16), scaled
         known = set(drawings.training_concepts())
@@ -138,8 +147,8 @@ class Captioned:
         """latents (B, 4, 16, 16)"""
         latents, lines = [], []
         for k in range(count):
-            in_words = k % 3 == 2
-            pool = self.made_known if in_words and self.dice.random() < 0.6 else self.made
+            in_words = k % 3 >= 3 - self.mix.words
+            pool = self.made_known if in_words and self.dice.random() < self.mix.known else self.made
             i, b = self.dice.choice(pool)
             (concept, style), background = self.labels[i], drawings.BACKGROUND_NAMES[b]
             latents.append(torch.from_numpy(self.latents[i, b].astype(np.float32)))
@@ -237,10 +246,10 @@ class Student:
         return (predicted - noise).square().mean((1, 2, 3)) * weight
 
 
-def begin(folder: Path, model: Path, seed: int) -> tuple[Student, Captioned]:
-    """The shipped model, doubled, and codes that say nothing yet."""
+def begin(folder: Path, model: Path, seed: int, mix: Mix = Mix()) -> tuple[Student, Captioned]:
+    """The first model, doubled, and codes that say nothing yet."""
     torch.manual_seed(seed)
-    data = Captioned(folder, seed)
+    data = Captioned(folder, seed, mix)
     tokenizer = CLIPTokenizer.from_pretrained(model / "tokenizer")
     text = CLIPTextModel.from_pretrained(model / "text_encoder", torch_dtype=torch.float32)
     unet = UNet2DConditionModel.from_pretrained(model / "unet", torch_dtype=torch.float32)
@@ -265,9 +274,10 @@ def train(
     fall_from: float = 1.0,
     seed: int = 0,
     steps: int | None = None,
+    mix: Mix = Mix(),
 ) -> None:
     """Train for `minutes`, or up to a step; an existing snapshot is continued, optimizers and averages too."""
-    student, data = begin(folder, model, seed)
+    student, data = begin(folder, model, seed, mix)
     optimizer = torch.optim.AdamW(
         [{"params": group} for group in student.groups.values()],
         betas=(0.9, 0.98),
@@ -284,7 +294,7 @@ def train(
     while (passed := time.monotonic() - started) < seconds and step != steps:
         data.dice.seed(f"{seed} {step}")  # so that a step is the same, whether or not the training stopped before it
         torch.manual_seed(1_000_003 * seed + step)
-        share = rate(step, passed / seconds, fall_from)
+        share = mix.rate * rate(step, passed / seconds, fall_from)
         for name, group in zip(student.groups, optimizer.param_groups, strict=True):
             group["lr"] = RATES[name] * share
         sparse.param_groups[0]["lr"] = TABLE_RATE * share
@@ -303,7 +313,7 @@ def train(
         losses.append(loss.detach())
         if step % 50 == 0:
             both = torch.stack(losses)
-            words = torch.arange(batch) % 3 == 2
+            words = torch.arange(batch) % 3 >= 3 - mix.words
             means = f"codes {both[:, ~words].mean():.4f} words {both[:, words].mean():.4f}"
             speed = (step - first) * batch / (time.monotonic() - started)
             print(f"{passed:.0f}s step {step} {means} {speed:.1f} pictures/s {len(data.made)} latents", flush=True)
