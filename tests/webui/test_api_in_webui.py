@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.webui import WEBUI, make_data_folder, pixels, running, wait_until_up
+from testbed.webui import PATIENCE, WEBUI, make_data_folder, pixels, running, wait_until_up
 
 pytestmark = pytest.mark.webui
 
@@ -60,7 +60,7 @@ class Caller:
         request = urllib.request.Request(self.webui.url + path, body, self.headers, method=method)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with opener.open(request, timeout=120) as response:
+            with opener.open(request, timeout=300 * PATIENCE) as response:
                 return response.status, json.loads(response.read() or "null")
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
