@@ -154,6 +154,7 @@ def test_no_error_of_the_rooms_below_names_a_flag():
         for path in ROOM_BELOW
         for line, text in sentences_of(path)
         if re.search(r"(?<![<!(-])--[a-z]", text) and not text.lstrip().startswith("<")
+        if not re.fullmatch(r"--[a-z-]+", text)  # handed to another program, not said
     ]
     assert found == []
     assert sum(len(sentences_of(path)) for path in ROOM_BELOW) > 500, "the reader finds them"

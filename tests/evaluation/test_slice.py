@@ -86,7 +86,7 @@ def test_the_shipped_pairs_can_be_evaluated():
     assert [concept.name for concept in concepts] == ["hedgehog", "pineapple", "teapot"]
     for concept in concepts:
         assert concept.ways == tuple(Way)
-        assert concept.plain_word == "emoji"
+        assert concept.plain_word == "thing"
         assert concept.checks[-1].loss < concept.checks[-1].baseline
         assert concept.pair.step == concept.checks[-1].step
         about = " ".join(concept.pair.provenance.values())

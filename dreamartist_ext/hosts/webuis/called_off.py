@@ -20,6 +20,8 @@ def call_off_waiting() -> bool:
 
 def stop_where_called_off() -> None:
     """At the start of a picture, whose turn it is now: it is interrupted where it was called off."""
+    if not _called_off:
+        return
     from modules import progress, shared
 
     task = str(getattr(progress, "current_task", None) or "")

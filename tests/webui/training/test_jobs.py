@@ -535,7 +535,7 @@ def test_a_running_training_is_neither_unfinished_nor_to_be_thrown_away(desk, pl
 
 
 def test_a_preview_that_fails_costs_no_training(desk, place, picture, monkeypatch):
-    def no_memory(training):
+    def no_memory(training, plan):
         raise RuntimeError("CUDA out of memory")
 
     monkeypatch.setattr("dreamartist_ext.webui.training.previews.draw_row", no_memory)
