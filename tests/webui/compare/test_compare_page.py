@@ -39,7 +39,7 @@ def compare(page, name):
     page.wait_for_selector("#dreamartist_compare_grid i, #dreamartist_compare_grid img", state="attached", timeout=WAIT)
     page.wait_for_selector('#dreamartist_compare_grid [data-status="done"]', state="attached", timeout=DRAWN)
     shot(page, name)
-    return page.locator("#dreamartist_compare_grid img").count()
+    return page.locator("#dreamartist_compare_grid .dreamartist-cell img").count()
 
 
 def look_at_both_grids(page, where):
@@ -57,7 +57,7 @@ def look_at_both_grids(page, where):
     page.click("#dreamartist_compare")
     page.locator("#dreamartist_compare_grid").get_by_text("step 10").wait_for(timeout=WAIT)
     page.wait_for_selector('#dreamartist_compare_grid [data-status="done"]', state="attached", timeout=DRAWN)
-    assert page.locator("#dreamartist_compare_grid img").count() == 2 * 2 * 2
+    assert page.locator("#dreamartist_compare_grid .dreamartist-cell img").count() == 2 * 2 * 2
     page.locator("#dreamartist_compare_step input").click()
     page.get_by_role("option", name="10").or_(page.locator("ul.options li", has_text="10")).first.click()
     page.click("#dreamartist_compare_use")
