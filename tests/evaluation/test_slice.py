@@ -48,7 +48,7 @@ PLAN = Plan(
     guidances=(4.0,),
     steps=12,
 )
-# What five runs on the first model gave (seeds 0 to 3 in bf16, 0 in fp32), each end moved out by as much as they differed.
+# What five runs on the first model gave (seeds 0 to 3 in bf16, 0 in fp32), each end moved out as far as they differed.
 # On the second one only the check loss left that range, downwards: 0.65 in its one run (seed 0, bf16).
 EXPECTED = {
     "check loss, of the empty prompt's": (0.55, 0.76),
