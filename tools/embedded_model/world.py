@@ -1,4 +1,4 @@
-"""How well prompts rule over the scene: pattern, place, size, position, count, tint, and two things in one picture.
+"""How well prompts rule over the scene: pattern, place, size, position, count, tint, two things in one picture.
 
 The same scenes are asked of the model with words that it knows and with learned words. Every figure stands beside the
 one of real scenes, painted and passed through the VAE, which is what the measure gives a perfect model.
@@ -9,6 +9,7 @@ How each is told:
 - position: the middle of what is not background is nearest to the named one of five places;
 - count: parts that hang together, those of at least a quarter of the largest;
 - tint: the mean hue of what is not background is nearest to the named one of seven;
+- thing: the nearest of twenty things, by deep features, is it;
 - two things: the nearest of twenty things, by deep features, is the first one on the left and the second on the right.
 """
 
@@ -60,8 +61,8 @@ class Asked:
 
 
 def requests(things: int, colourful: Sequence[bool], each: int, seed: int) -> list[Asked]:
-    """`each` pictures of every kind, place, size, position, count and tint, and of pairs ten times as many; things in
-    turn."""
+    """`each` pictures of every thing, background, size, position, count and tint, and of two things ten times as many;
+    things in turn."""
     dice = random.Random(seed)
     turn = iter(int(i) for _ in range(1000) for i in dice.sample(range(things), things))
     asked: list[Asked] = []
@@ -90,6 +91,8 @@ def requests(things: int, colourful: Sequence[bool], each: int, seed: int) -> li
         for tint in scenes.TINTS:
             thing = next(i for i in turn if colourful[i]) if any(colourful) else next(turn)
             ask("tint", tint, Scene(calm(), (Placed(thing, 0, 0, DRAWING_SIZE),), tint=tint))
+        for thing in range(things):
+            ask("thing", str(thing), Scene(calm(), (Placed(thing, 0, 0, DRAWING_SIZE),)))
     for _ in range(10 * each):
         first, second = dice.sample(range(things), 2)
         both = (Placed(first, -0.5, 0, 0.45), Placed(second, 0.5, 0, 0.45))
@@ -146,6 +149,8 @@ class Judge:
     def right(self, asked: Asked, picture: Tensor) -> bool:
         if asked.kind in ("pattern", "place"):
             return self.background(picture) == asked.wanted
+        if asked.kind == "thing":
+            return self.nearest(picture) == asked.things[0]
         if asked.kind == "two":
             half = PICTURE_SIZE // 2
             sides = [picture[:, half // 2 : -half // 2, x : x + half] for x in (0, half)]
