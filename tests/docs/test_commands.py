@@ -12,7 +12,10 @@ import pytest
 from .pages import DOCS, README, ROOT, commands
 
 # The README's come first: they learn the concept that the others use. What renames it comes last.
-IN_ORDER = [README, *(DOCS / page for page in ("install.md", "command-line.md", "compare.md", "concepts-and-sharing.md", "files.md"))]
+IN_ORDER = [
+    README,
+    *(DOCS / page for page in ("install.md", "command-line.md", "compare.md", "concepts-and-sharing.md", "files.md")),
+]
 
 
 def test_no_page_with_commands_is_left_out():
