@@ -55,7 +55,7 @@ class Body(BaseModel, extra="forbid"):
 class TrainBody(Body):
     name: str = Field(description="The word to type in a prompt.")
     pictures: list[str] = Field(description="Picture files in base64.")
-    mask: str | None = Field(None, description="Of the first picture: brighter than mid-grey weighs more.")
+    mask: str | None = Field(None, description="Mask of the first picture: brighter than mid-grey counts more.")
     settings: dict[str, Any] = Field({}, description=_settings_help())
     kind: str = Field("", description=f"What it is: {', '.join(KINDS)}.")
     recipe: str = Field("", description=f"Settings to start from, under those given: {', '.join(RECIPES)}.")

@@ -74,7 +74,7 @@ def describe_left_out(words: Iterable[LearnedWord], typed: str) -> str:
     shown = typed if len(typed) <= 200 else f"{typed[:200]}..."
     return (
         f'{names} was not added: it cannot stand beside the negative prompt "{shown}" without changing its meaning; '
-        "type it there yourself, or take | and switches out of that prompt."
+        "type it there yourself, or remove | and [a:b:0.5] from that prompt."
     )
 
 

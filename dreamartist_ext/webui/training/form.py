@@ -153,7 +153,7 @@ def _build_previews(parts: SimpleNamespace) -> None:
             ", ".join(map(str, USUAL.seeds)),
             max_lines=1,
             label="Preview seeds",
-            info="Each prompt is drawn with each of them.",
+            info="Each prompt is drawn with each seed.",
             elem_id="dreamartist_preview_seeds",
         )
     parts.previews = [wanted, prompts, seeds]
