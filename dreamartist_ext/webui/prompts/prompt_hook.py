@@ -152,8 +152,11 @@ def _activity(
 
 
 def _parts(language: PromptLanguage, positive: str) -> list[tuple[str, float]]:
-    """Those that add to the picture: one of no weight does nothing, and one of a negative weight takes away, so that
-    its words are what the picture is not to show. Equal parts are one, of all their weights together."""
+    """The parts of `AND` that add to the picture, each with its weight.
+
+    Parts of weight zero do nothing, and parts of negative weight say what the picture must not show: both are left
+    out. The weights of equal parts are added.
+    """
     together: dict[str, float] = {}
     for text, weight in language.parts(positive):
         together[text.strip()] = together.get(text.strip(), 0.0) + weight
