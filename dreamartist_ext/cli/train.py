@@ -74,8 +74,8 @@ def train(
 ) -> None:
     """Learn NAME and NAME-neg from one PICTURE (or a few of the same concept).
 
-    The defaults shown are the plain ones. A model's own settings win over them, then --kind, then --recipe, then
-    --config, and a flag over all of these.
+    The defaults shown count where nothing else is set. They are overridden by the model's own settings, these by
+    --kind, then --recipe, then --config, and last by a flag.
     """
     from ..files.atomic import write_atomically
     from ..files.only_one import only_one

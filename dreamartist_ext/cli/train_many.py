@@ -93,8 +93,9 @@ def train_many(
 ) -> None:
     """Learn a pair from each picture of the folder PICTURES, named after its file.
 
-    The same command goes on where it was stopped, and does not train again what is done. The defaults shown are the
-    plain ones. A model's own settings win over them, then --kind, then --recipe, then --config, and a flag over all.
+    The same command goes on where it was stopped, and does not train again what is done. The defaults shown count
+    where nothing else is set. They are overridden by the model's own settings, these by --kind, then --recipe, then
+    --config, and last by a flag.
     """
     from ..files.settings_files import read_settings
     from ..files.start import with_start

@@ -65,13 +65,13 @@ class TrainBody(Body):
 
 
 class CancelBody(Body):
-    how: Ask = Field(description="stop keeps the best pair, pause a snapshot; discard moves all of it to the trash.")
+    how: Ask = Field(description="stop: keep the best pair. pause: keep a snapshot. discard: move all to the trash.")
 
 
 class ContinueBody(Body):
-    name: str
+    name: str = Field(description="The word of the training.")
     steps: int | None = Field(None, description="A new number of steps.")
-    wait: bool = False
+    wait: bool = Field(False, description="Answer when the training is over.")
 
 
 def mount_in_webui(app: FastAPI, desk: Desk) -> None:
