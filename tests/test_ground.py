@@ -144,13 +144,22 @@ def test_a_code_stands_where_the_caption_has_it_and_nowhere_else(tmp_path, small
     folder.mkdir()
     make_folder(folder)
     student, _ = codes.begin(folder, small_model, seed=0)
-    lines = [codes.Line(f"a {codes.CODE} on a red background", 1, 6), codes.Line("a cat")]
-    ids, places, which = student.captions(lines, None)
+    lines = [
+        codes.Line(f"a {codes.CODE} on a red background", ((1, 6),)),
+        codes.Line("a cat"),
+        codes.Line(f"a {codes.CODE} beside a {codes.CODE}", ((2, 2), (0, 3))),
+    ]
+    ids, stands, which = student.captions(lines, None)
     start = student.captions.tokenizer.bos_token_id
     assert ids[0, 0] == ids[1, 0] == start
-    assert places[0].nonzero().flatten().tolist() == [2, 3, 4, 5, 6, 7]
+    assert stands[0].tolist() == [-1, -1, 0, 0, 0, 0, 0, 0, -1, -1, -1, -1, -1]
     assert which[0, 2:8].tolist() == [0, 1, 2, 3, 4, 5]
-    assert not places[1].any()
+    assert (stands[1] == -1).all()
+    between = len(student.captions.tokenizer(" beside a ", add_special_tokens=False).input_ids)
+    second = 4 + between
+    assert (stands[2] == 1).nonzero().flatten().tolist() == [2, 3]
+    assert (stands[2] == 2).nonzero().flatten().tolist() == [second, second + 1, second + 2]
+    assert which[2, second : second + 3].tolist() == [0, 1, 2]
     assert len(ids[0]) == 1 + 1 + 6 + 4 + 1
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
-from . import codes, drawings, export, inversion, latents, measure, share, tokenizer, unet, vae
+from . import codes, drawings, export, inversion, latents, measure, share, tokenizer, unet, vae, world
 
 STAGES = (
     *("render", "vae", "decoder", "tokenizer", "latents", "unet", "export", "measure", "references", "inversion"),
-    *("render-wide", "latents-wide", "codes", "export-codes", "share"),
+    *("render-wide", "latents-wide", "scenes", "codes", "export-codes", "share", "world"),
 )
 WIDE = "wide"  # folder of the many drawings, in the work folder
 
@@ -33,11 +33,13 @@ def main() -> None:
     parser.add_argument("--concepts", nargs="+", help="inversion, share: the held-out things to learn; all if left out")
     parser.add_argument("--backgrounds", type=int, default=4, help="latents-wide: of each drawing")
     parser.add_argument("--by-vae", type=int, default=1800, help="latents-wide: pictures that the VAE itself encodes")
+    parser.add_argument("--scenes", type=int, default=10000, help="scenes: how many to paint and encode")
     parser.add_argument("--fit-steps", type=int, default=1500, help="latents-wide: of the VAE's stand-in")
     parser.add_argument(
         "--fall-from", type=float, default=1.0, help="codes: share of the time after which the rate falls"
     )
-    parser.add_argument("--words", type=int, default=1, help="codes: of three captions, how many are in words")
+    parser.add_argument("--words", type=float, default=1 / 3, help="codes: share of captions in words")
+    parser.add_argument("--scene-share", type=float, default=0.0, help="codes: share of pictures that are scenes")
     parser.add_argument("--known", type=float, default=0.6, help="codes: share of these about things it knows well")
     parser.add_argument("--gentle", type=float, default=1.0, help="codes: a factor of all rates")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="share: of the inversion")
@@ -82,10 +84,18 @@ def run(arguments: argparse.Namespace) -> None:
         concepts = arguments.concepts or sorted(drawings.HELD_OUT)
         settings = dict(setting.split("=", 1) for setting in arguments.set)
         inversion.measure_inversion(arguments.model, work / "references", arguments.out, concepts, [5.0], settings)
-    elif arguments.stage in ("render-wide", "latents-wide", "codes", "export-codes", "share"):
+    elif arguments.stage in ("render-wide", "latents-wide", "scenes", "codes", "export-codes", "share"):
         run_wide(arguments)
+    elif arguments.stage == "world":
+        run_world(arguments)
     elif arguments.stage == "measure":
         measure.measure(arguments.model, work, arguments.out, arguments.threads)
+
+
+def run_world(arguments: argparse.Namespace) -> None:
+    world.measure_known(arguments.model, arguments.work / WIDE, arguments.out)
+    if (words := arguments.out / "words.pt").exists():
+        world.measure_learned(arguments.model, arguments.work, words, arguments.out)
 
 
 def run_wide(arguments: argparse.Namespace) -> None:
@@ -95,8 +105,10 @@ def run_wide(arguments: argparse.Namespace) -> None:
         drawings.render(arguments.icons, folder, drawings.wide_names())
     elif arguments.stage == "latents-wide":
         latents.grow(folder, arguments.model, arguments.backgrounds, arguments.by_vae, arguments.fit_steps)
+    elif arguments.stage == "scenes":
+        latents.encode_scenes(folder, arguments.model, arguments.scenes)
     elif arguments.stage == "codes":
-        mix = codes.Mix(arguments.words, arguments.known, arguments.gentle)
+        mix = codes.Mix(arguments.words, arguments.known, arguments.gentle, arguments.scene_share)
         codes.train(folder, arguments.model, snapshot, arguments.minutes, arguments.batch, arguments.fall_from, mix=mix)
     elif arguments.stage == "export-codes":
         codes.export(folder, arguments.model, snapshot, arguments.out)

@@ -23,12 +23,13 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from . import drawings
+from . import drawings, scenes
 from .export import write_folder
 from .latents import BF16_PAYS
 from .shapes import TIMESTEPS, TOKENS, alphas_cumprod
 from .widening import widened_text_encoder, widened_unet
 
+WIDTH = 384  # of the wide encoder
 MAX_VECTORS = 8
 USUAL_VECTORS = 6
 CODE_SIZE = 0.3  # root mean square of a code's vectors, held: what inversion reaches in some hundred steps of 0.01
@@ -43,6 +44,7 @@ EMA_DECAY = 0.999  # a step
 EMA_EVERY = 4  # steps: passing over all weights costs a third of a step of eight
 RATES = {"text": 3e-4, "unet": 2e-4, "mapper": 1.5e-3}
 TABLE_RATE = 5e-3
+CODES_ALONE = 200  # steps in which a model that is wide already waits for its codes
 BEFORE_TEXT = ("conv_in", "time_embedding", "down_blocks.0")  # of the U-Net: stays as it is, and costs no backward pass
 WARM_UP = 100  # steps
 CODE = "@"
@@ -94,11 +96,10 @@ def _seen(folder: Path) -> Tensor:
 
 @dataclass(frozen=True)
 class Line:
-    """A caption and, where it has a code, the drawing and how many vectors."""
+    """A caption and, for each CODE in it, the drawing and how many vectors."""
 
     text: str
-    drawing: int = -1
-    vectors: int = 0
+    coded: tuple[tuple[int, int], ...] = ()
 
 
 def code_caption(drawing: int, style: str, background: str, dice: random.Random) -> Line:
@@ -113,17 +114,43 @@ def code_caption(drawing: int, style: str, background: str, dice: random.Random)
         (0.04, f"a drawing of a {CODE}"),
     )
     text = dice.choices([form for _, form in forms], [share for share, _ in forms])[0]
-    vectors = USUAL_VECTORS if dice.random() < 0.6 else dice.randint(2, MAX_VECTORS)
-    return Line(text, drawing, vectors)
+    return Line(text, ((drawing, some_vectors(dice)),))
+
+
+def some_vectors(dice: random.Random) -> int:
+    return USUAL_VECTORS if dice.random() < 0.6 else dice.randint(2, MAX_VECTORS)
+
+
+def scene_line(
+    scene: scenes.Scene, labels: Sequence[drawings.Label], coded: Sequence[bool], dice: random.Random
+) -> Line:
+    """labels: of all drawings. coded: which of the scene's two things is a code, and not its name. A name says its
+    style in half of the captions."""
+    things = scene.things if scene.relation else scene.things[:1]
+    names, codes = [], []
+    for thing, is_code in zip(things, coded, strict=False):
+        concept, style = labels[thing.drawing]
+        if is_code:
+            names.append(CODE)
+            codes.append((thing.drawing, some_vectors(dice)))
+        else:
+            names.append(f"{style} {concept}".replace("-", " ") if dice.random() < 0.5 else concept.replace("-", " "))
+    return Line(scenes.described(scene, names, dice), tuple(codes))
 
 
 @dataclass(frozen=True)
 class Mix:
-    """How many of three captions are in words, what share of these is about known things, and a factor of all rates."""
+    """The share of captions in words, and of these the share about known things; a factor of all rates; the share of
+    pictures that are scenes."""
 
-    words: int = 1
+    words: float = 1 / 3
     known: float = 0.6
     rate: float = 1.0
+    scenes: float = 0.0
+
+    def in_words(self, batch: int) -> Tensor:
+        """(B,): which of a batch, the same places in every one"""
+        return torch.arange(batch) >= round(batch * (1 - self.words))
 
 
 class Captioned:
@@ -133,6 +160,9 @@ class Captioned:
         self.folder, self.mix = folder, mix
         self.labels = [tuple(label) for label in json.loads((folder / "labels.json").read_text())]
         self.latents = np.load(folder / "latents.npy", mmap_mode="r")  # (N, backgrounds, 4, 16, 16), scaled
+        if mix.scenes:
+            self.scene_latents = np.load(folder / "scenes.npy", mmap_mode="r")  # (N, 4, 16, 16), scaled
+            self.world = scenes.World(drawings.load(folder).rgba)
         known = set(drawings.training_concepts())
         self.known = {i for i, (concept, _) in enumerate(self.labels) if concept in known}
         self.dice = random.Random(seed)
@@ -142,12 +172,18 @@ class Captioned:
         """Take up latents that were made meanwhile."""
         self.made = np.argwhere(np.load(self.folder / "done.npy")).tolist()
         self.made_known = [pair for pair in self.made if pair[0] in self.known]
+        if self.mix.scenes:
+            self.scenes = np.flatnonzero(np.load(self.folder / "scenes_done.npy")).tolist()
 
     def next(self, count: int) -> tuple[Tensor, list[Line]]:
         """latents (B, 4, 16, 16)"""
         latents, lines = [], []
-        for k in range(count):
-            in_words = k % 3 >= 3 - self.mix.words
+        for in_words in self.mix.in_words(count).tolist():
+            if self.dice.random() < self.mix.scenes:
+                number = self.dice.choice(self.scenes)
+                latents.append(torch.from_numpy(self.scene_latents[number].astype(np.float32)))
+                lines.append(self.scene_line(number, in_words))
+                continue
             pool = self.made_known if in_words and self.dice.random() < self.mix.known else self.made
             i, b = self.dice.choice(pool)
             (concept, style), background = self.labels[i], drawings.BACKGROUND_NAMES[b]
@@ -160,6 +196,13 @@ class Captioned:
                 lines.append(code_caption(i, style, background, self.dice))
         return torch.stack(latents), lines
 
+    def scene_line(self, number: int, in_words: bool) -> Line:
+        """One in twenty is empty; with codes, one of two things is a word in half of the captions."""
+        if self.dice.random() < 0.05:
+            return Line("")
+        both = self.dice.choice([(True, True), (True, True), (True, False), (False, True)])
+        return scene_line(self.world.scene(number), self.labels, (False, False) if in_words else both, self.dice)
+
 
 class Captions:
     """Token ids of lines, with places for codes."""
@@ -169,23 +212,29 @@ class Captions:
         self._ids: dict[str, list[int]] = {}
 
     def __call__(self, lines: Sequence[Line], tokens: int | None) -> tuple[Tensor, Tensor, Tensor]:
-        """ids (B, tokens), mask of code places (B, tokens), which of the code's vectors stands there (B, tokens); as
-        many tokens as the longest line needs where they are not given"""
+        """ids (B, tokens); for each token, which of the lines' codes stands there, counted through all lines, or -1
+        (B, tokens); and which of its vectors (B, tokens). As many tokens as the longest line needs where they are not
+        given"""
         if tokens is None:
             tokens = 2 + max(
-                sum(len(self._of(part)) for part in line.text.split(CODE)) + line.vectors for line in lines
+                sum(len(self._of(part)) for part in line.text.split(CODE)) + sum(vectors for _, vectors in line.coded)
+                for line in lines
             )
         ids = torch.full((len(lines), tokens), self.tokenizer.eos_token_id)
-        places = torch.zeros(len(lines), tokens, dtype=torch.bool)
+        codes = torch.full((len(lines), tokens), -1)
         which = torch.zeros(len(lines), tokens, dtype=torch.long)
+        count = 0
         for row, line in enumerate(lines):
-            before, _, after = line.text.partition(CODE)
-            start = [self.tokenizer.bos_token_id, *self._of(before)]
-            whole = [*start, *[0] * line.vectors, *self._of(after)][: tokens - 1]
-            ids[row, : len(whole)] = torch.tensor(whole)
-            places[row, len(start) : len(start) + line.vectors] = True
-            which[row, len(start) : len(start) + line.vectors] = torch.arange(line.vectors)
-        return ids, places, which
+            first, *rest = line.text.split(CODE)
+            whole = [self.tokenizer.bos_token_id, *self._of(first)]
+            for (_, vectors), part in zip(line.coded, rest, strict=True):
+                stands = slice(len(whole), min(len(whole) + vectors, tokens - 1))
+                codes[row, stands] = count
+                which[row, stands] = torch.arange(max(0, stands.stop - stands.start))
+                whole += [0] * vectors + self._of(part)
+                count += 1
+            ids[row, : min(len(whole), tokens - 1)] = torch.tensor(whole[: tokens - 1])
+        return ids, codes, which
 
     def _of(self, text: str) -> list[int]:
         if text not in self._ids:
@@ -196,8 +245,11 @@ class Captions:
 class Student:
     """What is trained."""
 
-    def __init__(self, unet: UNet2DConditionModel, text: CLIPTextModel, codes: Codes, tokenizer: CLIPTokenizer) -> None:
-        self.unet, self.text, self.codes = unet, text, codes
+    def __init__(
+        self, unet: UNet2DConditionModel, text: CLIPTextModel, codes: Codes, tokenizer: CLIPTokenizer, alone: bool
+    ) -> None:
+        """alone: whether the codes first find their way in a model that knows codes already"""
+        self.unet, self.text, self.codes, self.alone = unet, text, codes, alone
         self.captions = Captions(tokenizer)
         unet.set_attn_processor(AttnProcessor())  # on a CPU faster to train than the fused kind
         text.set_attn_implementation("eager")  # as above
@@ -212,18 +264,15 @@ class Student:
 
     def encode(self, lines: Sequence[Line], tokens: int | None) -> Tensor:
         """(B, tokens, width)"""
-        ids, places, which = self.captions(lines, tokens)
-        coded = [row for row, line in enumerate(lines) if line.drawing >= 0]
-        if not coded:
+        ids, codes, which = self.captions(lines, tokens)
+        drawn = torch.tensor([drawing for line in lines for drawing, _ in line.coded], dtype=torch.long)
+        if not len(drawn):
             return self.text(ids).last_hidden_state
-        drawn = torch.tensor([lines[row].drawing for row in coded])
-        codes = self.codes(drawn, (torch.rand(len(coded)) < 0.5).float(), noise=1.0)
-        rows = torch.zeros(len(lines), dtype=torch.long)
-        rows[coded] = torch.arange(len(coded))
-        row, place = places.nonzero(as_tuple=True)
+        vectors = self.codes(drawn, (torch.rand(len(drawn)) < 0.5).float(), noise=1.0)
+        row, place = (codes >= 0).nonzero(as_tuple=True)
 
         def hook(_module: nn.Module, _inputs: tuple, output: Tensor) -> Tensor:
-            return output.index_put((row, place), codes[rows[row], which[row, place]])
+            return output.index_put((row, place), vectors[codes[row, place], which[row, place]])
 
         handle = self.text.get_input_embeddings().register_forward_hook(hook)
         try:
@@ -247,22 +296,24 @@ class Student:
 
 
 def begin(folder: Path, model: Path, seed: int, mix: Mix = Mix()) -> tuple[Student, Captioned]:
-    """The first model, doubled, and codes that say nothing yet."""
+    """The model, doubled where it is not yet, and codes that say nothing yet, near its neutral word."""
     torch.manual_seed(seed)
     data = Captioned(folder, seed, mix)
     tokenizer = CLIPTokenizer.from_pretrained(model / "tokenizer")
     text = CLIPTextModel.from_pretrained(model / "text_encoder", torch_dtype=torch.float32)
     unet = UNet2DConditionModel.from_pretrained(model / "unet", torch_dtype=torch.float32)
-    wide = widened_text_encoder(text)
-    start = wide.get_input_embeddings().weight[tokenizer("emoji", add_special_tokens=False).input_ids[0]].detach()
-    codes = Codes(_seen(folder), len(start), start)
-    return Student(widened_unet(unet, STRAIGHT), wide, codes, tokenizer), data
+    wide = text.config.hidden_size == WIDTH
+    if not wide:
+        text, unet = widened_text_encoder(text), widened_unet(unet, STRAIGHT)
+    (word,) = tokenizer(START_WORD if wide else "emoji", add_special_tokens=False).input_ids
+    start = text.get_input_embeddings().weight[word].detach().clone()
+    return Student(unet, text, Codes(_seen(folder), len(start), start), tokenizer, wide), data
 
 
 def rate(step: int, share: float, fall_from: float) -> float:
     """Of the peak: a warm-up, then even, then from `fall_from` of the time on a straight fall to 2 %."""
     fall = 1.0 if share < fall_from else max(0.02, (1 - share) / (1 - fall_from))
-    return min(1.0, (step + 1) / WARM_UP) * fall
+    return min(1.0, max(0, step + 1) / WARM_UP) * fall
 
 
 def train(
@@ -295,8 +346,9 @@ def train(
         data.dice.seed(f"{seed} {step}")  # so that a step is the same, whether or not the training stopped before it
         torch.manual_seed(1_000_003 * seed + step)
         share = mix.rate * rate(step, passed / seconds, fall_from)
+        later = share if not student.alone else mix.rate * rate(step - CODES_ALONE, passed / seconds, fall_from)
         for name, group in zip(student.groups, optimizer.param_groups, strict=True):
-            group["lr"] = RATES[name] * share
+            group["lr"] = RATES[name] * (share if name == "mapper" else later)
         sparse.param_groups[0]["lr"] = TABLE_RATE * share
         latents, lines = data.next(batch)
         loss = student.loss(latents, lines, TOKENS if step % ALL_TOKENS_EVERY == 0 else None, abar)
@@ -313,7 +365,7 @@ def train(
         losses.append(loss.detach())
         if step % 50 == 0:
             both = torch.stack(losses)
-            words = torch.arange(batch) % 3 >= 3 - mix.words
+            words = mix.in_words(batch)
             means = f"codes {both[:, ~words].mean():.4f} words {both[:, words].mean():.4f}"
             speed = (step - first) * batch / (time.monotonic() - started)
             print(f"{passed:.0f}s step {step} {means} {speed:.1f} pictures/s {len(data.made)} latents", flush=True)

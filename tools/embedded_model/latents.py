@@ -13,10 +13,11 @@ from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from . import drawings, stand_in
+from . import drawings, scenes, stand_in
 from .shapes import LATENT_SIZE, make_vae
 
 BF16_PAYS = torch.ops.mkldnn._is_mkldnn_bf16_supported()  # without such units half precision is the slower one
+Encode = Callable[[Tensor], Tensor]  # pictures (B, 3, 128, 128) in [-1, 1] -> scaled latents (B, 4, 16, 16)
 BY_VAE, BY_STAND_IN = 1, 2  # who made a latent, in done.npy
 
 
@@ -85,13 +86,7 @@ def grow(folder: Path, model: Path, backgrounds: int, by_vae: int, fit_steps: in
     count = len(growing.drawings.labels)
     order = [dice.sample(range(len(drawings.BACKGROUND_NAMES)), backgrounds) for _ in range(count)]
     pairs = [(i, order[i][turn]) for turn in range(backgrounds) for i in dice.sample(range(count), count)]
-    vae = AutoencoderKL.from_pretrained(model / "vae", torch_dtype=torch.float32).eval().requires_grad_(False)
-
-    def encode(pictures: Tensor) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16, enabled=BF16_PAYS):
-            return vae.encode(pictures).latent_dist.mean.float() * vae.config.scaling_factor
-
-    growing.make(pairs[:by_vae], encode, BY_VAE)
+    growing.make(pairs[:by_vae], encoder(model), BY_VAE)
     if not (growing.done == 0).any() or by_vae >= len(pairs):
         return
     known = [pair for pair in pairs if growing.done[pair] == BY_VAE]
@@ -99,6 +94,30 @@ def grow(folder: Path, model: Path, backgrounds: int, by_vae: int, fit_steps: in
     net, error = stand_in.fit(growing.pictures(known), latents, fit_steps)
     print(f"stand-in: mean squared error {error:.4f} of {latents.var():.4f}")
     growing.make(pairs, net, BY_STAND_IN)
+
+
+def encode_scenes(folder: Path, model: Path, count: int) -> None:
+    """scenes.npy (count, 4, 16, 16) fp16, scaled, and scenes_done.npy (count,); what is there already stays."""
+    rgba = drawings.load(folder).rgba
+    world = scenes.World(rgba)
+    encode = encoder(model)
+    latents = _map(folder / "scenes.npy", np.float16, (count, 4, LATENT_SIZE, LATENT_SIZE))
+    done = _map(folder / "scenes_done.npy", np.uint8, (count,))
+    for part in np.split(np.flatnonzero(done == 0), range(16, int((done == 0).sum()), 16)):
+        latents[part] = encode(torch.stack([world.painted(i) for i in part.tolist()])).half().numpy()
+        done[part] = BY_VAE
+
+
+def encoder(model: Path) -> Encode:
+    """By the model's own VAE."""
+    vae = AutoencoderKL.from_pretrained(model / "vae", torch_dtype=torch.float32).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def encode(pictures: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=BF16_PAYS):
+            return vae.encode(pictures).latent_dist.mean.float() * vae.config.scaling_factor
+
+    return encode
 
 
 def _map(path: Path, kind: type, shape: tuple[int, ...]) -> np.ndarray:

@@ -2,8 +2,6 @@
 
 `a_scene` throws the dice, `painted` draws what it holds, `described` says it in words, with parts dropped at random. A
 scene is data, so that captions can be made anew in every step, and a code can stand in the place of a thing's name.
-
-No model has been trained on it yet: it is the next step after the word space (WORD_SPACE.md).
 """
 
 from __future__ import annotations
@@ -34,6 +32,7 @@ POSITIONS = {
     "at the bottom": (0.0, 0.5),
 }
 COUNTS = {2: "two", 3: "three"}
+SPOTS = {2: ((-0.5, 0.0), (0.5, 0.0)), 3: ((-0.5, 0.42), (0.5, 0.42), (0.0, -0.45))}  # where two or three stand
 RELATIONS = ("beside", "above", "in front of")
 COLOURFUL = 0.25  # mean saturation of a drawing whose colour can be changed honestly
 
@@ -111,8 +110,7 @@ def a_scene(dice: random.Random, drawings: int, colourful: Sequence[bool]) -> Sc
         return Scene(background, (placed(first, *POSITIONS[position], (0.42, 0.5)),), position=position)
     if kind == "counted":
         count = dice.choice([2, 3])
-        spots = {2: [(-0.5, 0), (0.5, 0)], 3: [(-0.5, 0.42), (0.5, 0.42), (0, -0.45)]}[count]
-        return Scene(background, tuple(placed(first, *spot, (0.42, 0.48)) for spot in spots), count=count)
+        return Scene(background, tuple(placed(first, *spot, (0.42, 0.48)) for spot in SPOTS[count]), count=count)
     if kind == "two":
         second = dice.choice([i for i in range(drawings) if i != first])
         relation = dice.choice(RELATIONS)
@@ -128,17 +126,35 @@ def a_scene(dice: random.Random, drawings: int, colourful: Sequence[bool]) -> Sc
     return Scene(background, one, tint=tint)
 
 
-def described(scene: Scene, names: Sequence[str], dice: random.Random) -> str:
-    """In words; `names`: what to call each thing, such as "cat" or a code's place. One caption in five leaves the
-    background out."""
+class World:
+    """Scenes by number, from all drawings (N, S, S, 4): the same number is always the same scene."""
+
+    def __init__(self, rgba: Tensor) -> None:
+        self.rgba = rgba
+        self.colourful = [is_colourful(drawing) for drawing in rgba]
+
+    def scene(self, number: int) -> Scene:
+        return a_scene(random.Random(f"scene {number}"), len(self.rgba), self.colourful)
+
+    def painted(self, number: int) -> Tensor:
+        """(3, S, S) in [-1, 1]"""
+        return painted(self.scene(number), self.rgba, random.Random(f"picture {number}"))
+
+
+def said(scene: Scene, names: Sequence[str]) -> str:
+    """The scene in words, but for its background; `names`: what to call each thing, such as "cat" or a code's place."""
     first = names[0]
     if scene.count > 1:
-        said = f"{COUNTS[scene.count]} {first}"
-    elif scene.relation:
-        said = f"a {first} {scene.relation} a {names[1]}"
-    else:
-        said = " ".join(part for part in ("a", scene.size, scene.tint, first, scene.position) if part)
-    return said if dice.random() < 0.2 else f"{said} {scene.background.words()}"
+        return f"{COUNTS[scene.count]} {first}"
+    if scene.relation:
+        return f"a {first} {scene.relation} a {names[1]}"
+    return " ".join(part for part in ("a", scene.size, scene.tint, first, scene.position) if part)
+
+
+def described(scene: Scene, names: Sequence[str], dice: random.Random) -> str:
+    """A caption; one in five leaves the background out."""
+    words = said(scene, names)
+    return words if dice.random() < 0.2 else f"{words} {scene.background.words()}"
 
 
 def painted(scene: Scene, rgba: Tensor, dice: random.Random) -> Tensor:

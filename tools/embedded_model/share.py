@@ -38,6 +38,7 @@ AT_ONCE = 10  # things: a small network computes faster on many
 PAIR_GUIDANCE = 2.0
 WAYS = ("output", "plain", "pair")
 TEMPLATE = ("an emoji of a", "")  # what stands before and after the word
+Words = dict[tuple[str, str, int], tuple[Tensor, Tensor | None]]  # positive and negative (V, width)
 COLOURS = ("red", "blue", "green", "yellow", "purple", "black", "pink", "orange")
 
 
@@ -187,13 +188,31 @@ def draw(model: Model, cond: Tensor, uncond: Tensor, first_seed: int, budget: Bu
     """DDIM with guidance, a picture for each of cond and uncond (N, 77, width) -> (N, 3, 128, 128) in [-1, 1]"""
     noises = [torch.Generator().manual_seed(first_seed + i) for i in range(len(cond))]
     latents = torch.stack([torch.randn(4, LATENT_SIZE, LATENT_SIZE, generator=g) for g in noises])
-    both = torch.cat([uncond, cond])
     model.scheduler.set_timesteps(budget.drawing_steps)
-    for timestep in model.scheduler.timesteps:
+    return decode(model.vae, _denoised(model, latents, model.scheduler.timesteps, cond, uncond, budget.guidance))
+
+
+@torch.no_grad()
+def redraw(
+    model: Model, latents: Tensor, cond: Tensor, uncond: Tensor, strength: float, seed: int, budget: Budget
+) -> Tensor:
+    """img2img: from scaled latents (1, 4, 16, 16), with cond and uncond (77, width) -> (3, 128, 128) in [-1, 1]"""
+    model.scheduler.set_timesteps(budget.drawing_steps)
+    timesteps = model.scheduler.timesteps[round(budget.drawing_steps * (1 - strength)) :]
+    noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(seed))
+    noisy = model.scheduler.add_noise(latents, noise, timesteps[:1])
+    return decode(model.vae, _denoised(model, noisy, timesteps, cond[None], uncond[None], budget.guidance))[0]
+
+
+def _denoised(
+    model: Model, latents: Tensor, timesteps: Tensor, cond: Tensor, uncond: Tensor, guidance: float
+) -> Tensor:
+    both = torch.cat([uncond, cond])
+    for timestep in timesteps:
         unconditional, conditional = _predict(model, torch.cat([latents] * 2), timestep, both).chunk(2)
-        guided = unconditional + budget.guidance * (conditional - unconditional)
+        guided = unconditional + guidance * (conditional - unconditional)
         latents = model.scheduler.step(guided, timestep, latents).prev_sample
-    return decode(model.vae, latents)
+    return latents
 
 
 class References:
@@ -225,12 +244,12 @@ def measure_things(
     ways: Sequence[str],
     budget: Budget,
     seed: int,
-) -> tuple[list[dict], dict[tuple[str, str], Tensor]]:
-    """A row of figures and a tensor of drawings for each thing and way; all things in one batch."""
+) -> tuple[list[dict], dict[tuple[str, str], Tensor], Words]:
+    """A row of figures, a tensor of drawings, and what was learned, for each thing and way; all things in one batch."""
     latents = references.latents[[references.names.index(name) for name in names]]
     nothing = prompts.encode(None).expand(len(names), -1, -1)
     empty = check_loss(model, latents, nothing)
-    rows, drawn = [], {}
+    rows, drawn, words = [], {}, {}
     for way in ways:
         learned = invert(model, prompts, latents, way, budget, seed)
         with torch.no_grad():
@@ -240,6 +259,8 @@ def measure_things(
         for i, name in enumerate(names):
             row = {"thing": name, "way": way, "seed": seed, "empty": float(empty[i]), "loss": float(losses[i])}
             row["norm"] = float(learned.positive[i].detach().norm(dim=-1).mean())
+            negative = None if learned.negative is None else learned.negative[i].detach().clone()
+            words[name, way, seed] = learned.positive[i].detach().clone(), negative
             if budget.drawn:
                 neutral = (nothing if uncond is None else uncond)[i]
                 conds = torch.stack([cond[i]] * budget.drawn + [c[i] for c in on_colours])
@@ -251,7 +272,7 @@ def measure_things(
                 row["backgrounds"] = sum(right) / len(right)
                 drawn[name, way] = pictures
             rows.append(row)
-    return rows, drawn
+    return rows, drawn, words
 
 
 def summary(rows: Sequence[dict]) -> dict[str, dict[str, float]]:
@@ -287,19 +308,23 @@ def measure_share(
     budget: Budget = Budget(),
     say: Callable[[str], None] = print,
 ) -> dict:
-    """Write share.json and share.png (a row per thing and way: reference, plain drawings, on colours) to `out`."""
+    """To `out`: share.json; share.png, a row per thing and way (reference, plain drawings, on colours); words.pt, what
+    was learned."""
     model = load_model(folder)
     model.unet.set_attn_processor(AttnProcessor())  # on a CPU faster to train through than the fused kind
     model.unet.to(memory_format=torch.contiguous_format)
     references = References(model, references_folder)
     prompts = Prompts(model, start, budget.vectors)
     rows: list[dict] = []
+    words: Words = {}
     sheet = []
     out.mkdir(parents=True, exist_ok=True)
     for seed in seeds:
         for names in (things[i : i + AT_ONCE] for i in range(0, len(things), AT_ONCE)):
-            measured, drawn = measure_things(model, references, prompts, names, ways, budget, seed)
+            measured, drawn, learned = measure_things(model, references, prompts, names, ways, budget, seed)
             rows += measured
+            words |= learned
+            torch.save(words, out / "words.pt")
             for row in measured:
                 say(json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}))
             for (name, _way), pictures in sorted(drawn.items(), key=lambda item: (names.index(item[0][0]), item[0][1])):
