@@ -34,7 +34,7 @@ def write_page(answers: Sequence[Answer], size: str, page: Path) -> None:
 
 
 def table(answers: Sequence[Answer], size: str, picture: str) -> str:
-    lines = ["| what | against | measured | middle half of the rounds | aim | |", "|---|---|---|---|---|---|"]
+    lines = ["| what | against | measured | middle half of the rounds | goal | |", "|---|---|---|---|---|---|"]
     for answer in answers:
         lines += [row(figure) for figure in answer.figures]
     command = f"python -m benchmarks --size {size} --as-kept --page docs/evidence/speed.md"

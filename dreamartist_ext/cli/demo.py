@@ -13,7 +13,7 @@ from .paths import PATH
 
 
 @command("demo", "demo --picture photo.png --out my-demo")
-@click.option("--picture", type=PATH, help="Another picture than the one that is shipped.")
+@click.option("--picture", type=PATH, help="Your own picture instead of the shipped one.")
 @out_option("demo-output", "Folder for the page, the pictures and the pair.")
 @quiet_option
 def demo(out: Path, picture: Path | None) -> None:

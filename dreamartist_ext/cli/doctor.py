@@ -46,13 +46,13 @@ class Finding:
 
 
 @command("doctor", "doctor --model ~/models/sd15.safetensors", "doctor --json")
-@click.option("--model", type=PATH, panel=MODEL, help="Also look at this one.  [default: the embedded model]")
+@click.option("--model", type=PATH, panel=MODEL, help="Check this model.  [default: the embedded model]")
 @embeddings_option
 @json_option
 @quiet_option
 @click.pass_context
 def doctor(ctx: click.Context, model: Path | None, embeddings: Path) -> None:
-    """Look at Python, torch, the device, a model, the folder and the packages, and say what to do."""
+    """Check Python, torch, the device, a model, the folder and the packages, and say what to do."""
     findings = [
         Finding("dreamartist", _OK, __version__),
         Finding("python", _OK, f"{platform.python_version()} on {platform.platform(terse=True)} ({sys.executable})"),

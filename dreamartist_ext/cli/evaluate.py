@@ -37,12 +37,12 @@ from .paths import FOLDER, PATH
     "plain_words",
     multiple=True,
     metavar="WORD",
-    help="What to call it without the word, or NAME=WORD.",
+    help="Ordinary word to compare with, such as cat, or NAME=WORD.",
 )
 @click.option("--prompts", type=FOLDER, help="Folder of lists of prompts, instead of the shipped ones.")
-@click.option("--write-prompts", type=FOLDER, help="Put the shipped lists into this folder, to be edited, and end.")
-@click.option("--seeds", type=Whole(1, 64), default=4, show_default=True, help="Pictures of each prompt.")
-@click.option("--seed", type=Whole(0, 2**63 - 65), default=0, show_default=True, help="Of the first.")
+@click.option("--write-prompts", type=FOLDER, help="Copy the shipped lists into this folder for editing, and end.")
+@click.option("--seeds", type=Whole(1, 64), default=4, show_default=True, help="How many pictures of each prompt.")
+@click.option("--seed", type=Whole(0, 2**63 - 65), default=0, show_default=True, help="Seed of the first picture.")
 @click.option(
     "--guidance",
     "guidances",
@@ -59,11 +59,11 @@ from .paths import FOLDER, PATH
     multiple=True,
     default=(0.5, 0.7, 0.9),
     show_default=True,
-    help="How much of the picture is drawn anew; may be given several times.",
+    help="img2img: how much of the picture is drawn anew; may be given several times.",
 )
-@click.option("--steps", type=int, default=20, show_default=True, help="Of each picture.")
-@click.option("--clip", type=PATH, help="Weights of CLIP on this machine, to look with it.")
-@click.option("--clip-model", default="ViT-L-14-quickgelu", show_default=True, help="Their architecture.")
+@click.option("--steps", type=int, default=20, show_default=True, help="Steps of the sampler.")
+@click.option("--clip", type=PATH, help="Measure with CLIP: a file of its weights on this machine.")
+@click.option("--clip-model", default="ViT-L-14-quickgelu", show_default=True, help="Architecture of these weights.")
 @model_options
 @out_option("evaluation-output", "Folder for the report.")
 @json_option

@@ -27,8 +27,8 @@ from .progress import bar
 @click.option("--negative", default="", help="Negative prompt; the negatives of learned words are added to it.")
 @embeddings_option
 @click.option("--count", type=Whole(1, 1000), default=1, show_default=True, help="How many pictures.")
-@click.option("--seed", type=Whole(0, 2**63 - 1), default=0, show_default=True, help="Of the first picture.")
-@click.option("--steps", type=Whole(1, 500), default=25, show_default=True, help="Of the sampler.")
+@click.option("--seed", type=Whole(0, 2**63 - 1), default=0, show_default=True, help="Seed of the first picture.")
+@click.option("--steps", type=Whole(1, 500), default=25, show_default=True, help="Steps of the sampler.")
 @click.option("--guidance", type=Number(0, 100), default=5.0, show_default=True, help="The CFG scale.")
 @model_options
 @click.option(

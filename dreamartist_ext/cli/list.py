@@ -20,7 +20,7 @@ _COLUMNS = ("name", "for", "vectors", "step", "date")
 
 @command("list", "list --embeddings pairs --json", "list --trash")
 @embeddings_option
-@click.option("--trash", is_flag=True, help="What was deleted or replaced, and can be brought back.")
+@click.option("--trash", is_flag=True, help="List the trash: what was deleted or replaced, and can be restored.")
 @json_option
 @quiet_option
 def list(embeddings: Path, trash: bool) -> None:

@@ -43,7 +43,7 @@ def model_options(command: Callable) -> Callable:
             default="auto",
             show_default=True,
             panel=MODEL,
-            help="What computes; auto: a GPU where there is one.",
+            help="Where to compute; auto: on a GPU if there is one.",
         ),
         click.option(
             "--precision",
@@ -51,7 +51,7 @@ def model_options(command: Callable) -> Callable:
             default="auto",
             show_default=True,
             panel=MODEL,
-            help="Of the arithmetic; auto: bf16 where the hardware computes in it, else fp32.",
+            help="Number format; auto: bf16 if the hardware computes in it, else fp32.",
         ),
     )
     return _with(command, options)
@@ -98,14 +98,14 @@ def preset_options(command: Callable) -> Callable:
             type=OwnToo([*KINDS, *RECIPES]),
             metavar="KIND|RECIPE",
             panel=SOURCES,
-            help="Either of the two by its name.",
+            help="A kind or a recipe, by its name.",
         ),
         click.option(
             "--config",
             "config_file",
             type=PATH,
             panel=SOURCES,
-            help="Settings as JSON, or an embedding, whose training's settings are taken.",
+            help="A JSON file of settings, or an embedding: takes the settings it was trained with.",
         ),
     )
     return _with(command, options)

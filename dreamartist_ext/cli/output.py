@@ -24,7 +24,7 @@ def quiet_option(command: _Command) -> _Command:
         is_flag=True,
         expose_value=False,
         callback=lambda ctx, _param, value: _keep(ctx, _QUIET, value),
-        help="Say nothing but what went wrong.",
+        help="Print only errors.",
         panel=OUTPUT,
     )(command)
 

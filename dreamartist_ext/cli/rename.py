@@ -13,8 +13,8 @@ from .paths import repaired
 
 
 @command("rename mycat tom", "rename mycat tom --embeddings pairs")
-@click.argument("old", panel=REQUIRED, help="Its word now.")
-@click.argument("new", panel=REQUIRED, help="Its word from now on.")
+@click.argument("old", panel=REQUIRED, help="The name it has.")
+@click.argument("new", panel=REQUIRED, help="The new name.")
 @embeddings_option
 @json_option
 @quiet_option

@@ -14,7 +14,7 @@ from .output import quiet_option, say
 
 
 @command("serve --open", "serve --model ~/models/sd15.safetensors --port 8000")
-@click.option("--port", type=Whole(1024, 65535), default=7870, show_default=True, help="Of this machine.")
+@click.option("--port", type=Whole(1024, 65535), default=7870, show_default=True, help="Port of the page.")
 @embeddings_option
 @click.option("--open/--no-open", "open_browser", default=False, help="Open the page in the browser.")
 @model_options

@@ -28,7 +28,13 @@ from .progress import progress, stop_on_ctrl_c
     "train cat.png --name mycat --model ~/models/sd15.safetensors --resume",
 )
 @click.argument(
-    "pictures", nargs=-1, required=True, type=PATH, metavar="PICTURE...", panel=REQUIRED, help="Of the same concept."
+    "pictures",
+    nargs=-1,
+    required=True,
+    type=PATH,
+    metavar="PICTURE...",
+    panel=REQUIRED,
+    help="One picture, or several of the same concept.",
 )
 @config_options
 @preset_options
@@ -39,13 +45,13 @@ from .progress import progress, stop_on_ctrl_c
     default=1,
     show_default=True,
     panel=MODEL,
-    help="Share the samples of every step, each process on a GPU of its own.",
+    help="Divide the samples of every step among processes, each on a GPU of its own.",
 )
 @out_option("embeddings", "Folder for the embeddings.")
 @click.option("--resume", is_flag=True, panel=OUTPUT, help="Go on where this training stopped, with the same settings.")
 @click.option("--overwrite", is_flag=True, panel=OUTPUT, help="Replace a concept of this name.")
 @click.option(
-    "--save-config", type=PATH, panel=OUTPUT, help="Write the settings of this training, but for its name, as JSON."
+    "--save-config", type=PATH, panel=OUTPUT, help="Write the settings of this training, without its name, as JSON."
 )
 @json_option
 @quiet_option
@@ -68,8 +74,8 @@ def train(
 ) -> None:
     """Learn NAME and NAME-neg from one PICTURE (or a few of the same concept).
 
-    The defaults shown are the plain ones. A model's own settings win over them, then --kind, then --recipe, then
-    --config, and a flag over all of these.
+    The defaults shown count where nothing else is set. They are overridden by the model's own settings, these by
+    --kind, then --recipe, then --config, and last by a flag.
     """
     from ..files.atomic import write_atomically
     from ..files.only_one import only_one

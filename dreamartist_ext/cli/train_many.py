@@ -41,17 +41,21 @@ MOST_NAMES = 5
     default=1,
     show_default=True,
     panel=WORKERS,
-    help="Concepts that share a pass.",
+    help="How many concepts share a pass.",
 )
 @click.option(
     "--workers",
     type=Whole(0, 1024),
     panel=WORKERS,
-    help="Processes on this machine; 0 is none but this.  [default: cores]",
+    help="Processes on this machine; 0: only this one.  [default: cores]",
 )
-@click.option("--threads", type=Whole(1, 256), default=1, show_default=True, panel=WORKERS, help="Of each worker.")
 @click.option(
-    "--address", panel=WORKERS, help='Of a Ray cluster, such as "auto" or "10.0.0.1:6379", instead of this machine.'
+    "--threads", type=Whole(1, 256), default=1, show_default=True, panel=WORKERS, help="Threads of each worker."
+)
+@click.option(
+    "--address",
+    panel=WORKERS,
+    help='Address of a Ray cluster, such as "auto" or "10.0.0.1:6379", instead of this machine.',
 )
 @click.option(
     "--retries",
@@ -59,12 +63,12 @@ MOST_NAMES = 5
     default=3,
     show_default=True,
     panel=WORKERS,
-    help="After a worker or machine died.",
+    help="How often to try again after a worker or machine died.",
 )
 @model_options
 @out_option("pairs", "Folder for the embeddings.")
 @click.option(
-    "--overwrite", is_flag=True, panel=OUTPUT, help="Begin concepts again that were trained with other settings."
+    "--overwrite", is_flag=True, panel=OUTPUT, help="Train concepts again that were trained with other settings."
 )
 @json_option
 @quiet_option
@@ -89,8 +93,9 @@ def train_many(
 ) -> None:
     """Learn a pair from each picture of the folder PICTURES, named after its file.
 
-    The same command goes on where it was stopped, and does not train again what is done. The defaults shown are the
-    plain ones. A model's own settings win over them, then --kind, then --recipe, then --config, and a flag over all.
+    The same command goes on where it was stopped, and does not train again what is done. The defaults shown count
+    where nothing else is set. They are overridden by the model's own settings, these by --kind, then --recipe, then
+    --config, and last by a flag.
     """
     from ..files.settings_files import read_settings
     from ..files.start import with_start

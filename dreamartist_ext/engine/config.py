@@ -32,7 +32,7 @@ class TrainConfig:
     start_from: str = option(
         "",
         "Goes on from",
-        "A learned word whose vectors the training begins from; empty: those of Starts from.",
+        "A learned word to go on from. Empty: the words in Starts from.",
         "concept",
     )
     vectors: int = option(
@@ -72,11 +72,11 @@ class TrainConfig:
     caption: str = option(
         "",
         "Caption",
-        "Stands for [filewords] where a picture has no .txt file beside it.",
+        "Replaces [filewords] for pictures that have no caption of their own.",
         "prompts",
     )
     filewords_positive_only: bool = option(
-        False, "Captions in the positive only", "On: negative prompts leave out [filewords].", "prompts"
+        False, "Captions in the positive only", "On: negative training prompts have no captions.", "prompts"
     )
     caption_dropout: float = option(
         0.0, "Caption drop-out", "Higher: more samples train without their caption.", "prompts", least=0, most=1
@@ -121,7 +121,7 @@ class TrainConfig:
     negative_lr_ratio: float = option(
         1.0,
         "Negative's rate",
-        "Times the learning rate. Lower: the negative learns more slowly than the positive.",
+        "Multiplies the learning rate for the negative. Lower: it learns more slowly.",
         "training",
         above=0,
         most=1000,
@@ -185,7 +185,7 @@ class TrainConfig:
     reconstruction: float = option(
         0.0,
         "Reconstruction",
-        "Higher: also compares decoded pictures; slower, more memory. 0 is off.",
+        "Above 0: also compares decoded pictures; slower, more memory. 0: off.",
         "training",
         least=0,
         most=1000,
@@ -227,7 +227,7 @@ class TrainConfig:
     fix_norm: str = option(
         "off",
         "Fix the vectors' length",
-        "Keeps these vectors as long as ordinary words: prompts are obeyed better (arXiv 2512.13672).",
+        "Keeps vectors as long as ordinary words'. Drawings follow prompts better (arXiv 2512.13672).",
         "optimizer",
         choices=("off", "positive", "both"),
     )
@@ -242,7 +242,7 @@ class TrainConfig:
     ema_replace_every: int = option(
         0,
         "Replace by the average every",
-        "Every so many steps, training goes on from the average. 0 is never.",
+        "Every so many steps, training continues from the average. 0: never.",
         "optimizer",
         "steps",
         least=0,
@@ -304,7 +304,7 @@ class TrainConfig:
     latent_sampling: str = option(
         "mean",
         "Latent sampling",
-        "mean: the VAE's likeliest latents. once: one random draw. each: new ones.",
+        "mean: the VAE's average. once: one random sample. each: a new one per step.",
         "picture",
         choices=("mean", "once", "each"),
     )
@@ -367,7 +367,7 @@ class TrainConfig:
     patience: int = option(
         0,
         "Patience",
-        "Stops after so many checks without a better one. 0 never stops early.",
+        "Stops after this many checks without improvement. 0: never stops early.",
         "saving",
         "checks",
         least=0,

@@ -67,7 +67,7 @@ class DiffusionHost(Protocol):
     def context_around(self, pixels: Tensor, hole: Tensor) -> Tensor | None:
         """What an inpainting model sees beside the latents, (1, 5, h, w); None for other models.
 
-        It sees the picture (1, 3, H, W) without its hole (1, 1, H, W), which is one where it is to paint."""
+        That is made of the picture (1, 3, H, W) with a hole cut out, (1, 1, H, W): 1 where the model is to paint."""
 
     def kept_for_backward(self, batch: int, height: int, width: int) -> Kept:
         """What a pass of the U-Net over `batch` latents of this size keeps; nothing is computed for it."""

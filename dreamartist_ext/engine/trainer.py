@@ -69,7 +69,7 @@ def check_start(own: Vectors, other: Vectors, setting: str, word: str) -> None:
     counts = [len(next(iter(half.values()))) for half in (own, other)]
     if counts[0] != counts[1]:
         raise SettingError(
-            f"{setting} must be {counts[1]}, as many as {word} has that it starts from, got {counts[0]}."
+            f"{setting} must be {counts[1]}, the number of vectors of {word} in start_from, got {counts[0]}."
         )
 
 

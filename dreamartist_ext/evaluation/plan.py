@@ -23,7 +23,7 @@ MOST_SEEDS, MOST_STEPS, MOST_GUIDANCE = 64, 500, 100.0
 
 @dataclass(frozen=True, eq=False)
 class Concept:
-    """A pair, the picture that it was learned from (as large as what is drawn), and what to call it without a word.
+    """A pair, the picture that it was trained on, in the size of the drawings, and an ordinary word to compare with.
 
     `checks`: the check losses of its training, where that is still on disk.
     """

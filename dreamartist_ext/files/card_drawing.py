@@ -138,7 +138,7 @@ def _mix(one: Colour, other: Colour, share: float) -> Colour:
 def _write(
     card: Image.Image, place: tuple[float, float], text: str, size: int, colour: Colour, most: float, anchor: str = "ls"
 ) -> None:
-    """Text on its base line, smaller where it would be wider than `most`, cut where that would be too small to read."""
+    """Write text on its base line. It is made smaller to fit into `most`; if it were too small to read, it is cut."""
     x, y = (round(n * _SCALE) for n in place)
     for smaller in (1.0, 0.85, 0.7, 0.6):
         mask = _text_mask(text, round(size * smaller))

@@ -28,8 +28,11 @@ def trash_of(out: Path) -> Path:
 
 
 def place_inside(out: Path, path: Path) -> Path:
-    """Where in a folder of the trash a file is to lie, so that it comes back to where it is in `out`: to a folder
-    inside it, also behind a link. Only the file's name for one in `out` itself."""
+    """The file's place inside its folder of the trash, from which it is brought back to the same place in `out`.
+
+    For a file in `out` itself this is only its name; for one in a folder inside `out`, also behind a link, it has that
+    folder's path.
+    """
     home, root = path.parent.resolve(), out.resolve()
     if home.is_relative_to(root):
         inside = home.relative_to(root)

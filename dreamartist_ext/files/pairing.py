@@ -28,9 +28,9 @@ class Said:
 class Pairing:
     """The halves among some words, each with its file, or None where only the word is known.
 
-    A word and the one that is called like it, but for the ending of a negative, are a pair. Where what they say
-    contradicts that, or there is none of that name, the half that says it belongs to it is looked for among all of
-    them. Files are read on the first question about them, and again when their time or size is another.
+    Two words are a pair if their names differ only by the ending of a negative. If there is no such word, or the files
+    say that they belong to other pairs, all files are searched for the half that says it belongs to the word. A file
+    is read when it is first asked about, and again when its time or size has changed.
     """
 
     def __init__(self, files: Mapping[str, Path | None]) -> None:

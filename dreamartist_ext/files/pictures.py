@@ -84,8 +84,8 @@ def load_mask(path: Path, width: int, height: int, picture_size: tuple[int, int]
 def framed_mask(path: Path, framing: Framing, picture_size: tuple[int, int]) -> Tensor:
     """Return a mask as greys (H, W) in 0..255, framed as its picture; what is transparent in it counts as mid-grey.
 
-    Raises PictureError as `load_picture` does, and when the mask's proportions are not those of `picture_size`
-    (width, height), since it would then lie beside what it was painted for.
+    Raises PictureError as `load_picture` does, and if the mask's proportions differ from those of `picture_size`
+    (width, height): it would then not cover what it was painted on.
     """
     mask = load_picture(path, NEUTRAL)
     if abs(mask.width * picture_size[1] / (mask.height * picture_size[0]) - 1) > 0.02:

@@ -1,8 +1,9 @@
 """A reader of pickles that can only build plain data: no import, no call, no attribute, whatever the file says.
 
-`torch.load(weights_only=True)` has been broken before (CVE-2025-32434 for torch below 2.6, which the WebUI pins), and
-Python's own Unpickler allots memory that a file of ten bytes asks for. This one knows the opcodes that torch writes for
-dictionaries of tensors. A name in the file becomes a `Name`; what is "called" with it is a `Called`, to be looked at.
+The usual readers are not safe enough. `torch.load(weights_only=True)` has been broken before: CVE-2025-32434, in torch
+below 2.6, and the WebUI pins such a torch. Python's own Unpickler takes as much memory as a file of ten bytes asks for.
+This reader knows only the opcodes that torch writes for dictionaries of tensors. A global name in the file becomes a
+`Name`, and a call of it becomes a `Called`: plain data for the caller to look at.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def save_recipe(name: str, values: Mapping[str, Any]) -> None:
         raise SettingError(f"a recipe's name must be letters, digits, - and _, got {name[:80]!r}.")
     kept = {key: value for key, value in values.items() if key not in NOT_OF_A_RECIPE}
     if not kept:
-        raise SettingError("every setting is as usual; change one first, then there is a recipe to save.")
+        raise SettingError("no setting is changed; change one first, then there is a recipe to save.")
     make_folder(folder())
     write_atomically(folder() / f"{name}.json", (json.dumps(kept, indent=2, sort_keys=True) + "\n").encode())
 

@@ -67,8 +67,8 @@ class RunFiles:
         remove_abandoned(self.folder, (f"{self.name}-*", "snapshot*", "curve"))
 
     def check(self, resume: bool, overwrite: bool) -> None:
-        """Say before any work that the name is taken, that there is nothing to resume, or that nothing can be
-        written here; raises SettingError or FileError."""
+        """Before any work: raise SettingError or FileError if the name is taken, there is nothing to resume, or nothing
+        can be written here."""
         self.finish_interrupted()
         if resume:
             self.last_snapshot()
@@ -151,10 +151,11 @@ class RunFiles:
 def run_to_files(
     training: Training, files: RunFiles, provenance: Mapping[str, str] | None = None
 ) -> Generator[StepReport, None, None]:
-    """Pass on the reports of `training.run()`, with a snapshot every `save_every` steps, one when it ends early by
-    an error or by closing this generator, and both embeddings at the end, which `patience` may bring early.
+    """Run the training, yield its reports, and write its files.
 
-    Raises FileError when a file cannot be written; the one before it is then still whole.
+    A snapshot is written every `save_every` steps, and when the training ends early: by an error, or because this
+    generator is closed. Both embeddings are written at the end, which `patience` may bring forward. Raises FileError
+    when a file cannot be written; the version before it is then still whole.
     """
     training.scratch = files.folder
     training.pair.provenance = provenance_of(training, provenance or {})

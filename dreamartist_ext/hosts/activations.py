@@ -95,9 +95,10 @@ def kept_for_backward(
     """What one pass over a batch keeps; `inputs` makes the U-Net's arguments by their names, from empty tensors of
     one sample.
 
-    The U-Net itself is not touched: a copy without memory takes its place. It computes in `kind` throughout, or, where
-    CUDA's autocast to `kind` is on, with its weights as they lie and each operation in the type that autocast takes.
-    Attention counts as torch's fused kind, which keeps no matrix of places by places.
+    The U-Net itself is not touched: a copy on the meta device, which takes no memory, takes its place. Without
+    autocast, the copy computes in `kind` throughout. With CUDA's autocast to `kind`, it keeps the types of the weights,
+    and each operation has the type that autocast gives it. Attention is counted as torch's fused attention, which keeps
+    no matrix of places by places.
     """
 
     def empty(*shape: int) -> Tensor:

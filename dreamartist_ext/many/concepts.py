@@ -87,8 +87,11 @@ def _pictures_in(folder: Path) -> list[Path]:
 
 
 def groups_of(concepts: Sequence[Concept], per_pass: int, out: Path) -> list[list[Concept]]:
-    """`per_pass` concepts each. A group that has begun stays together also when pictures have come or gone since, so
-    that its trainings go on as they began; raises FileError."""
+    """Groups of `per_pass` concepts. Raises FileError.
+
+    A group that has begun stays together, even if pictures were added or removed since: so its trainings go on as they
+    began.
+    """
     if per_pass == 1:
         return [[concept] for concept in concepts]
     plan = RunFiles(out, PLAN).folder

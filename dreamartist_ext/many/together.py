@@ -62,8 +62,11 @@ class Member:
         return not self.is_done and self.error is None
 
     def takes_part(self, step: int) -> bool:
-        """Whether its samples are in the pass at this step. One that has come further fills its place, so that the
-        others' arithmetic is, after every resume, that of a run which was never stopped."""
+        """Whether its samples are in the pass at this step.
+
+        A training that is already further still fills its place. So after a resume the others compute exactly what
+        they would have computed in a run without a stop.
+        """
         return self.error is None and (not self.training.is_over or self.training.step > step)
 
     def learns_at(self, step: int) -> bool:

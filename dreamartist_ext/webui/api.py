@@ -55,7 +55,7 @@ class Body(BaseModel, extra="forbid"):
 class TrainBody(Body):
     name: str = Field(description="The word to type in a prompt.")
     pictures: list[str] = Field(description="Picture files in base64.")
-    mask: str | None = Field(None, description="Of the first picture: brighter than mid-grey weighs more.")
+    mask: str | None = Field(None, description="Mask of the first picture: brighter than mid-grey counts more.")
     settings: dict[str, Any] = Field({}, description=_settings_help())
     kind: str = Field("", description=f"What it is: {', '.join(KINDS)}.")
     recipe: str = Field("", description=f"Settings to start from, under those given: {', '.join(RECIPES)}.")
@@ -65,13 +65,13 @@ class TrainBody(Body):
 
 
 class CancelBody(Body):
-    how: Ask = Field(description="stop keeps the best pair, pause a snapshot; discard moves all of it to the trash.")
+    how: Ask = Field(description="stop: keep the best pair. pause: keep a snapshot. discard: move all to the trash.")
 
 
 class ContinueBody(Body):
-    name: str
+    name: str = Field(description="The word of the training.")
     steps: int | None = Field(None, description="A new number of steps.")
-    wait: bool = False
+    wait: bool = Field(False, description="Answer when the training is over.")
 
 
 def mount_in_webui(app: FastAPI, desk: Desk) -> None:

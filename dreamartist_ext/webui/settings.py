@@ -23,7 +23,7 @@ def options(option: Any) -> dict[str, Any]:
         ).info("off: a learned word brings its positive half only"),
         "dreamartist_strength": option(
             1.0, "Strength of these negatives", gr.Slider, {"minimum": 0, "maximum": 2, "step": 0.05}, section=SECTION
-        ).info("times the strength in the page's own DreamArtist section; 0 adds nothing"),
+        ).info("multiplied by the strength in the section DreamArtist below the prompt; 0 adds nothing"),
         "dreamartist_off_concepts": option("", "Learned words that bring no negative", section=SECTION).info(
             "separated by commas"
         ),

@@ -11,8 +11,10 @@ from ..engine.host import DiffusionHost
 
 
 class TrainingHost(DiffusionHost, Protocol):
-    """A host that also says which model it has, and, in pixels, the side of the pictures that this was made for and
-    the unit of which the sides of others are multiples."""
+    """A host that also names its model and the picture sizes that fit it, in pixels.
+
+    `picture_size` is the side that the model was made for; other sides are multiples of `size_unit`.
+    """
 
     picture_size: int
     remark: str  # on the model: what the user should know before the training, in a sentence, or nothing

@@ -138,7 +138,7 @@ def test_every_setting_is_under_its_group_with_its_default_choices_and_unit():
         for choice in item.metadata["choices"]:
             assert choice in text[at : at + 200], item.name
     assert "[default: 3 tokens; 1 to 75]" in text
-    assert "A model's own settings win over them, then --kind, then --recipe" in text
+    assert "They are overridden by the model's own settings, these by --kind, then --recipe" in text
     assert all(name in text for name in (*KINDS, *RECIPES))
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from tools.pages.__main__ import PARTS
 from tools.pages.marks import put
+from tools.pages.remedies import TELLS, remedy_of
+from tools.pages.sentences import sentences
 
 from .pages import DOCS, PAGES, README, ROOT, commands, label, text
 
@@ -21,6 +23,12 @@ MAKES = re.compile(r"<!-- made by: (\S.*?) -->")
 def test_what_the_program_writes_is_up_to_date(page):
     name, content = PARTS[page]
     assert put(text(DOCS / page), name, content()) == text(DOCS / page), "run python -m tools.pages"
+
+
+def test_every_message_says_what_to_do_or_the_page_does():
+    said = {each.text for each in sentences()}
+    assert len(said) > 300
+    assert not [text for text in said if not TELLS.search(text) and not remedy_of(text)]
 
 
 def test_the_readme_is_read_to_the_end():

@@ -38,7 +38,7 @@ def test_a_recipe_is_saved_laid_over_the_kind_and_deleted(folder):
 def test_what_cannot_be_saved_is_said(folder):
     with pytest.raises(SettingError, match=r"a recipe's name must be letters.*'../x'"):
         recipes.save_recipe("../x", {"steps": 3})
-    with pytest.raises(SettingError, match="every setting is as usual"):
+    with pytest.raises(SettingError, match="no setting is changed"):
         recipes.save_recipe("mine", {"name": "x"})
 
 

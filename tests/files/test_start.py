@@ -87,7 +87,7 @@ def test_the_settings_have_as_many_vectors_as_the_word(folder):
     [
         ({"start_from": "nobody"}, FileError, "no embedding nobody"),
         ({"start_from": "../other"}, FileError, "no embedding ../other"),
-        ({"start_from": "other", "vectors": 5}, SettingError, "vectors must be 2, as many as other has"),
+        ({"start_from": "other", "vectors": 5}, SettingError, "vectors must be 2, the number of vectors of other"),
         ({"start_from": "wide", "vectors": 2}, SettingError, "start_from must be a word for"),
     ],
 )

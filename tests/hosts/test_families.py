@@ -335,7 +335,7 @@ def test_a_single_file_whose_tokenizer_is_out_of_reach_is_a_sentence(tmp_path, m
     save_file({name: torch.zeros(shape) for name, shape in names.items()}, tmp_path / "x.safetensors")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    with pytest.raises(ModelError, match="comes without tokenizer and configuration") as refused:
+    with pytest.raises(ModelError, match="contains no tokenizer and configuration") as refused:
         load_host(tmp_path / "x.safetensors", "cpu", "fp32")
     assert "\n" not in str(refused.value)
 

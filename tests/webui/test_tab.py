@@ -330,7 +330,7 @@ def test_a_recipe_of_ones_own_is_saved_chosen_and_deleted(actions, tmp_path, mon
     monkeypatch.setenv("DREAMARTIST_RECIPES", str(tmp_path / "recipes"))
     do, names = RecipeActions(actions), kinds.OPTION_NAMES
     usual = [actions.usual()[name] for name in names]
-    assert "Every setting is as usual" in do.save("mine", "thing", "", *usual)[0]
+    assert "No setting is changed" in do.save("mine", "thing", "", *usual)[0]
     given = list(usual)
     given[names.index("steps")] = 77
     says, chosen = do.save(" mine ", "thing", "", *given)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Iterable
+
+CODE, BAR = re.compile(r"`([^`]*)`"), "&#124;"
 
 
 def put(page: str, name: str, content: str) -> str:
@@ -16,8 +20,12 @@ def put(page: str, name: str, content: str) -> str:
 
 
 def row(cells: Iterable[str]) -> str:
-    """A row of a table; what would end a cell is escaped."""
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    """A row of a table; what would end a cell is written so that a forge and the site show it alike."""
+    return "| " + " | ".join(CODE.sub(without_bars, cell).replace("|", BAR) for cell in cells) + " |"
+
+
+def without_bars(found: re.Match[str]) -> str:
+    return f"<code>{html.escape(found[1])}</code>" if "|" in found[1] else found[0]
 
 
 def code(text: object) -> str:

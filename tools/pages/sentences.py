@@ -1,4 +1,4 @@
-"""docs/troubleshooting.md: every sentence with which something is refused, read from the code, in groups."""
+"""docs/troubleshooting.md: every message that refuses something, read from the code, in groups, with what to do."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from .remedies import with_remedy
 
 PACKAGE = Path(__file__).parents[2] / "dreamartist_ext"
 BASE = "DreamArtistError"
@@ -26,12 +28,12 @@ FIRST = ("Pictures, masks and captions", "Names and settings", "Models", "While 
 GROUPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "Compare and the report",
-        "Change the value that is named. What is missing is named with the package or the flag that brings it.",
+        "Change the value that the message names.",
         ("evaluation/", "webui/compare/", "cli/evaluat"),
     ),
     (
         "Making a single file of a model",
-        "For those who make models: the WebUI's format and diffusers' have no common form for this one.",
+        "Only for those who make models: the WebUI's single file cannot hold every model that diffusers' layout can.",
         ("hosts/diffusers/ldm_config", "hosts/diffusers/single_file"),
     ),
     (
@@ -41,14 +43,14 @@ GROUPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ),
     (
         "The HTTP API",
-        "The status tells the kind: 400 a wrong value, 401 no account, 404 not there, 409 busy or taken. "
+        "The HTTP status is the kind of problem: 400 a wrong value, 401 no account, 404 not there, 409 busy or taken. "
         "See [the API](api.md).",
         ("webui/api",),
     ),
-    ("X/Y/Z plot and prompts", "Write the axis' values as the sentence shows.", ("webui/prompts/",)),
+    ("X/Y/Z plot and prompts", "Write the axis values as the message shows.", ("webui/prompts/",)),
     (
         "Pictures, masks and captions",
-        "Save the picture as PNG or JPEG, at least 64 and at most some thousand pixels a side. "
+        "Save the picture as PNG or JPEG, between 64 and some thousand pixels wide and high. "
         "See [masks and captions](masks-and-captions.md).",
         ("PictureError", "files/picture", "webui/training/mask", "webui/training/picture"),
     ),
@@ -64,21 +66,21 @@ GROUPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ),
     (
         "My concepts, sharing, import",
-        "Nothing was changed. Refresh the page if the sentence speaks of something that is not there any more.",
+        "Nothing was changed. If the message is about something that is not there any more, refresh the page.",
         ("files/concepts/", "webui/concepts/", "files/importing", "MissingError"),
     ),
     (
         "Names and settings",
-        "Change the setting that the sentence begins with. See [options](options.md).",
+        "Change the setting that the message names. See [options](options.md).",
         ("SettingError", "files/settings", "files/templates"),
     ),
     (
         "Embeddings, cards and folders",
-        "A file that is refused was never executed, and nothing of it was kept. Ask for it again, as PNG, `.pt` or "
-        "`.safetensors`; pictures that a chat has re-encoded have lost the embedding. See [files](files.md).",
+        "Nothing in a refused file was executed or kept. Pictures that a chat has compressed have lost their "
+        "embedding. See [files](files.md).",
         ("FileError", "PickleError"),
     ),
-    ("Buttons", "There is nothing that the button could act on.", ("",)),
+    ("Others", "", ("",)),
 )
 
 
@@ -100,7 +102,9 @@ def tables() -> str:
         mine = {each for each in left if each.belongs(marks)}
         left -= mine
         if said := sorted({each.text for each in mine}, key=str.lower):
-            parts[title] = "\n".join([f"### {title}", "", *([advice, ""] if advice else []), *(f"- {x}" for x in said)])
+            parts[title] = "\n".join(
+                [f"### {title}", "", *([advice, ""] if advice else []), *(f"- {with_remedy(each)}" for each in said)]
+            )
     return "\n\n".join([*(parts.pop(title) for title in FIRST), *parts.values()])
 
 

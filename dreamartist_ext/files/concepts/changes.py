@@ -59,7 +59,7 @@ def rename(embeddings: Path, concept: Concept, new: str) -> None:
 
 
 def with_other_half(embeddings: Path, concept: Concept) -> Concept:
-    """The concept with the half that belongs to it by what the files say, under whatever name that lies here."""
+    """The concept, completed with its other half: the one that its files say belongs to it, whatever its name."""
     files = list_files(embeddings)
     cards = {file.stem: file.path for file in files if file.is_card}
     pairing = Pairing({**cards, **words_of(file.path for file in files if not file.is_card)})
@@ -81,8 +81,10 @@ def with_other_half(embeddings: Path, concept: Concept) -> Concept:
 
 
 def _is_of_another(half: str, partner: str, word: str, words: Collection[str]) -> bool:
-    """Whether a half that was found by what the files say is there, under its own name, beside another half: what is
-    renamed is then a copy, and the pair that it was copied from stays together."""
+    """Whether the found half already has a partner under its own name.
+
+    Then the concept to be renamed is only a copy, and the pair that it was copied from must stay together.
+    """
     return partner.lower() != word.lower() and partner.lower() != half.lower() and partner.lower() in words
 
 

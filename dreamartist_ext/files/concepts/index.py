@@ -1,7 +1,7 @@
-"""What lies in the embeddings folder, for a page of cards: a listing by names, and what reading a file gave, kept.
+"""What is in the embeddings folder, for the page of cards: a listing by name, and a cache of what the files say.
 
-A folder of thousands is listed without opening a file; only the files of the cards that are shown are read, once for
-each state (time and size) that they have on disk.
+Listing a folder of thousands opens no file. Only the files of the cards on the page are read, and again only when their
+time or size on disk has changed.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Pictures of concepts: one per step beside the snapshots, and two of each concept in a folder of their own, for pages
 and for its card.
 
-Those go by what the vectors are, not by what the file is called, so that a renamed, copied or restored concept finds
-them, and an overwritten one does not show its predecessor. They lie beside the embeddings folder: the WebUI takes every
-picture inside that for a word.
+The two are filed under a digest of the vectors, not under the file's name. So a renamed, copied or restored concept
+still finds its pictures, and an overwritten concept does not show those of its predecessor. The folder lies beside the
+embeddings folder, because the WebUI would take a picture inside that for an embedding.
 """
 
 from __future__ import annotations

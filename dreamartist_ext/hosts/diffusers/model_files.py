@@ -172,8 +172,8 @@ def _load_single_file(path: Path) -> Components:
     except _LOADING_ERRORS as error:
         if _is_offline(error):
             raise ModelError(
-                f"{path.name} comes without tokenizer and configuration, and those of its kind are neither on this "
-                "machine nor within reach; connect once, or give the model as a folder in diffusers' layout."
+                f"{path.name} contains no tokenizer and configuration, and this machine can neither find nor download "
+                "them; connect to the internet once, or give the model as a folder in diffusers' layout."
             ) from error
         raise ModelError(f"the checkpoint {path.name} could not be loaded: {_sentence(error)}") from error
     return Components(

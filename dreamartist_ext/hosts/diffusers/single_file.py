@@ -1,7 +1,7 @@
 """A Stable Diffusion v1-type model between diffusers' folder and the WebUI's single file.
 
-The single file has the original ("ldm") names; a YAML beside it says the sizes, and a folder beside
-it holds the text encoder's configuration and the tokenizer, which the YAML names by an absolute path.
+The weights in the single file have their original ("ldm") names. A YAML file beside it gives the sizes. A folder beside
+it, which the YAML names by an absolute path, has the text encoder's configuration and the tokenizer.
 """
 
 from __future__ import annotations

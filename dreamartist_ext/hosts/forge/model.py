@@ -1,7 +1,7 @@
 """Which model Forge has loaded, and why one cannot be trained.
 
-Forge loads a checkpoint when the first picture is asked for, and keeps what it loaded apart from what the last picture
-made of it. Its modules are imported inside functions, so that this file can be imported without it.
+Forge loads a checkpoint only when the first picture is asked for. It keeps the loaded model apart from the patched one
+that drew the last picture. Its modules are imported inside functions, so that this file can be imported without it.
 """
 
 from __future__ import annotations

@@ -16,8 +16,11 @@ from ..put_back import attributes
 
 @contextmanager
 def differentiable_blocks() -> Iterator[None]:
-    """Forge's transformer blocks add in place, which spoils what the backward pass needs, and some of its kinds of
-    attention have no backward pass: inside, blocks add out of place and attention is PyTorch's."""
+    """Inside, the gradient can pass through Forge's transformer blocks.
+
+    Forge's blocks add in place, which overwrites what the backward pass needs, and some of its attention functions have
+    no backward pass. Inside this context, blocks add out of place, and attention is PyTorch's.
+    """
     from backend import attention
     from backend.nn import unet, vae
 

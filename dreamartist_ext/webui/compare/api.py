@@ -24,29 +24,29 @@ SHORT = {"ways": What.WAYS, "steps": What.STEPS}
 class CompareBody(BaseModel, extra="forbid"):
     """A grid of pictures of one concept."""
 
-    name: str
+    name: str = Field(description="The word of the concept.")
     prompts: list[str] = Field(description='Each with [name], such as "a [name] on a beach".')
     what: str = Field("ways", description="ways: pair, positive only, plain word. steps: the saved steps.")
-    seeds: int = 2
-    first_seed: int = 0
-    guidance: float = 5.0
-    steps: int = 20
+    seeds: int = Field(2, description="How many pictures of each prompt.")
+    first_seed: int = Field(0, description="Seed of the first picture.")
+    guidance: float = Field(5.0, description="CFG scale.")
+    steps: int = Field(20, description="Steps of the sampler.")
     wait: bool = Field(False, description="Answer when it is drawn.")
 
 
 class EvaluateBody(BaseModel, extra="forbid"):
     """A full report."""
 
-    names: list[str]
+    names: list[str] = Field(description="The words of the concepts.")
     pictures: dict[str, str] = Field(
-        {}, description="By name, in base64: what each was learned from, where the training did not keep it."
+        {}, description="By name, in base64: the picture that each was trained on, if it is not kept here."
     )
     prompts: dict[str, list[str]] = Field({}, description="subjects, styles, editing, composition: lists of prompts.")
-    plain_word: str = ""
-    seeds: list[int] = Field([0, 1, 2, 3])
-    guidances: list[float] = Field([3, 5, 7])
-    strengths: list[float] = Field([0.5, 0.7, 0.9])
-    steps: int = 20
+    plain_word: str = Field("", description="Ordinary word to compare with, such as cat.")
+    seeds: list[int] = Field([0, 1, 2, 3], description="A picture of each prompt for each.")
+    guidances: list[float] = Field([3, 5, 7], description="CFG scales.")
+    strengths: list[float] = Field([0.5, 0.7, 0.9], description="img2img: how much of the picture is drawn anew.")
+    steps: int = Field(20, description="Steps of the sampler.")
     wait: bool = Field(False, description="Answer when the report is written.")
 
 
@@ -88,6 +88,7 @@ class DrawingRoutes:
         return {"comparison": None if comparison is None else comparison_state(comparison)}
 
     def stop_comparing(self) -> dict[str, Any]:
+        """Stop the comparison after the picture under way; what is drawn is kept."""
         try:
             self.comparer.stop()
         except SettingError as error:
@@ -131,6 +132,7 @@ class DrawingRoutes:
         return Response(report.page.read_bytes(), media_type="text/html")
 
     def stop_evaluating(self) -> dict[str, Any]:
+        """Stop the report after the picture under way; the same request goes on with it."""
         try:
             self.evaluator.stop()
         except SettingError as error:

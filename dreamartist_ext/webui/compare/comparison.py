@@ -116,7 +116,7 @@ class Comparer(OneAtATime[Comparison]):
         if what is What.STEPS:
             kept = files.kept_steps()[-MOST_COLUMNS:]
             if not kept:
-                raise SettingError(f"no steps of {name} are on disk; they are saved while it is trained.")
+                raise SettingError(f"{name} has no saved steps; they are saved while it is trained here.")
             pairs = [load_pair(files.folder, files.step_stem(step)) for step in kept]
             for pair in pairs:
                 pair.name = name

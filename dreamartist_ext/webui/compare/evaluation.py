@@ -124,8 +124,8 @@ def _reference(given: References, files: RunFiles) -> Path:
         return given.find(files, False)
     except FileError as error:
         raise FileError(
-            f"there is no picture of {files.name} to compare with: the one that it was learned from is not kept here; "
-            "train it here to have one."
+            f"there is no picture of {files.name} to compare with: the one that it was trained on is not "
+            "here; train it again, or give the picture."
         ) from error
 
 

@@ -109,8 +109,11 @@ class ComparisonActions:
         return message_html(f"{name} is now the pair of step {number}.", "good")
 
     def refresh(self, seen: Any) -> list[Any]:
-        """The grid, the steps to choose from and their row, how far a report is, its file, a sign of life, and what
-        this page has seen; only what has changed."""
+        """Update the page, but only where something changed.
+
+        In order: the grid, the steps to choose from, their row, the report's progress, its file, a sign of life, and
+        what this page has now seen.
+        """
         comparison, report = self.comparer.current, self.evaluator.current
         state = {"grid": grid_state(comparison), "report": report_state(report)}
         before = seen if isinstance(seen, dict) else {}

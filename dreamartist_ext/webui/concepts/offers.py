@@ -92,7 +92,7 @@ def warnings_of(offer: Offer, folder: Path) -> list[str]:
     """What a user should know before importing."""
     found = []
     if kind_of_offer(offer) in ("a positive half", "a negative half"):
-        found.append("The other half is not among these files; drop both to have the pair.")
+        found.append("The other half is not among these files; drop both together to get the pair.")
     if "wide" in offer.family:
         found.append(f"No model in wide use has vectors {offer.family}.")
     if taken := offer.taken(folder):

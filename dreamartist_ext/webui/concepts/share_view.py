@@ -31,9 +31,9 @@ def share_html(files: dict[str, bytes]) -> str:
     links = "".join(_link(name, content) for name, content in files.items())
     return (
         f'<div class="dreamartist-share"><img src="{_data_url(name, card)}" alt="the card">'
-        f"<div><p>The card holds the whole concept. Whoever drops it on My concepts has both halves; a WebUI without "
-        f"the extension reads the positive from it. Send the file itself: a picture that a website has re-written is "
-        f"empty.</p><p>Save {links}</p></div></div>"
+        f"<div><p>The card holds the whole concept: whoever drops it on My concepts gets both halves. A WebUI without "
+        f"DreamArtist reads only the positive half. Send the file itself, for example in a ZIP: a website that "
+        f"compresses pictures destroys the concept in it.</p><p>Save {links}</p></div></div>"
     )
 
 

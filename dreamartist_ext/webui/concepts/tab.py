@@ -85,8 +85,8 @@ class ConceptActions:
         return ""
 
     def refresh(self, wish: str, words: str, show: str, order: str, seen: int) -> list[Any]:
-        """The cards where a drawing is done that was not when this page looked last, a sign of life, and how many are
-        done (JSON: page)."""
+        """What changed since this page last looked: the cards if a drawing was finished, a sign of life, and how many
+        drawings are finished. `wish` is JSON with the shown page."""
         drawer = self.shelf.drawer
         beat, done = beat_html(bool(drawer.key), None), drawer.finished
         is_new = done != seen

@@ -77,7 +77,7 @@ def is_drawable(card: Card) -> bool:
 
 def _nothing(show: Show, has_filter: bool) -> str:
     if has_filter:
-        return "No name here holds these letters."
+        return "No name contains these letters."
     return {
         Show.LEARNED: "Nothing is learned yet. Train a concept, and it is shown here.",
         Show.ALL: "The embeddings folder is empty.",

@@ -64,7 +64,7 @@ class PromptHook:
                 step=0.05,
                 value=1,
                 label="Strength of these negatives",
-                info="Times the strength in Settings; 0 adds nothing.",
+                info="Multiplied by the strength in Settings; 0 adds nothing.",
                 elem_id=self.elem_id("strength"),
             )
             self._line = gr.HTML(value=self._said(), elem_id=self.elem_id("added"))

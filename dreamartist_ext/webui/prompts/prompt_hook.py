@@ -74,7 +74,7 @@ def describe_left_out(words: Iterable[LearnedWord], typed: str) -> str:
     shown = typed if len(typed) <= 200 else f"{typed[:200]}..."
     return (
         f'{names} was not added: it cannot stand beside the negative prompt "{shown}" without changing its meaning; '
-        "type it there yourself, or take | and switches out of that prompt."
+        "type it there yourself, or remove | and [a:b:0.5] from that prompt."
     )
 
 
@@ -152,8 +152,11 @@ def _activity(
 
 
 def _parts(language: PromptLanguage, positive: str) -> list[tuple[str, float]]:
-    """Those that add to the picture: one of no weight does nothing, and one of a negative weight takes away, so that
-    its words are what the picture is not to show. Equal parts are one, of all their weights together."""
+    """The parts of `AND` that add to the picture, each with its weight.
+
+    Parts of weight zero do nothing, and parts of negative weight say what the picture must not show: both are left
+    out. The weights of equal parts are added.
+    """
     together: dict[str, float] = {}
     for text, weight in language.parts(positive):
         together[text.strip()] = together.get(text.strip(), 0.0) + weight

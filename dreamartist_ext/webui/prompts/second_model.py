@@ -22,8 +22,10 @@ class Completed(Protocol):
     """The prompts of a batch, with what was put into them."""
 
     def unreadable(self) -> dict[str, list[str]]:
-        """The negatives as they were before, by the attribute of `p` that holds them, where the model that is loaded
-        now does not know what was put in."""
+        """The negatives to put back, because the model that is loaded now does not know the added words.
+
+        By the attribute of `p` that holds them; each list is as it was before anything was added.
+        """
 
     def complete_hires(self, p: Any) -> None:
         """Put in those of the hires pass, for the model that is loaded now."""

@@ -41,8 +41,8 @@ class Desk(Preparation):
     """All trainings of this page: at most one at a time. Everything a button or a route does goes through here."""
 
     def finish_interrupted(self) -> None:
-        """At the start: what a killed process was writing or moving becomes whole again, and what waited in the queue
-        waits again, until somebody lets it go on."""
+        """Called at the start. Finishes what a killed process was writing or moving, and reads the queue, which then
+        waits until somebody lets it go on."""
         repair(self.workplace.embeddings)
         self.queue.load(self.files)
 

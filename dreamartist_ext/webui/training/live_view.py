@@ -120,8 +120,8 @@ def estimate_text(found: Estimate) -> str:
     text = f"About {duration(found.seconds)}{size}: {' '.join(parts)}{memory}."
     if found.kept >= SHOWN_BYTES:
         without = f' ({found.plain / 1e9:.1f} GB without "Less memory")' if found.kept < found.plain else ""
-        text += f" By the model's shapes, a pass keeps about {found.kept / 1e9:.1f} GB{without}."
-    share = f" The reconstruction takes {found.reconstruction:.0%} of a step." if found.reconstruction else ""
+        text += f" Computed from the model's shapes, a step needs about {found.kept / 1e9:.1f} GB{without}."
+    share = f" Reconstruction takes {found.reconstruction:.0%} of a step." if found.reconstruction else ""
     return text + share
 
 
@@ -190,8 +190,8 @@ def masks_html(painted: bytes, spread: bytes, strength: float) -> str:
             f'<div class="dreamartist-masks">{picture_html(painted, "the mask as painted")}</div>{message_html(says)}'
         )
     says = (
-        "Dark counts less, orange up to five times as much. At the right the mask as training uses it now: Spread the "
-        f"mask, among the settings, is {strength:g}; 0 is as at the left."
+        "Dark parts count less, orange parts up to five times as much. Left: as painted. Right: as training will use "
+        f"it, with the setting Spread the mask at {strength:g}."
     )
     pictures = picture_html(painted, "the mask as painted") + picture_html(spread, "the mask when it has spread")
     return f'<div class="dreamartist-masks">{pictures}</div>{message_html(says)}'

@@ -46,8 +46,9 @@ def how_it_ended(job: Job) -> str:
     """What the page says of a training that came to its end."""
     early = ""
     if job.step < job.config.steps:
-        early = f" It stopped at step {job.step} of {job.config.steps}, with nothing better in sight."
+        early = f" It stopped at step {job.step} of {job.config.steps}, because nothing better was found."
     if job.is_worse:
-        return f"{job.name} has not learned its picture: by its checks it is worse than no word.{early} {TRY_NEXT}"
+        says = f"{job.name} has not learned its picture: its check loss is higher than without the word."
+        return f"{says}{early} {TRY_NEXT}"
     best = f" The pair is that of step {job.used_step}, the best." if job.used_step != job.step else ""
     return f"{job.name} is learned: type {job.name} in a prompt.{early}{best}"

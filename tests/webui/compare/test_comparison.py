@@ -141,7 +141,7 @@ def test_one_at_a_time(comparer):
         ({"steps": 0}, SettingError, "steps must be 1 to 100, got 0"),
         ({"guidance": float("nan")}, SettingError, "the guidance must be 0 to 30, got nan"),
         ({"name": "nobody"}, FileError, "there is no embedding nobody"),
-        ({"name": "lone", "what": What.STEPS}, SettingError, "no steps of lone are on disk"),
+        ({"name": "lone", "what": What.STEPS}, SettingError, "lone has no saved steps"),
         ({"name": "../mycat"}, DreamArtistError, "name must be"),
     ],
 )

@@ -639,5 +639,5 @@ def test_a_training_whose_patience_has_run_out_is_done_and_not_unfinished(desk, 
     assert job.status is Status.DONE
     assert job.step < 60
     assert job.used_step == load_pair(place.embeddings, "cat").step == job.best_step
-    assert f"stopped at step {job.step} of 60, with nothing better in sight" in job.message
+    assert f"stopped at step {job.step} of 60, because nothing better was found" in job.message
     assert desk.unfinished() == []
