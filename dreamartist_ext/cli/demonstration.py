@@ -65,7 +65,7 @@ def run_demo(out: Path, picture: Path | None) -> None:
     size = host.picture_size
     pictures = load_pictures([picture or SAMPLE], size, size)
     pair = _train(host, config, pictures, out)
-    # Other trainers let the vectors grow.
+    # As other trainers do, it lets the vectors grow.
     plain_config = replace(config, name=f"{NAME}-plain", use_negative=False, fix_norm="off")
     plain = _train(host, plain_config, pictures, out)
     rows = _draw_rows(host, pair, plain)
@@ -99,8 +99,8 @@ def _draw_rows(host: DiffusersHost, pair: EmbeddingPair, plain: EmbeddingPair) -
         ),
         ("Positive only", f"the same {pair.name}, without its negative", pair, ""),
         (
-            "Plain textual inversion",
-            "what other trainers make of the same picture, steps and seed",
+            "Plain inversion",
+            "by our own trainer, without a negative; same picture, steps and seed",
             plain,
             "",
         ),

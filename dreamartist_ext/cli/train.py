@@ -45,7 +45,7 @@ from .progress import progress, stop_on_ctrl_c
     default=1,
     show_default=True,
     panel=MODEL,
-    help="Divide the samples of every step among processes, each on a GPU of its own.",
+    help="Divide the samples of every step among processes. Tried on CPUs only.",
 )
 @out_option("embeddings", "Folder for the embeddings.")
 @click.option("--resume", is_flag=True, panel=OUTPUT, help="Go on where this training stopped, with the same settings.")

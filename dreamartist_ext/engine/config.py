@@ -139,7 +139,7 @@ class TrainConfig:
     guidance: str = option(
         "3",
         "Guidance while training",
-        'CFG scale in training. Higher: more variety, less likeness. A range works: "1.5-3:cos".',
+        'CFG scale in training. Higher: more variety, prompts obeyed better. A range works: "1.5-3:cos".',
         "training",
     )
     min_snr: float = option(
@@ -227,7 +227,7 @@ class TrainConfig:
     fix_norm: str = option(
         "off",
         "Fix the vectors' length",
-        "Keeps vectors as long as ordinary words'. Drawings follow prompts better (arXiv 2512.13672).",
+        "Keeps vectors as long as ordinary words'. Backgrounds come true more often (arXiv 2512.13672).",
         "optimizer",
         choices=("off", "positive", "both"),
     )

@@ -40,7 +40,7 @@ def test_every_dreamartist_command_runs(tmp_path):
         run = [sys.executable, "-m", "dreamartist_ext", *shlex.split(command)[1:]]
         result = subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert result.returncode == 0, (command, result.stderr)
-    for written in ("mypot.png", "two.png", "two-2.png", "mycard.png", "embeddings/yourpot.pt"):
+    for written in ("mypineapple.png", "two.png", "two-2.png", "mycard.png", "embeddings/yourpineapple.pt"):
         assert (tmp_path / written).stat().st_size > 1000
 
 

@@ -12,7 +12,7 @@ PARTS = {
     "options.md": ("options", options.tables),
     "command-line.md": ("commands", command_line.commands),
     "api.md": ("routes", api.routes),
-    "troubleshooting.md": ("sentences", sentences.tables),
+    "messages.md": ("sentences", sentences.tables),
 }
 
 

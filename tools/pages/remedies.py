@@ -1,4 +1,4 @@
-"""What to do about the messages that do not say it themselves, for docs/troubleshooting.md.
+"""What to do about the messages that do not say it themselves, for docs/messages.md.
 
 Each entry is a part of a message, as a regular expression, and the advice; the first that fits counts.
 """

@@ -1,4 +1,4 @@
-"""docs/troubleshooting.md: every message that refuses something, read from the code, in groups, with what to do."""
+"""docs/messages.md: every message that refuses something, read from the code, in groups, with what to do."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def tables() -> str:
         left -= mine
         if said := sorted({each.text for each in mine}, key=str.lower):
             parts[title] = "\n".join(
-                [f"### {title}", "", *([advice, ""] if advice else []), *(f"- {with_remedy(each)}" for each in said)]
+                [f"## {title}", "", *([advice, ""] if advice else []), *(f"- {with_remedy(each)}" for each in said)]
             )
     return "\n\n".join([*(parts.pop(title) for title in FIRST), *parts.values()])
 

@@ -176,8 +176,8 @@ def build_comparison(desk: Desk, tab: Any) -> None:
             report = gr.HTML(elem_id="dreamartist_report")
             file = gr.File(label="The report", visible=False, interactive=False, elem_id="dreamartist_report_file")
             with gr.Row(visible=False) as row:
-                step = gr.Dropdown(choices=[], label="Snapshot", elem_id="dreamartist_compare_step")
-                use = gr.Button("Use this snapshot", elem_id="dreamartist_compare_use")
+                step = gr.Dropdown(choices=[], label="Saved step", elem_id="dreamartist_compare_step")
+                use = gr.Button("Use this step", elem_id="dreamartist_compare_use")
         with gr.Column(scale=3, min_width=320):
             grid = gr.HTML(comparison_html(None), elem_id="dreamartist_compare_grid")
     parts = {

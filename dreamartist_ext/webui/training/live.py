@@ -51,9 +51,9 @@ def _build_buttons(parts: SimpleNamespace, use_label: str) -> None:
     parts.undo = gr.Button("Undo Discard", visible=False, elem_id="dreamartist_undo")
     with gr.Row(visible=False, elem_classes=["dreamartist-row"]) as parts.done:
         parts.use = gr.Button(use_label, variant="primary", elem_id="dreamartist_use")
-        parts.share = gr.Button("Share as card", elem_id="dreamartist_share")
+        parts.share = gr.Button("Share", elem_id="dreamartist_share")
         parts.compare = gr.Button("Compare", elem_id="dreamartist_to_compare")
-        parts.again = gr.Button("Again with these settings", elem_id="dreamartist_again")
+        parts.again = gr.Button("Train again", elem_id="dreamartist_again")
         parts.go_on = gr.Button("Train on", visible=False, elem_id="dreamartist_go_on")
     parts.says = gr.HTML(elem_id="dreamartist_says")
     parts.shared = gr.HTML(elem_id="dreamartist_shared")

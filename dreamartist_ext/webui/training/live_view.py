@@ -165,7 +165,7 @@ def steps_html(job: Job | None) -> str:
     if job is None or not steps:
         return ""
     group = '<div class="dreamartist-steps" role="group" aria-label="the step in use">'
-    return f"{group}Use step {''.join(_step_button(job, step) for step in steps)}</div>"
+    return f"{group}Use this step: {''.join(_step_button(job, step) for step in steps)}</div>"
 
 
 def _step_button(job: Job, step: int) -> str:
