@@ -21,18 +21,18 @@ def on_white(name: str, side: int = SIDE) -> Image.Image:
 
 
 def cut_off() -> Image.Image:
-    return on_white("hedgehog", 2 * SIDE).crop((SIDE, SIDE // 2, 2 * SIDE, 3 * SIDE // 2))
+    return on_white("pineapple", 2 * SIDE).crop((SIDE, SIDE // 2, 2 * SIDE, 3 * SIDE // 2))
 
 
 def tiny() -> Image.Image:
     page = Image.new("RGB", (SIDE, SIDE), "white")
-    page.paste(on_white("hedgehog", SIDE // 4), (SIDE // 2, SIDE // 2))
+    page.paste(on_white("pineapple", SIDE // 4), (SIDE // 2, SIDE // 2))
     return page
 
 
 def crowd() -> Image.Image:
     page = Image.new("RGB", (SIDE, SIDE), "white")
-    for number, name in enumerate(("hedgehog", "teapot", "crown", "penguin")):
+    for number, name in enumerate(("pineapple", "teapot", "crown", "penguin")):
         page.paste(on_white(name, SIDE // 2), (number % 2 * SIDE // 2, number // 2 * SIDE // 2))
     return page
 
@@ -40,11 +40,11 @@ def crowd() -> Image.Image:
 def pictures() -> list[tuple[str, str, Image.Image]]:
     """What to say below each, in which colour, and the picture."""
     return [
-        ("good: one thing, whole, sharp", GREEN, on_white("hedgehog")),
+        ("good: one thing, whole, sharp", GREEN, on_white("pineapple")),
         ("bad: cut off", RED, cut_off()),
         ("bad: small in the frame", RED, tiny()),
         ("bad: several things", RED, crowd()),
-        ("bad: blurred", RED, on_white("hedgehog").filter(ImageFilter.GaussianBlur(7))),
+        ("bad: blurred", RED, on_white("pineapple").filter(ImageFilter.GaussianBlur(7))),
     ]
 
 
