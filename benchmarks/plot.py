@@ -49,7 +49,7 @@ def draw_ratios(picture: Picture, ratios: Sequence[Figure]) -> None:
     axes.set_yticklabels(names, fontsize=TEXT - 1, color=INK)
     axes.set_xticks([])
     axes.axvline(1, color=INK, linewidth=1.5)
-    axes.text(1, -0.7, "aim", ha="center", fontsize=TEXT, color=INK)
+    axes.text(1, -0.7, "goal", ha="center", fontsize=TEXT, color=INK)
     axes.text(0, -0.7, "better", fontsize=TEXT, color=PLAIN)
     for row, ratio in enumerate(ratios):
         colour = MET if ratio.is_met else MISSED
