@@ -59,7 +59,7 @@ def curves(bench: Bench) -> Answer:
     with guarded(answer, "side"):
         what, less = ("side in pixels, less memory on", "on") if points.less else ("side in pixels", "off")
         settings = partial(square_of, less=less)
-        answer.curves.append(step(what, points.sides, "pixels grow with the square of the side, attention with its fourth power", settings))
+        answer.curves.append(step(what, points.sides, "as side squared; attention as side to the 4th", settings))
     with guarded(answer, "pictures"):
         answer.curves += pictures(bench, points.pictures)
     if points.pairs:
