@@ -20,15 +20,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageDraw
 
 ROOT = Path(__file__).parents[1]
 ASSETS = ROOT / "dreamartist_ext" / "assets"
 PROMPT = "a [name] on a blue background"
-WIDE, HIGH = 1200, 1060
+WIDE, HIGH = 1200, 1560  # high enough for the whole form, and for the curve below the previews
+FORM, CURVE = "#dreamartist_train, #dreamartist_recipe, #dreamartist_memory, #dreamartist_fold", "#dreamartist_curve"
 SHOTS = ("drop", "training", "done", "use", "concepts", "compare", "moving")
 MOVING_WIDTH, FRAME_MS = 800, 1300
 LONGEST_MS = 15 * 60 * 1000
+BELOW = 24  # pixels that are kept below the last thing of a picture
+POINTER = ((0, 0), (0, 34), (9, 26), (15, 40), (21, 37), (15, 24), (26, 24))  # an arrow, its tip at 0, 0
+HELD = 72  # pixels of the picture that is being dropped
 SHARE_DRAWN = 0.6  # of the training, at which it is shown
 
 
@@ -72,16 +76,40 @@ class Shooting:
         self.picture, self.name = ASSETS / "samples" / f"{sample}.png", f"my{sample}"
         self.frames: list[Image.Image] = []
 
-    def shot(self, name: str, moves: bool = True, settle_ms: int = 900, high: int = HIGH) -> None:
-        """The visible part of the page, as it is now, without what is empty below `high`."""
+    def shot(self, name: str, moves: bool = True, settle_ms: int = 900, last: str = "") -> None:
+        """The page as it is now, down to the thing `last`, or all of it."""
+        picture = self.seen(settle_ms)
+        if moves:
+            self.add_frame(picture)
+        if name in self.only:
+            bottom = self.bottom_of(last) if last else HIGH
+            picture.crop((0, 0, WIDE, bottom)).save(self.out / f"page-{name}.webp", quality=80, method=6)
+
+    def seen(self, settle_ms: int) -> Image.Image:
         self.page.mouse.move(0, 0)
         self.page.wait_for_timeout(settle_ms)
         with Image.open(io.BytesIO(self.page.screenshot())) as opened:
-            picture = opened.convert("RGB")
-        if moves:
-            self.frames.append(picture.resize((MOVING_WIDTH, MOVING_WIDTH * HIGH // WIDE), Image.Resampling.LANCZOS))
-        if name in self.only:
-            picture.crop((0, 0, WIDE, high)).save(self.out / f"page-{name}.webp", quality=80, method=6)
+            return opened.convert("RGB")
+
+    def bottom_of(self, last: str) -> int:
+        boxes = [each.bounding_box() for each in self.page.locator(last).all() if each.is_visible()]
+        return min(HIGH, max(round(box["y"] + box["height"]) for box in boxes if box) + BELOW)
+
+    def pointing(self, where: str, holds: bool = False) -> None:
+        """A frame with the pointer on something; with the picture that it is about to drop there."""
+        picture = self.seen(300)
+        box = self.page.locator(where).first.bounding_box()
+        x, y = round(box["x"] + 0.6 * box["width"]), round(box["y"] + 0.55 * box["height"])
+        if holds:
+            with Image.open(self.picture) as opened:
+                held = opened.convert("RGBA").resize((HELD, HELD))
+            picture.paste(held, (x - HELD // 2, y - HELD // 2), held)
+        arrow = [(x + across, y + down) for across, down in POINTER]
+        ImageDraw.Draw(picture).polygon(arrow, fill="black", outline="white")
+        self.add_frame(picture)
+
+    def add_frame(self, picture: Image.Image) -> None:
+        self.frames.append(picture.resize((MOVING_WIDTH, MOVING_WIDTH * HIGH // WIDE), Image.Resampling.LANCZOS))
 
     def fill(self, where: str, text: str) -> None:
         self.page.locator(f"{where} input, {where} textarea").first.fill(text)
@@ -98,20 +126,24 @@ class Shooting:
 
     def train(self) -> None:
         page = self.page
+        self.shot("start")
+        self.pointing("#dreamartist_picture .dreamartist-drop", holds=True)
         page.locator("#dreamartist_picture input[type=file]").first.set_input_files(str(self.picture))
         page.wait_for_timeout(1500)
-        self.shot("start")
+        self.shot("dropped")
         self.fill("#dreamartist_name", self.name)
-        self.shot("drop", settle_ms=2500)
+        self.shot("drop", settle_ms=2500, last=FORM)
         self.set_steps()
+        self.pointing("#dreamartist_train")
         page.locator("#dreamartist_train").click()
         for share, name in ((0.1, "early"), (SHARE_DRAWN, "training")):
             self.is_at(share)
             page.evaluate("scrollTo(0, 0)")
-            self.shot(name)
+            self.shot(name, last=f"{FORM}, {CURVE}")
         page.wait_for_selector("#dreamartist_live [data-status=done]", timeout=LONGEST_MS)
         page.wait_for_selector("#dreamartist_use:visible", timeout=LONGEST_MS)
-        self.shot("done", settle_ms=4000)
+        self.shot("done", settle_ms=4000, last=f"{FORM}, {CURVE}")
+        self.pointing("#dreamartist_use")
 
     def set_steps(self) -> None:
         """Fewer steps than usual, for a machine that is busy."""
@@ -130,25 +162,27 @@ class Shooting:
         page.wait_for_timeout(1200)
         self.fill("#dreamartist_try_prompt", PROMPT.replace("[name]", self.name))
         page.locator("#dreamartist_draw").scroll_into_view_if_needed()
-        self.shot("prompt")
+        self.pointing("#dreamartist_draw")
         page.locator("#dreamartist_draw").click()
         page.wait_for_selector("#dreamartist_gallery img", timeout=LONGEST_MS)
-        self.shot("use", settle_ms=2500, high=510)
+        self.shot("use", settle_ms=2500, last="#dreamartist_gallery")
 
     def concepts(self) -> None:
         self.open_tab("My concepts")
         self.page.wait_for_selector("#dreamartist_concepts .dreamartist-name", timeout=LONGEST_MS)
-        self.shot("concepts", moves=False, settle_ms=2500, high=760)
+        self.shot("concepts", moves=False, settle_ms=2500, last="#dreamartist_concepts")
 
     def compare(self) -> None:
-        self.open_tab("Compare")
-        self.page.wait_for_timeout(1500)
+        self.open_tab("Train")
+        self.page.locator("#dreamartist_to_compare").click()  # with the concept that was trained
+        self.page.wait_for_timeout(2500)
+        self.page.evaluate("scrollTo(0, 0)")
         self.fill("#dreamartist_compare_prompts", f"a [name]\n{PROMPT}")
         self.page.locator("#dreamartist_compare").click()
         self.page.wait_for_function(
             "document.querySelectorAll('#dreamartist_compare_grid img').length >= 12", timeout=LONGEST_MS
         )
-        self.shot("compare", moves=False, settle_ms=4000, high=940)
+        self.shot("compare", moves=False, settle_ms=4000, last="#dreamartist_compare_grid, #dreamartist_compare_stop")
 
     def moving(self) -> None:
         """The frames as one animated picture."""
