@@ -57,11 +57,10 @@ function dreamartistFree(button) {
 // The server has answered: no button waits any more, and what the answer began is followed.
 function dreamartistAnswered() {
     dreamartistPage().querySelectorAll("button[data-busy]").forEach(dreamartistFree);
-    dreamartistPoll.soon = Date.now() + 4000;
-    return [];
+    return dreamartistAskNow();
 }
 
-// Another training is to be shown. Only the poll asks: of two answers the older could come last, and stay.
+// Something has changed. Only the poll asks for what: of two answers the older could come last, and stay.
 function dreamartistAskNow() {
     dreamartistPoll.soon = Date.now() + 4000;
     dreamartistPoll();
