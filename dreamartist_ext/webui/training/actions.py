@@ -49,13 +49,15 @@ class Actions(QueueActions):
         return kinds.usual(self.model, kind, recipe)
 
     def choose(self, kind: str, label: str, before: Any, *options: Any) -> list[Any]:
-        """After another kind or recipe: what is said of both, the usual values, what was chosen, all settings."""
+        """After another kind or recipe: what is said of both, the usual values, what was chosen, and the settings that
+        change, so that what is typed meanwhile stays."""
         recipe = kinds.recipe_named(label)
         was = before if isinstance(before, list) and len(before) == 2 else ["thing", ""]
         given = dict(zip(OPTION_NAMES, options, strict=True))
         values = kinds.chosen(self.model, kind, recipe, was, given)
         values |= self._counts(str(values["start_from"]))
-        return [*self._about(kind, recipe), [kind, recipe], *(values[name] for name in OPTION_NAMES)]
+        new = [NOTHING if kinds.is_same(values[name], given[name]) else values[name] for name in OPTION_NAMES]
+        return [*self._about(kind, recipe), [kind, recipe], *new]
 
     def count_vectors(self, word: str) -> list[Any]:
         """The numbers of vectors that a training needs which goes on from this word; as they are where it has none."""
