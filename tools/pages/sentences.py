@@ -27,7 +27,7 @@ GROUPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "Compare and the report",
         "Change the value that is named. What is missing is named with the package or the flag that brings it.",
-        ("evaluation/", "webui/compare/", "cli/evaluat"),
+        ("evaluation/", "webui/compare/", "webui/one_at_a_time", "cli/evaluat"),
     ),
     (
         "Making a single file of a model",
