@@ -29,11 +29,13 @@ def anywhere(request, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def webui(tmp_path_factory):
+    """Has drawn its first picture as well, so that no test's state depends on whether another one drew before it."""
     if not (WEBUI / "launch.py").is_file():
         pytest.skip(f"no WebUI at {WEBUI}; set WEBUI_DIR to the folder of AUTOMATIC1111 v1.10.1")
     data = tmp_path_factory.mktemp("webui")
     make_data_folder(data)
     with running(data, "--api") as webui:
+        webui.picture(PROMPT)
         yield webui
 
 
@@ -48,6 +50,7 @@ def families(tmp_path_factory):
     parts = write_families(data)
     with running(data, "--api") as webui:
         webui.parts = parts
+        webui.picture(PROMPT)
         yield webui
 
 
