@@ -50,9 +50,9 @@ WEBUI = "webui"
 # What an issue asks for comes first: a run may be cut off. 510 seconds where everything takes as long as it may.
 ON_A_GPU = [
     Part("sd15-gpu", ("trainings", "refusal", "card"), 110),
-    Part("sdxl-gpu", ("trainings", "refusal", "card"), 150),
-    Part("sd15-gpu", ("compiling",), 120),
-    Part("sd15-gpu", ("step", "memory", "gpu"), 130),
+    Part("sdxl-gpu", ("trainings", "refusal", "card"), 190),
+    Part("sd15-gpu", ("compiling",), 100),
+    Part("sd15-gpu", ("step", "memory", "gpu"), 110),
 ]
 IN_THE_WEBUI = [Part(WEBUI, ("sdp", "sub-quadratic", "medvram", "lowvram", "no-half-vae", "fp32", "fp8"), 400)]
 TINY = [

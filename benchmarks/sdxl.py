@@ -68,16 +68,10 @@ def shaped_xl(shape: ShapeXL, name: str, side: int) -> Callable[[str, str], Diff
         where = choose_device(device)
         with torch.random.fork_rng(), where:  # a GPU draws the weights in no time
             torch.manual_seed(0)
-            parts = Components(
-                _unet(shape, side),
-                vae_of(shape.vae, shape.vae_layers, scaling_factor=0.13025),
-                CLIPTextModel(_text_config(shape.first, tokenizer)),
-                tokenizer,
-                DDIMScheduler(**SCHEDULE),
-                name,
-                CLIPTextModelWithProjection(_text_config(shape.second, tokenizer)),
-                tokenizer,
-            )
+            unet, vae = _unet(shape, side), vae_of(shape.vae, shape.vae_layers, scaling_factor=0.13025)
+            first = CLIPTextModel(_text_config(shape.first, tokenizer))
+            second = CLIPTextModelWithProjection(_text_config(shape.second, tokenizer))
+        parts = Components(unet, vae, first, tokenizer, DDIMScheduler(**SCHEDULE), name, second, tokenizer)
         return DiffusersHost(parts, where, choose_precision(precision, where))
 
     return load

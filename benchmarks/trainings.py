@@ -23,7 +23,7 @@ from .work import config, training
 
 STEPS, TINY_STEPS = 50, 4
 ROUND = 10  # steps
-MOST_SECONDS = 60  # of one precision
+MOST_SECONDS = 75  # of one precision
 DRAWING_STEPS = 2
 SPARE = 32 * MEBI  # what a training that must run out of memory still gets
 
