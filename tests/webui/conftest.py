@@ -10,6 +10,16 @@ from testbed.webui import MODEL, PROMPT, WEBUI, make_data_folder, running
 EVERY = [pytest.param(kind, id=kind.marker, marks=getattr(pytest.mark, kind.marker)) for kind in KINDS]
 
 
+@pytest.fixture(autouse=True, scope="session")
+def short_previews():
+    """Previews were four fifths of what a training on a tiny model takes; two steps of twenty show what twenty do."""
+    from dreamartist_ext.webui.training import previews
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(previews, "PREVIEW_STEPS", 2)
+        yield
+
+
 @pytest.fixture(scope="session", params=EVERY)
 def anywhere(request, tmp_path_factory):
     """A WebUI of one kind, which has drawn its first picture: Forge loads nothing before."""
