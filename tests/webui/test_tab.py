@@ -36,8 +36,8 @@ from dreamartist_ext.webui.training.queue import QUEUE  # noqa: E402
 from dreamartist_ext.webui.training.queue_actions import PLACES  # noqa: E402
 from dreamartist_ext.webui.training.sentences import how_it_ended, is_worse_than_nothing  # noqa: E402
 
+from .fake_workplace import FakeWorkplace  # noqa: E402
 from .test_page import PATIENCE  # noqa: E402
-from .training.test_jobs import FakeWorkplace  # noqa: E402
 
 
 @pytest.fixture

@@ -29,7 +29,6 @@ from .memory_hint import MemoryHints
 from .name_check import name_said
 from .page_state import updates
 from .picture_tray import items_of, saved_pictures
-from .preparation import Drawn
 from .queue_actions import PLACES, QueueActions, said_at
 from .recall import recalled, trainings_in, tray_of
 from .sentences import sentence
@@ -104,13 +103,10 @@ class Actions(QueueActions):
     ) -> list[str]:
         """Begin, and return what to say at each of PLACES; the training goes on in a thread of its own. `previews`:
         whether they are wanted, and their prompts and seeds as typed."""
-        with tempfile.TemporaryDirectory(prefix="dreamartist-") as folder:
-            try:
-                values, drawn = self.values(name, start, options), Drawn.read(previews)
-                self._check_name(values, overwrite)
-                job = self.desk.prepare(values, saved_pictures(tray, Path(folder)), overwrite, drawn=drawn)
-            except DreamArtistError as error:
-                return said_at(error)
+        try:
+            job = self._prepared(self.desk.prepare, tray, self.values(name, start, options), overwrite, previews)
+        except DreamArtistError as error:
+            return said_at(error)
         self.measuring.cancel()
         self.measuring.says = ""
         in_background(self.desk, job)
