@@ -9,7 +9,7 @@ UNET_MINUTES ?= 180
 CODES_MINUTES ?= 85
 ICONS := $(WORK)/icons/node_modules/@iconify-json
 
-.PHONY: bench docs evaluate study install install-dev demo serve test test-slow test-browser test-webui test-forge test-reforge lint types embedded-model clean
+.PHONY: bench docs evaluate gpu-check study install install-dev demo serve test test-slow test-browser test-webui test-forge test-reforge lint types embedded-model clean
 
 install: $(VENV)/installed
 install-dev: $(VENV)/installed-dev
@@ -117,6 +117,12 @@ docs: $(VENV)/installed-docs
 SIZE ?= embedded
 bench: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks --size $(SIZE) --page docs/evidence/speed.md
+
+# What waits for a GPU: writes the wheels that a bare machine with one lacks and says what to run there, then runs the
+# same check here; on a machine without a GPU with tiny models, in some minutes.
+gpu-check: $(VENV)/installed-dev
+	$(BIN)/python -m benchmarks.gpu_bundle
+	$(BIN)/python -m benchmarks.gpu_check
 
 clean:
 	rm -rf $(VENV) build demo-output evaluation-output

@@ -33,6 +33,7 @@ from .script import script
 from .sharing import sharing
 from .start import start
 from .step import step
+from .trainings import refusal, trainings
 
 QUESTIONS: dict[str, Callable[[Bench], Answer]] = {
     "step": step,
@@ -41,6 +42,8 @@ QUESTIONS: dict[str, Callable[[Bench], Answer]] = {
     "curves": curves,
     "sharing": sharing,
     "gpu": gpu,
+    "trainings": trainings,
+    "refusal": refusal,
     "card": card,
     "busy": busy,
     "compiling": compiling,

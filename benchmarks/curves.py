@@ -18,7 +18,7 @@ from dreamartist_ext.files.concepts.index import FactsCache, concepts_in
 from dreamartist_ext.files.storage import save_pair
 
 from .clock import seconds_of, spread_of, wait
-from .models import Bench
+from .models import TINY_SIZES, Bench
 from .results import Answer, Curve, guarded
 from .work import config, free_folder, training
 
@@ -44,7 +44,8 @@ POINTS = {
     "sd15": _ON_A_CPU,
     "sd15-512": _ON_A_CPU,
     "sd15-gpu": Points(),
-    "tiny": Points((1, 75), (1, 2), (64, 128), (1, 4), (1, 4)),
+    "sdxl-gpu": Points((1, 75), (1, 2, 4), (512, 1024), (1, 10)),
+    **dict.fromkeys(TINY_SIZES, Points((1, 75), (1, 2), (64, 128), (1, 4), (1, 4))),
 }
 
 

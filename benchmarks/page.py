@@ -34,14 +34,18 @@ def write_page(answers: Sequence[Answer], size: str, page: Path) -> None:
 
 
 def table(answers: Sequence[Answer], size: str, picture: str) -> str:
-    lines = ["| what | against | measured | middle half of the rounds | goal | |", "|---|---|---|---|---|---|"]
-    for answer in answers:
-        lines += [row(figure) for figure in answer.figures]
     command = f"python -m benchmarks --size {size} --as-kept --page docs/evidence/speed.md"
-    lines += ["", f"<!-- made by: {command} -->", f"![The same, and the curves]({picture})", ""]
+    made = [f"<!-- made by: {command} -->", f"![The same, and the curves]({picture})", ""]
+    return "\n".join([*rows_of(answers, made), ""])
+
+
+def rows_of(answers: Sequence[Answer], below: Sequence[str] = ()) -> list[str]:
+    """The lines of a table of all figures, then `below`, then what was not measured, and the runs."""
+    lines = ["| what | against | measured | middle half of the rounds | goal | |", "|---|---|---|---|---|---|"]
+    lines += [row(figure) for answer in answers for figure in answer.figures]
     left_out = [(answer.question, shorten(reason, MOST_SAID)) for answer in answers for reason in answer.left_out]
-    lines += [f"- Not measured ({question}): {reason}" for question, reason in left_out]
-    return "\n".join([*lines, *(f"- {where}" for where in runs(answers)), ""])
+    missing = [f"- Not measured ({question}): {reason}" for question, reason in left_out]
+    return [*lines, "", *below, *missing, *(f"- {where}" for where in runs(answers))]
 
 
 def row(figure: Figure) -> str:

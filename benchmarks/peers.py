@@ -8,6 +8,7 @@ from typing import Any
 from .clock import Spread, spread_of
 from .models import Bench
 from .results import Answer, Figure
+from .shapes import NARROW
 from .webui import NO_ORIGINAL, NO_WEBUI, ORIGINAL, ask, data_folder, has_original, has_webui, webui
 
 STEPS = 6  # of a training, the first two of which do not count
@@ -30,7 +31,7 @@ def peers(bench: Bench) -> Answer:
         left_out.append(NO_ORIGINAL)
     taken: Taken = {name: [] for name in trainings}
     functions = {"pair": "ours", "plain": "ours", "webui": "webuis", "original": "originals"}
-    folder = data_folder(bench.work / "peers", narrow=True)
+    folder = data_folder(bench.work / "peers", shape=NARROW)
     with webui(folder) as started:
         common = {"picture": str(folder / "picture" / "teapot.png"), "steps": STEPS, "side": SIDE}
         for _ in range(ROUNDS):

@@ -16,9 +16,10 @@ import torch
 from testbed.model_folder import save_folder
 
 from .clock import spread_of
-from .models import NARROW, PICTURE, Bench, shaped, tokenizer_of
+from .models import PICTURE, Bench
 from .peers import SIDE, STEPS, Taken, faster, median
 from .results import Answer, Figure
+from .shapes import NARROW, shaped, tokenizer_of
 
 CHECKOUT = Path(os.environ.get("DREAMARTIST_DIFFUSERS", Path.home() / "peers" / "diffusers"))
 PYTHON = os.environ.get("DREAMARTIST_DIFFUSERS_PYTHON", sys.executable)

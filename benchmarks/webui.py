@@ -17,9 +17,11 @@ from dreamartist_ext.hosts.diffusers.single_file import to_single_file
 from testbed.model_folder import save_folder
 from testbed.webui import WEBUI, RunningWebUI, make_data_folder, running
 
-from .models import NARROW, PICTURE, shaped
+from .models import PICTURE
+from .shapes import Shape, shaped
 
 ORIGINAL = Path(os.environ.get("DREAMARTIST_ORIGINAL", Path.home() / "peers" / "DreamArtist-sd-webui-extension"))
+SIDE = 256  # pixels, which the weights do not depend on
 NO_WEBUI = f"there is no WebUI at {WEBUI.name} in the home folder; WEBUI_DIR says where else"
 NO_ORIGINAL = "there is no checkout of the original extension; DREAMARTIST_ORIGINAL says where"
 
@@ -32,14 +34,14 @@ def has_original() -> bool:
     return (ORIGINAL / "scripts" / "dream_artist" / "cptuning.py").is_file()
 
 
-def data_folder(folder: Path, with_extension: bool = True, narrow: bool = False) -> Path:
-    """A WebUI's data folder; `narrow` puts the narrow model in the place of the embedded one."""
+def data_folder(folder: Path, with_extension: bool = True, shape: Shape | None = None) -> Path:
+    """A WebUI's data folder; a model of this shape, with random weights, takes the place of the embedded one."""
     make_data_folder(folder)
     if not with_extension:
         (folder / "extensions" / "dreamartist").unlink()
-    if narrow:
+    if shape is not None:
         checkpoint = folder / "models" / "Stable-diffusion" / "embedded.safetensors"
-        model = save_folder(shaped(NARROW, "narrow", 256)("cpu", "fp32").parts, folder / "narrow")
+        model = save_folder(shaped(shape, "random weights", SIDE)("cpu", "fp32").parts, folder / "random")
         shutil.copytree(EMBEDDED_MODEL / "tokenizer", model / "tokenizer", dirs_exist_ok=True)
         for old in checkpoint.parent.glob("embedded*"):
             shutil.rmtree(old) if old.is_dir() else old.unlink()

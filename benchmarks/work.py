@@ -78,10 +78,13 @@ def floor(bench: Bench, batch: int, decoder: bool = False) -> Work:
     timesteps = torch.full((batch,), 500, device=bench.device)
     with torch.no_grad():
         cond = bench.host.encode_prompts(["a photo of a cat"] * batch)
-    cond.requires_grad_(True)
+    parts = list(cond.values()) if isinstance(cond, dict) else [cond]
+    for part in parts:
+        part.requires_grad_(True)
 
     def work() -> None:
-        cond.grad = None
+        for part in parts:
+            part.grad = None
         prediction = bench.host.predict(latents, timesteps, cond)
         loss = prediction.square().mean()
         if decoder:

@@ -9,10 +9,13 @@ import sys
 def main() -> None:
     """Run the command line, and exit with its status; whatever happens, at any moment, ends in one sentence."""
     try:
+        from .cli.interrupts import remembered_ctrl_c
         from .cli.output import safe_streams
 
         safe_streams()
-        sys.exit(_run())
+        with remembered_ctrl_c():
+            status = _run()
+        sys.exit(status)
     except KeyboardInterrupt:  # also while something is loading
         sys.stderr.write("dreamartist: stopped.\n")
         sys.exit(130)

@@ -22,7 +22,7 @@ function dreamartistVisible(element) {
 const dreamartistBusy = {
     dreamartist_train: "Starting ...", dreamartist_add: "Adding ...", dreamartist_each: "Adding ...", dreamartist_install: "Installing ...", dreamartist_recipe_save: "Saving ...", dreamartist_recipe_delete: "Deleting ...", dreamartist_spread: "Spreading ...", dreamartist_stop: "Stopping ...",
     dreamartist_pause: "Pausing ...", dreamartist_discard: "Discarding ...", dreamartist_undo: "Bringing back ...",
-    dreamartist_share: "Making the card ...", dreamartist_again: "Filling the form ...", dreamartist_go_on: "Going on ...",
+    dreamartist_share: "Making the card ...", dreamartist_again: "Filling the form ...", dreamartist_again_do: "Filling the form ...", dreamartist_go_on: "Going on ...",
     dreamartist_continue: "Going on ...", dreamartist_keep: "Keeping ...", dreamartist_forget: "Discarding ...",
     dreamartist_estimate: "One moment ...", dreamartist_compare: "Starting ...", dreamartist_evaluate: "Starting ...",
     dreamartist_compare_stop: "Stopping ...", dreamartist_compare_use: "Taking it ...", dreamartist_draw: "Drawing ...",
@@ -57,7 +57,13 @@ function dreamartistFree(button) {
 // The server has answered: no button waits any more, and what the answer began is followed.
 function dreamartistAnswered() {
     dreamartistPage().querySelectorAll("button[data-busy]").forEach(dreamartistFree);
+    return dreamartistAskNow();
+}
+
+// Something has changed. Only the poll asks for what: of two answers the older could come last, and stay.
+function dreamartistAskNow() {
     dreamartistPoll.soon = Date.now() + 4000;
+    dreamartistPoll();
     return [];
 }
 

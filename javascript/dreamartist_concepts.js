@@ -78,9 +78,52 @@ document.addEventListener("click", (event) => {
         dreamartistEnlarge(button);
     }
     for (const menu of dreamartistPage().querySelectorAll(".dreamartist-menu[open]")) {
-        if (!menu.contains(target) || button) {
-            menu.open = false;
+        if (button || (event.isTrusted && !menu.contains(target))) { // not by the page's own asking for news
+            dreamartistCloseMenu(menu);
         }
+    }
+});
+
+// The menu that is to be open, and what is typed in it: they are kept when new cards come.
+let dreamartistMenu = null; // {key, typed}
+
+function dreamartistMenuKey(menu) {
+    return menu.querySelector("[data-key]").dataset.key;
+}
+
+function dreamartistCloseMenu(menu) {
+    if (dreamartistMenu?.key === dreamartistMenuKey(menu)) {
+        dreamartistMenu = null;
+    }
+    menu.open = false;
+}
+
+function dreamartistKeepMenu() {
+    const menus = dreamartistMenu ? [...dreamartistPage().querySelectorAll(".dreamartist-menu")] : [];
+    const menu = menus.find((each) => dreamartistMenuKey(each) === dreamartistMenu.key);
+    if (!menu || menu.open) {
+        return;
+    }
+    const input = menu.querySelector("input");
+    menu.open = true;
+    input.value = dreamartistMenu.typed ?? input.value;
+    if (document.activeElement === document.body) {
+        input.focus();
+    }
+}
+
+new MutationObserver(dreamartistKeepMenu).observe(document, {subtree: true, childList: true});
+
+document.addEventListener("click", (event) => {
+    if (dreamartistIn(event, ".dreamartist-menu > summary")) {
+        const menu = dreamartistIn(event, ".dreamartist-menu");
+        dreamartistMenu = menu.open ? null : {key: dreamartistMenuKey(menu), typed: null};
+    }
+}, true);
+
+document.addEventListener("input", (event) => {
+    if (dreamartistMenu && dreamartistIn(event, ".dreamartist-menu")) {
+        dreamartistMenu.typed = event.composedPath()[0].value;
     }
 });
 
@@ -91,7 +134,7 @@ document.addEventListener("keydown", (event) => {
         form.querySelector("[data-dreamartist-do]").click();
     }
     if (event.key === "Escape") {
-        dreamartistPage().querySelectorAll(".dreamartist-menu[open]").forEach((menu) => { menu.open = false; });
+        dreamartistPage().querySelectorAll(".dreamartist-menu[open]").forEach(dreamartistCloseMenu);
     }
 });
 

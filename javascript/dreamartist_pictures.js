@@ -29,23 +29,32 @@ function dreamartistTake(files) {
             try {
                 await dreamartistTakeOne(file);
             } catch (error) {
-                problems.push(error instanceof TypeError ? `"${file.name}" could not be read.` : error.message || String(error));
+                problems.push(dreamartistProblem(error, file.name));
             }
             dreamartistDraw(number === 0 || number === files.length - 1);
             await new Promise((done) => setTimeout(done)); // a click in between is answered
         }
-        says.innerHTML = "";
-        for (const problem of problems) {
-            const line = document.createElement("div");
-            line.className = "dreamartist-message dreamartist-error";
-            line.setAttribute("role", "alert");
-            line.textContent = problem;
-            says.append(line);
-        }
+        dreamartistSayProblems(problems);
         dreamartistFind("#dreamartist_pictures_says .dreamartist-message")?.remove();
         dreamartistFind("#dreamartist_look")?.click();
     });
     return dreamartistWork;
+}
+
+function dreamartistProblem(error, name) {
+    return error instanceof TypeError ? `"${name}" could not be read.` : error.message || String(error);
+}
+
+function dreamartistSayProblems(problems) {
+    const says = dreamartistFind(".dreamartist-tray-says");
+    says.innerHTML = "";
+    for (const problem of problems) {
+        const line = document.createElement("div");
+        line.className = "dreamartist-message dreamartist-error";
+        line.setAttribute("role", "alert");
+        line.textContent = problem;
+        says.append(line);
+    }
 }
 
 async function dreamartistTakeOne(file) {
@@ -150,21 +159,27 @@ function dreamartistUrl(blob) {
     });
 }
 
-// The pictures of a training, back from the server into the form.
+// The pictures of a training, back from the server into the form: all at once, and only then the button has answered.
 function dreamartistTakeBack(tray, says) {
-    dreamartistAnswered();
     if (says.includes("dreamartist-error")) { // there was nothing to take: what is in the form stays
-        return [];
+        return dreamartistAnswered();
     }
-    dreamartistTray = [];
-    dreamartistPicked = null;
     dreamartistWork = dreamartistWork.then(async () => {
+        const taken = [], problems = [];
         for (const given of JSON.parse(tray || "[]")) {
-            const item = await dreamartistItem(await (await fetch(given.data)).blob(), given.name);
-            dreamartistTray.push(Object.assign(item, {data: given.data, caption: given.caption, maskFile: given.mask_file || ""}));
+            try {
+                const item = await dreamartistItem(await (await fetch(given.data)).blob(), given.name);
+                taken.push(Object.assign(item, {data: given.data, caption: given.caption, maskFile: given.mask_file || ""}));
+            } catch (error) {
+                problems.push(dreamartistProblem(error, given.name));
+            }
         }
-        dreamartistPicked = dreamartistTray[0] || null;
+        dreamartistTray = taken;
+        dreamartistPicked = taken[0] || null;
+        dreamartistSayProblems(problems);
         dreamartistDraw();
+        dreamartistAnswered();
+        dreamartistAnnounce(dreamartistFind("#dreamartist_says")?.textContent || "");
         dreamartistFind("#dreamartist_name textarea, #dreamartist_name input")?.select();
         dreamartistFind("#dreamartist_look")?.click();
     });

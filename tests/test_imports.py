@@ -31,6 +31,7 @@ HOST_ROOMS = ("hosts/diffusers", "hosts/a1111", "hosts/forge")  # what two need 
 OF_WEBUIS = "hosts/webuis"  # or here, where it is about WebUIs
 PAGE_ROOMS: tuple[tuple[str, ...], ...] = (
     ("training", "prompts"),
+    ("api_guards", "one_at_a_time"),
     ("concepts", "compare"),
     ("tab", "api", "registration", "standalone"),
 )

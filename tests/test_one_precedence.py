@@ -24,7 +24,7 @@ from dreamartist_ext.webui.training.actions import Actions
 from dreamartist_ext.webui.training.jobs import Desk
 from dreamartist_ext.webui.training.kinds import OPTION_NAMES, RECIPE_LABELS
 
-from .webui.training.test_jobs import FakeWorkplace
+from .webui.fake_workplace import FakeWorkplace
 
 SHOWN = "thing"  # the page has a kind always; this one, where a recipe alone is chosen
 MODELS = {

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
+from dreamartist_ext.evaluation.grids import grid
+
 SAMPLES = Path(__file__).parents[1] / "dreamartist_ext" / "assets" / "samples"
 SIDE, GAP, FOOT = 192, 12, 30
 GREEN, RED = "#2f9e6e", "#d6453d"
@@ -31,10 +33,9 @@ def tiny() -> Image.Image:
 
 
 def crowd() -> Image.Image:
-    page = Image.new("RGB", (SIDE, SIDE), "white")
-    for number, name in enumerate(("pineapple", "teapot", "crown", "penguin")):
-        page.paste(on_white(name, SIDE // 2), (number % 2 * SIDE // 2, number // 2 * SIDE // 2))
-    return page
+    return grid(
+        [[on_white(name, SIDE // 2) for name in row] for row in (("pineapple", "teapot"), ("crown", "penguin"))]
+    )
 
 
 def pictures() -> list[tuple[str, str, Image.Image]]:
@@ -53,11 +54,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/pictures/good-and-bad.webp"))
     out = parser.parse_args().out
     shown = pictures()
-    page = Image.new("RGB", (GAP + (SIDE + GAP) * len(shown), GAP + SIDE + FOOT), "white")
+    page = grid([[picture for _, _, picture in shown]], (GAP, FOOT), (GAP, GAP))
     pen, font = ImageDraw.Draw(page), ImageFont.load_default(13)
-    for number, (said, colour, picture) in enumerate(shown):
+    for number, (said, colour, _) in enumerate(shown):
         left = GAP + number * (SIDE + GAP)
-        page.paste(picture, (left, GAP))
         pen.rectangle((left - 2, GAP - 2, left + SIDE + 1, GAP + SIDE + 1), outline=colour, width=2)
         pen.text((left, GAP + SIDE + 8), said, colour, font)
     page.save(out, quality=88, method=6)

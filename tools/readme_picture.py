@@ -12,6 +12,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from dreamartist_ext.evaluation.grids import grid
 from dreamartist_ext.hosts.diffusers.generation import draw, with_learned_words
 from dreamartist_ext.hosts.diffusers.model_files import load_host, quiet_libraries
 
@@ -33,16 +34,13 @@ def columns(name: str) -> list[list[Image.Image]]:
 
 def sheet(reference: Image.Image, drawn: list[list[Image.Image]], name: str) -> Image.Image:
     """The picture that was learned at the left, a column for each prompt."""
-    page = Image.new("RGB", (LEFT + (CELL + GAP) * len(drawn), HEAD + (CELL + GAP) * len(SEEDS)), "white")
+    shown = [[picture.resize((CELL, CELL), Image.Resampling.BICUBIC) for picture in column] for column in drawn]
+    page = grid(list(zip(*shown, strict=True)), (GAP, GAP), (LEFT, HEAD))
     pen, font = ImageDraw.Draw(page), ImageFont.load_default(15)
     pen.text((10, 5), "learned from this", "black", font)
     page.paste(reference.resize((CELL, CELL), Image.Resampling.LANCZOS), (10, HEAD))
-    for column, (place, pictures) in enumerate(zip(PLACES, drawn, strict=True)):
-        left = LEFT + column * (CELL + GAP)
-        pen.multiline_text((left, 5), f"a {name}\n{place.strip()}", "black", font)
-        for row, picture in enumerate(pictures):
-            shown = picture.resize((CELL, CELL), Image.Resampling.BICUBIC)
-            page.paste(shown, (left, HEAD + row * (CELL + GAP)))
+    for column, place in enumerate(PLACES):
+        pen.multiline_text((LEFT + column * (CELL + GAP), 5), f"a {name}\n{place.strip()}", "black", font)
     return page
 
 

@@ -18,6 +18,7 @@ from ..engine.config import TrainConfig
 from ..engine.embedding import EmbeddingPair
 from ..engine.names import negative_name
 from ..engine.trainer import Training
+from ..evaluation.grids import grid
 from ..files.atomic import write_all_atomically
 from ..files.card_drawing import font_of
 from ..files.pages import page
@@ -127,17 +128,14 @@ def contact_sheet(reference: Image.Image, rows: Sequence[Row]) -> Image.Image:
     """The reference at the left, a row of pictures for each way of drawing, with captions."""
     cell, gap, head, left = CELL, 8, 40, CELL + 48
     titles = column_titles()
-    sheet = Image.new("RGB", (left + (cell + gap) * len(titles), head + (cell + head) * len(rows)), "white")
+    sheet = grid([list(map(_enlarged, row.pictures)) for row in rows], (gap, head), (left, head))
     pen, font = ImageDraw.Draw(sheet), font_of(13)
     pen.text((16, 12), "the one picture", "black", font)
     sheet.paste(_enlarged(reference), (16, head))
     for column, title in enumerate(titles):
         pen.multiline_text((left + column * (cell + gap), 4), title.replace(" on ", "\non "), "black", font)
     for number, row in enumerate(rows):
-        top = head + number * (cell + head)
-        for column, picture in enumerate(row.pictures):
-            sheet.paste(_enlarged(picture), (left + column * (cell + gap), top))
-        pen.text((left, top + cell + 6), f"{row.title}: {row.meaning}", "black", font)
+        pen.text((left, (head + cell) * (number + 1) + 6), f"{row.title}: {row.meaning}", "black", font)
     return sheet
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from ..engine.errors import FileError
 from ..engine.host import Vectors
 from ..files.storage import write_atomically
+from .grids import grid
 
 BATCH = 8
 FORMAT = 1  # of the keys: another number forgets every picture that was kept
@@ -119,17 +120,8 @@ class Album:
             if kept is not None:
                 return kept
         pictures = self.draw(part)
-        write_atomically(path, _png_bytes(side_by_side(pictures)))
+        write_atomically(path, _png_bytes(grid([pictures])))
         return pictures
-
-
-def side_by_side(pictures: Sequence[Image.Image]) -> Image.Image:
-    """One strip of pictures of one size."""
-    width, height = pictures[0].size
-    strip = Image.new("RGB", (width * len(pictures), height))
-    for index, picture in enumerate(pictures):
-        strip.paste(picture, (index * width, 0))
-    return strip
 
 
 def _png_bytes(picture: Image.Image) -> bytes:

@@ -21,9 +21,10 @@ from benchmarks.clock import FEWEST_ROUNDS, Seconds, Spread, ratio, spread_of, t
 from benchmarks.curves import POINTS
 from benchmarks.gpu import WAYS, compared
 from benchmarks.memory import peak
-from benchmarks.models import SIZES, TINY, TOKENIZER, bench_of, shaped, tokenizer_of
+from benchmarks.models import SIZES, TINY_SIZES, bench_of
 from benchmarks.page import number, write_page
 from benchmarks.results import Answer, Curve, Figure, guarded, keep, read
+from benchmarks.shapes import TINY, TOKENIZER, shaped, tokenizer_of
 
 CPU = torch.device("cpu")
 
@@ -217,7 +218,7 @@ def test_a_number_has_three_digits_and_no_noise(value, said):
     assert number(value) == said
 
 
-@pytest.mark.parametrize("size", sorted(set(SIZES) - {"tiny"}))
+@pytest.mark.parametrize("size", sorted(set(SIZES) - {*TINY_SIZES}))
 def test_every_size_has_a_place_in_the_documentation(size):
     page = (Path(__file__).parents[2] / "docs" / "evidence" / "speed.md").read_text(encoding="utf-8")
     assert page.index(f"<!-- {size} -->") < page.index(f"<!-- end of {size} -->")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import errno
+import importlib
 import os
 import re
 import signal
@@ -41,6 +42,7 @@ def raising(monkeypatch, error: BaseException):
     def work(*_):
         raise error
 
+    importlib.import_module("dreamartist_ext.files.concepts.trash")  # it would keep the one that raises for good
     monkeypatch.setattr("dreamartist_ext.files.concepts.index.concepts_in", work)
 
 

@@ -51,8 +51,7 @@ def result(files: RunFiles) -> dict[str, bytes]:
     return found
 
 
-def test_a_kill_at_any_touch_of_the_disk_and_a_resume_give_the_same_bytes(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # slow, and no part of what is shown here
+def test_a_kill_at_any_touch_of_the_disk_and_a_resume_give_the_same_bytes(tmp_path):
     settings = config(**SETTINGS)
     expected = result(trained(tmp_path / "whole" / "out", settings))
     assert {"mycat.pt", "mycat-neg.pt", "snapshot.safetensors", "mycat-000002.pt"} <= expected.keys()
@@ -94,7 +93,6 @@ def fail_once(monkeypatch, owner: object, name: str, fails_now: Callable[[int], 
 def test_an_error_in_a_check_a_save_or_a_step_and_a_resume_give_the_same_bytes(
     tmp_path, monkeypatch, owner, name, count, save_every
 ):
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
     values = {"save_every": save_every, "keep": "best", "learning_rate": "0.05"}
     settings = config(**{**SETTINGS, **values})
     expected = result(trained(tmp_path / "whole" / "out", settings))

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.models import SD15, unet_of
+from benchmarks.shapes import SD15, unet_of
 from dreamartist_ext.hosts.activations import CastByCuda, diffusers_inputs, free_memory, kept_for_backward
 from dreamartist_ext.hosts.precision import halved
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -199,7 +198,6 @@ SETTINGS = {"steps": 6, "save_every": 2, "check_every": 2, "ema": 0.9, "save_ema
 @pytest.fixture
 def quick(monkeypatch):
     """Without what is slow and no part of what is shown."""
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
     monkeypatch.setattr(run, "curve_png", lambda checks, steps: b"a picture")
 
 

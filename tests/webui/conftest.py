@@ -10,6 +10,16 @@ from testbed.webui import MODEL, PROMPT, WEBUI, make_data_folder, running
 EVERY = [pytest.param(kind, id=kind.marker, marks=getattr(pytest.mark, kind.marker)) for kind in KINDS]
 
 
+@pytest.fixture(autouse=True, scope="session")
+def short_previews():
+    """Previews were four fifths of what a training on a tiny model takes; two steps of twenty show what twenty do."""
+    from dreamartist_ext.webui.training import previews
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(previews, "PREVIEW_STEPS", 2)
+        yield
+
+
 @pytest.fixture(scope="session", params=EVERY)
 def anywhere(request, tmp_path_factory):
     """A WebUI of one kind, which has drawn its first picture: Forge loads nothing before."""
@@ -29,11 +39,13 @@ def anywhere(request, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def webui(tmp_path_factory):
+    """Has drawn its first picture as well, so that no test's state depends on whether another one drew before it."""
     if not (WEBUI / "launch.py").is_file():
         pytest.skip(f"no WebUI at {WEBUI}; set WEBUI_DIR to the folder of AUTOMATIC1111 v1.10.1")
     data = tmp_path_factory.mktemp("webui")
     make_data_folder(data)
     with running(data, "--api") as webui:
+        webui.picture(PROMPT)
         yield webui
 
 
@@ -48,6 +60,7 @@ def families(tmp_path_factory):
     parts = write_families(data)
     with running(data, "--api") as webui:
         webui.parts = parts
+        webui.picture(PROMPT)
         yield webui
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 from dreamartist_ext.engine.embedding import EmbeddingPair
 from dreamartist_ext.files.storage import load_pair, save_pair
-from dreamartist_ext.webui import api
+from dreamartist_ext.webui import api, api_guards
 from dreamartist_ext.webui.api_auth import has_account, webui_accounts, webui_door
 from dreamartist_ext.webui.training.jobs import Desk
 
@@ -229,9 +229,9 @@ def test_a_misspelt_key_is_refused(client):
 
 
 def test_pictures_and_requests_have_a_largest_size(client, monkeypatch):
-    monkeypatch.setattr(api, "MAX_PICTURE_BYTES", 100)
+    monkeypatch.setattr(api_guards, "MAX_PICTURE_BYTES", 100)
     refused(client.post(f"{V1}/train", json=wish()), 400, "Picture 1 is larger than")
-    monkeypatch.setattr(api, "MAX_BODY_BYTES", 500)
+    monkeypatch.setattr(api_guards, "MAX_BODY_BYTES", 500)
     refused(client.post(f"{V1}/train", json=wish(pictures=["A" * 600])), 413, "The request has more than")
 
 

@@ -62,9 +62,10 @@ def detailed(**more):
 @pytest.fixture
 def ours_in_adetailer(webui):
     """With our script among those that ADetailer runs in its own pass."""
+    before = webui.get("/sdapi/v1/options")["ad_script_names"]
     webui.probe("options", ad_script_names="dreamartist,wildcards")
     yield
-    webui.probe("options", ad_script_names="wildcards")
+    webui.probe("options", ad_script_names=before)
 
 
 def test_adetailer_copies_the_negative_of_the_picture(webui):

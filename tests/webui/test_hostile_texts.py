@@ -8,7 +8,7 @@ import os
 import pytest
 
 from dreamartist_ext.files.card_files import card_word
-from dreamartist_ext.webui import api
+from dreamartist_ext.webui import api_guards
 
 from ..files.test_storage import pair
 from .test_api import V1, client, client_of, desk, place, wish  # noqa: F401  (fixtures)
@@ -81,8 +81,8 @@ def test_half_a_character_in_a_request_is_a_sentence(client, case):  # noqa: F81
 def test_whole_characters_are_taken_as_they_are(client):  # noqa: F811
     answer = client.post(f"{V1}/cancel", content=json.dumps({"how": "\U0001f408"}))
     assert answer.status_code == 422
-    api.check_text(json.dumps({"prompt": "\U0001f408"}).encode())
-    api.check_text(b"\\ud800 no JSON")
+    api_guards.check_text(json.dumps({"prompt": "\U0001f408"}).encode())
+    api_guards.check_text(b"\\ud800 no JSON")
 
 
 @pytest.mark.parametrize("name", ["%ff", "%ED%A0%80", "caf%E9", "..%2f..%2fx", "%00"])

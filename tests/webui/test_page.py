@@ -142,18 +142,36 @@ def ask_for(page, name, steps, save_every=2, batch=1):
     fill(page, "check_every", save_every)
 
 
-def status(page):
-    live = page.locator("#dreamartist_live .dreamartist-live")
-    return live.get_attribute("data-status") if live.count() else ""
+def status(page, name):
+    """Of the training of this name; empty while the page shows another one."""
+    return page.evaluate(
+        """(name) => {
+        const live = document.querySelector("#dreamartist_live .dreamartist-live");
+        return live?.querySelector("b").textContent === name ? live.dataset.status : "";
+    }""",
+        name,
+    )
 
 
-def wait_for_status(page, *wanted, seconds=150):
+def wait_for_status(page, name, *wanted, seconds=150):
     deadline = time.monotonic() + seconds * PATIENCE
     while time.monotonic() < deadline:
-        if status(page) in wanted:
+        if status(page, name) in wanted:
             return
         page.wait_for_timeout(200)
-    pytest.fail(f"status {status(page)!r}, not {wanted}: {page.inner_text('#dreamartist_live')}")
+    pytest.fail(f"{name} is {status(page, name)!r}, not {wanted}: {page.inner_text('#dreamartist_live')}")
+
+
+def has_value(page, name, value):
+    """A field that the server fills has this value now, or gets it."""
+    fields = f"#dreamartist_{name} textarea, #dreamartist_{name} input"
+    page.wait_for_function("([fields, value]) => document.querySelector(fields)?.value === value", arg=[fields, value])
+
+
+def has_at_least(page, count, selector):
+    page.wait_for_function(
+        "([selector, count]) => document.querySelectorAll(selector).length >= count", arg=[selector, count]
+    )
 
 
 def test_from_a_picture_to_a_word(browser, served):
@@ -165,18 +183,17 @@ def test_from_a_picture_to_a_word(browser, served):
         page.get_by_text("mypot is free.").wait_for(timeout=WAIT)
         close_options(page)
         acknowledged_at_once(page, "#dreamartist_train", "Starting ...")
-        page.locator("#dreamartist_train").get_by_text("Training").wait_for(timeout=WAIT)
-        assert page.locator("#dreamartist_train").is_disabled()
+        page.locator("#dreamartist_train:disabled", has_text="Training").wait_for(timeout=WAIT)
         page.wait_for_function("document.title.endsWith('% mypot')", timeout=WAIT)
-        wait_for_status(page, "done")
+        wait_for_status(page, "mypot", "done")
         assert re.search("mypot is learned|mypot has not learned", page.inner_text("#dreamartist_live"))
         page.wait_for_function("document.title === 'DreamArtist'", timeout=WAIT)
         assert (folder / "embeddings" / "mypot.pt").is_file()
         assert (folder / "embeddings" / "mypot-neg.pt").is_file()
-        page.wait_for_selector("#dreamartist_curve svg circle", timeout=WAIT)
+        has_at_least(page, 3, "#dreamartist_curve svg circle")
         assert page.locator("#dreamartist_curve svg circle").count() == 3
-        page.wait_for_selector("#dreamartist_previews .grid-container img, #dreamartist_previews img", timeout=WAIT)
-        assert page.locator("#dreamartist_previews img").count() >= 3 * 3
+        has_at_least(page, 3 * 3, "#dreamartist_previews img")
+        has_at_least(page, 2, "#dreamartist_slider img")
         assert page.locator("#dreamartist_slider img").count() == 2
         is_still(page)
         page.click("#dreamartist_share")
@@ -220,9 +237,15 @@ def in_the_prompt(page, word):
     page.wait_for_function(f"document.querySelector('{fields}')?.value === '{word}'", timeout=WAIT)
 
 
+def in_txt2img(page, word):
+    page.wait_for_function(f"document.querySelector('#txt2img_prompt textarea').value === '{word}'", timeout=WAIT)
+
+
 def is_still(page):
-    """Nothing is asked for while nothing is trained."""
-    page.wait_for_timeout(5000)
+    """Nothing is asked for while nothing is trained, once all that was asked before has been answered."""
+    page.wait_for_function(
+        "Date.now() > dreamartistPoll.soon && !Object.values(dreamartistAsked).some((it) => it.waits)"
+    )
     page.evaluate("() => { window.asked = 0; document.querySelector('#dreamartist_refresh').onclick = () => asked++ }")
     page.wait_for_timeout(4000)
     assert page.evaluate("window.asked") == 0
@@ -245,7 +268,7 @@ def test_a_painted_mask_is_seen_before_training(browser, served):
         see_the_mask_spread(page)
         shot(page, "serve-mask")
         open_options(page)
-        assert field(page, "spread_mask").input_value() == "1"
+        has_value(page, "spread_mask", "1")
         shot(page, "serve-mask-options")
         assert not page.problems
 
@@ -269,11 +292,11 @@ def test_a_training_survives_a_reload_and_is_paused_and_continued(browser, serve
     with opened(browser, url) as page:
         ask_for(page, "slowpot", steps=400, save_every=300)
         page.click("#dreamartist_train")
-        wait_for_status(page, "running")
+        wait_for_status(page, "slowpot", "running")
         shot(page, "serve-training")
     with opened(browser, url, width=420, height=900) as page:
-        wait_for_status(page, "running")
-        page.wait_for_timeout(1200)
+        wait_for_status(page, "slowpot", "running")
+        has_at_least(page, 1, "#dreamartist_live .dreamartist-learned img")
         shot(page, "serve-narrow")
         assert page.locator("#dreamartist_live .dreamartist-learned img").count() == 1, "its picture, from the disk"
         page.route("**/*", lambda route: route.abort())  # as if the server were gone
@@ -281,13 +304,13 @@ def test_a_training_survives_a_reload_and_is_paused_and_continued(browser, serve
         page.unroute("**/*")
         page.get_by_text("The server does not answer").wait_for(state="detached", timeout=WAIT)
         page.click("#dreamartist_pause")
-        wait_for_status(page, "paused")
+        wait_for_status(page, "slowpot", "paused")
         assert not (folder / "embeddings" / "slowpot.pt").exists()
         page.locator("#dreamartist_continue").wait_for(timeout=WAIT)
         page.click("#dreamartist_continue")
-        wait_for_status(page, "running")
+        wait_for_status(page, "slowpot", "running")
         page.click("#dreamartist_stop")
-        wait_for_status(page, "stopped")
+        wait_for_status(page, "slowpot", "stopped")
         assert "slowpot is kept as it was at step" in page.inner_text("#dreamartist_live")
         assert (folder / "embeddings" / "slowpot-neg.pt").is_file()
         assert not page.problems
@@ -316,15 +339,12 @@ def test_in_the_webui_from_a_picture_to_a_picture_with_the_word(browser, webui):
         fill_shown_options(page)
         page.locator("#dreamartist_name_says").get_by_text("is free.").wait_for(timeout=WAIT)
         page.click("#dreamartist_train")
-        shown = page.locator("#dreamartist_live b")
-        shown.get_by_text("wuipot", exact=True).wait_for(timeout=WAIT)  # not the training of another test
-        wait_for_status(page, "done")
+        wait_for_status(page, "wuipot", "done")
         page.wait_for_selector("#dreamartist_previews img", timeout=WAIT)
         close_options(page)
         shot(page, "webui-done")
         page.click("#dreamartist_use")
-        page.wait_for_timeout(500)
-        assert page.locator("#txt2img_prompt textarea").input_value() == "wuipot"
+        in_txt2img(page, "wuipot")
         shot(page, "webui-used")
         assert not page.problems
     assert (webui.embeddings / "wuipot-neg.pt").is_file()
@@ -350,16 +370,15 @@ def test_in_forge_from_a_picture_to_a_picture_with_the_word(browser, anywhere):
         page.locator("#dreamartist_name_says").get_by_text("Free.").wait_for(timeout=WAIT)
         close_options(page)
         page.click("#dreamartist_train")
-        page.locator("#dreamartist_live b").get_by_text("forgepot", exact=True).wait_for(timeout=WAIT)
+        wait_for_status(page, "forgepot", "waiting", "running", "done")
         if SHOTS:
             page.wait_for_selector("#dreamartist_previews img", timeout=4 * WAIT)
         shot(page, "forge-training")
-        wait_for_status(page, "done", seconds=400)
+        wait_for_status(page, "forgepot", "done", seconds=400)
         page.wait_for_selector("#dreamartist_previews img", timeout=WAIT)
         shot(page, "forge-done")
         page.click("#dreamartist_use")
-        page.wait_for_timeout(500)
-        assert page.locator("#txt2img_prompt textarea").input_value() == "forgepot"
+        in_txt2img(page, "forgepot")
         assert not page.problems
     assert anywhere.probe("vectors", name="forgepot") is not None
     assert anywhere.picture(PROMPT) == before
@@ -387,7 +406,7 @@ def test_in_the_webui_a_picture_waits_and_interrupt_stops(browser, webui):
         fill_shown_options(page)
         close_options(page)
         page.click("#dreamartist_train")
-        wait_for_status(page, "running")
+        wait_for_status(page, "slowwui", "running")
         if SHOTS:
             page.wait_for_selector("#dreamartist_previews img", timeout=4 * WAIT)
         shot(page, "webui-training")
@@ -398,9 +417,9 @@ def test_in_the_webui_a_picture_waits_and_interrupt_stops(browser, webui):
         assert not drawn, "the picture waits for its turn"
         webui.post("/sdapi/v1/interrupt", {})
         page.wait_for_timeout(3000)
-        assert status(page) == "running", "it was meant for the picture that waits"
+        assert status(page, "slowwui") == "running", "it was meant for the picture that waits"
         webui.post("/sdapi/v1/interrupt", {})  # nothing waits that is not called off already
-        wait_for_status(page, "stopped")
+        wait_for_status(page, "slowwui", "stopped")
         waiting.join(60)
         assert not drawn, "it was called off: there is no picture in the answer"
         assert "is kept as it was at step" in page.inner_text("#dreamartist_live")
@@ -438,15 +457,15 @@ def test_in_the_webui_paint_is_a_mask_and_a_reload_and_an_undo_find_the_training
         measured.get_by_text(re.compile(r"About [\d:]+ at \d+x\d+: 500 steps of")).wait_for(timeout=2 * WAIT)
         assert not training.exists()
         page.click("#dreamartist_train")
-        wait_for_status(page, "running")
+        wait_for_status(page, "painted", "running")
         page.set_viewport_size({"width": 420, "height": 900})
         page.reload()
         open_tab(page)
-        wait_for_status(page, "running")
+        wait_for_status(page, "painted", "running")
         page.wait_for_timeout(2000)
         shot(page, "webui-narrow")
         page.click("#dreamartist_discard")
-        wait_for_status(page, "discarded")
+        wait_for_status(page, "painted", "discarded")
         assert not training.exists()
         page.click("#dreamartist_undo")
         page.locator("#dreamartist_says").get_by_text("painted is back").wait_for(timeout=WAIT)

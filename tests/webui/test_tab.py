@@ -36,8 +36,8 @@ from dreamartist_ext.webui.training.queue import QUEUE  # noqa: E402
 from dreamartist_ext.webui.training.queue_actions import PLACES  # noqa: E402
 from dreamartist_ext.webui.training.sentences import how_it_ended, is_worse_than_nothing  # noqa: E402
 
+from .fake_workplace import FakeWorkplace  # noqa: E402
 from .test_page import PATIENCE  # noqa: E402
-from .training.test_jobs import FakeWorkplace  # noqa: E402
 
 
 @pytest.fixture
@@ -70,6 +70,11 @@ def shown(actions, seen=None, name=""):
     """The page's parts by name, and what it has seen then."""
     *values, state = actions.refresh(seen or {}, name)
     return dict(zip(page_state.PARTS, values, strict=True)), state
+
+
+def in_the_form(before, sent):
+    """The values that fields have after an answer, which leaves some as they are."""
+    return [old if new == gradio_compat.NOTHING else new for old, new in zip(before, sent, strict=True)]
 
 
 def in_use(parts):
@@ -106,6 +111,27 @@ def test_train_begins_and_the_page_follows(actions):
     parts, _ = shown(actions, seen)
     assert in_use(parts) == "2"
     assert "now the pair of step 2" in parts["live"]
+
+
+def test_what_ends_while_the_page_is_made_up_is_asked_for_again(actions, monkeypatch):
+    actions.train(tray(), "mycat", "", False, (True,), *options(actions))
+    wait(actions)
+    job, shown_state = actions.desk.job, page_state.shown_state
+    job.status = Status.RUNNING
+
+    def ends_meanwhile(*given):
+        state = shown_state(*given)
+        job.status = Status.DONE
+        return state
+
+    monkeypatch.setattr(page_state, "shown_state", ends_meanwhile)
+    parts, seen = shown(actions)
+    assert 'data-status="running"' in parts["live"]
+    assert (parts["controls"]["visible"], parts["done"]["visible"]) == (True, False)
+    assert 'data-active="1"' in parts["beat"], "it asks again"
+    parts, _ = shown(actions, seen)
+    assert 'data-status="done"' in parts["live"]
+    assert (parts["controls"]["visible"], parts["done"]["visible"]) == (False, True)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +188,7 @@ def test_a_word_to_go_on_from_brings_its_numbers_of_vectors(actions):
         assert actions.count_vectors(word) == [gradio_compat.NOTHING, gradio_compat.NOTHING]
     given = options(actions, start_from="other", vectors=2, negative_vectors=5)
     _, _, _, _, *values = actions.choose("style", kinds.RECIPE_LABELS[""], ["thing", ""], *given)
-    found = dict(zip(kinds.OPTION_NAMES, values, strict=True))
+    found = dict(zip(kinds.OPTION_NAMES, in_the_form(given, values), strict=True))
     assert (found["start_from"], found["vectors"], found["negative_vectors"]) == ("other", 2, 5)
 
 
@@ -254,7 +280,7 @@ def test_a_hand_set_value_survives_a_change_of_kind_and_recipe(actions):
     def after(kind, recipe, before, values):
         *_, chosen = actions.choose(kind, kinds.RECIPE_LABELS[recipe], before, *values)[:4]
         new = actions.choose(kind, kinds.RECIPE_LABELS[recipe], before, *values)[-len(kinds.OPTION_NAMES) :]
-        return chosen, dict(zip(kinds.OPTION_NAMES, new, strict=True))
+        return chosen, dict(zip(kinds.OPTION_NAMES, in_the_form(values, new), strict=True))
 
     chosen, style = after("style", "", ["thing", ""], given)
     assert chosen == ["style", ""]
@@ -337,7 +363,8 @@ def test_a_recipe_of_ones_own_is_saved_chosen_and_deleted(actions, tmp_path, mon
     assert "mine is among the recipes" in says
     assert (chosen["value"], chosen["choices"][-1]) == ("mine (yours)", "mine (yours)")
     assert "choose it first to change it" in do.save("mine", "thing", "", *given)[0]
-    _, about, marks, now, *values = actions.choose("thing", "mine (yours)", ["thing", ""], *usual)
+    _, about, marks, now, *sent = actions.choose("thing", "mine (yours)", ["thing", ""], *usual)
+    values = in_the_form(usual, sent)
     assert "Saved by you. Changes: Steps 77" in about
     assert dict(zip(names, values, strict=True))["steps"] == 77
     assert (now, "77" in marks) == (["thing", "mine"], True)
@@ -345,7 +372,7 @@ def test_a_recipe_of_ones_own_is_saved_chosen_and_deleted(actions, tmp_path, mon
     assert "the form keeps its settings" in says
     assert "mine (yours)" not in chosen["choices"]
     *_, now = actions.choose("thing", chosen["value"], ["thing", "mine"], *values)[:4]
-    kept = actions.choose("thing", chosen["value"], ["thing", "mine"], *values)[4:]
+    kept = in_the_form(values, actions.choose("thing", chosen["value"], ["thing", "mine"], *values)[4:])
     assert (now, dict(zip(names, kept, strict=True))["steps"]) == (["thing", ""], 77)
     assert "Only recipes of your own" in do.delete(chosen["value"])[0]
     (tmp_path / "recipes" / "broken.json").write_text("{")

@@ -15,7 +15,8 @@ from dreamartist_ext.hosts.webuis.called_off import stop_where_called_off
 from dreamartist_ext.webui.training.job import Status
 from dreamartist_ext.webui.training.jobs import Desk
 
-from .training.test_jobs import SETTINGS, FakeWorkplace, picture  # noqa: F401 - a fixture
+from .fake_workplace import SETTINGS, FakeWorkplace
+from .training.test_jobs import picture  # noqa: F401 - a fixture
 
 FLAGS = ("skipped", "interrupted", "stopping_generation")
 

@@ -20,6 +20,7 @@ from dreamartist_ext.engine.trainer import Training
 from dreamartist_ext.evaluation import measures
 from dreamartist_ext.evaluation.backgrounds import nearest_background
 from dreamartist_ext.evaluation.features import FeatureNet
+from dreamartist_ext.evaluation.grids import grid
 from dreamartist_ext.files.picture_files import to_pixels
 from dreamartist_ext.files.pictures import load_pictures
 from dreamartist_ext.files.storage import save_pair
@@ -159,9 +160,4 @@ def summary(rows: Sequence[dict]) -> dict[str, dict[str, float]]:
 
 
 def save_sheet(rows: Sequence[Sequence[Image.Image]], path: Path) -> None:
-    side, columns = rows[0][0].width, max(len(row) for row in rows)
-    sheet = Image.new("RGB", (side * columns, side * len(rows)), "white")
-    for y, row in enumerate(rows):
-        for x, picture in enumerate(row):
-            sheet.paste(picture, (x * side, y * side))
-    sheet.save(path, optimize=True)
+    grid(rows).save(path, optimize=True)

@@ -66,23 +66,13 @@ def train(
     continued, weights, moving averages and optimizer state alike. `init` is an exported model to start from."""
     data = Captioned(folder, seed)
     torch.manual_seed(seed)
-    unet = make_unet(widths, attention).to(memory_format=torch.channels_last)
-    unet.set_attn_processor(AttnProcessor())  # on a CPU faster to train than the fused kind
-    text = make_text_encoder(len(data.tokenizer), data.tokenizer.bos_token_id, data.tokenizer.eos_token_id)
-    text.set_attn_implementation("eager")  # as above
-    if init is not None and not snapshot.exists():
-        unet.load_state_dict(UNet2DConditionModel.from_pretrained(init, subfolder="unet").float().state_dict())
-        text.load_state_dict(CLIPTextModel.from_pretrained(init, subfolder="text_encoder").float().state_dict())
+    unet, text = _models(data.tokenizer, widths, attention, None if snapshot.exists() else init)
     parameters = [*unet.parameters(), *text.parameters()]
     ema = [p.detach().clone() for p in parameters]
     optimizer = torch.optim.AdamW(parameters, lr=peak_lr, betas=(0.9, 0.98), weight_decay=1e-3, fused=True)
     step = 0
     if snapshot.exists():
-        state = torch.load(snapshot, weights_only=True)
-        for target, source in zip(parameters + ema, state["weights"] + state["ema"], strict=True):
-            target.data.copy_(source)
-        optimizer.load_state_dict(state["optimizer"])
-        step = state["step"]
+        step = _restore(snapshot, parameters, ema, optimizer)
         data.dice.seed(seed + step)
         torch.manual_seed(seed + step)
     abar = alphas_cumprod()
@@ -90,8 +80,7 @@ def train(
     seconds = minutes * 60
     while (passed := time.monotonic() - started) < seconds:
         share = passed / seconds
-        decay = 0.5 * (1 + np.cos(np.pi * max(0.0, (share - 0.2) / 0.8)))
-        lr = peak_lr * min(1.0, (step - first + 1) / 100) * (final_share + (1 - final_share) * decay)
+        lr = peak_lr * min(1.0, (step - first + 1) / 100) * _fall(share, final_share)
         for group in optimizer.param_groups:
             group["lr"] = float(lr)
         # Most of a caption's 77 tokens are padding, and cost as much as the U-Net: seldom all of them, but at the end
@@ -113,6 +102,34 @@ def train(
         if step % 500 == 0:
             _save(snapshot, parameters, ema, optimizer, step, widths, attention)
     _save(snapshot, parameters, ema, optimizer, step, widths, attention)
+
+
+def _models(
+    tokenizer: CLIPTokenizer, widths: tuple[int, ...], attention: tuple[int, ...], init: Path | None
+) -> tuple[UNet2DConditionModel, CLIPTextModel]:
+    unet = make_unet(widths, attention).to(memory_format=torch.channels_last)
+    unet.set_attn_processor(AttnProcessor())  # on a CPU faster to train than the fused kind
+    text = make_text_encoder(len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id)
+    text.set_attn_implementation("eager")  # as above
+    if init is not None:
+        unet.load_state_dict(UNet2DConditionModel.from_pretrained(init, subfolder="unet").float().state_dict())
+        text.load_state_dict(CLIPTextModel.from_pretrained(init, subfolder="text_encoder").float().state_dict())
+    return unet, text
+
+
+def _fall(share: float, final_share: float) -> float:
+    """Of the learning rate: whole for a fifth of the time, then a cosine down to `final_share`."""
+    decay = 0.5 * (1 + np.cos(np.pi * max(0.0, (share - 0.2) / 0.8)))
+    return final_share + (1 - final_share) * decay
+
+
+def _restore(snapshot: Path, parameters, ema, optimizer) -> int:  # noqa: ANN001
+    """Put a snapshot's numbers in; returns its step."""
+    state = torch.load(snapshot, weights_only=True)
+    for target, source in zip(parameters + ema, state["weights"] + state["ema"], strict=True):
+        target.data.copy_(source)
+    optimizer.load_state_dict(state["optimizer"])
+    return state["step"]
 
 
 def _loss(unet, text, latents: torch.Tensor, ids: torch.Tensor, abar: torch.Tensor) -> torch.Tensor:  # noqa: ANN001

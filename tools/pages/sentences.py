@@ -29,7 +29,7 @@ GROUPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "Compare and the report",
         "Change the value that the message names.",
-        ("evaluation/", "webui/compare/", "cli/evaluat"),
+        ("evaluation/", "webui/compare/", "webui/one_at_a_time", "cli/evaluat"),
     ),
     (
         "Making a single file of a model",

@@ -22,8 +22,8 @@ from dreamartist_ext.engine.embedding import EmbeddingPair
 from dreamartist_ext.engine.names import negative_name
 from dreamartist_ext.evaluation import measures
 from dreamartist_ext.evaluation.eyes import Eyes
+from dreamartist_ext.evaluation.grids import grid
 from dreamartist_ext.evaluation.intervals import bootstrap
-from dreamartist_ext.evaluation.pictures import side_by_side
 from dreamartist_ext.hosts.diffusers.host import DiffusersHost
 from dreamartist_ext.hosts.diffusers.model_files import load_host, quiet_libraries, training_defaults
 
@@ -115,7 +115,7 @@ def _learned(study: Study, arm: str, concept: str, seed: int) -> EmbeddingPair:
 def _keep(pictures: Sequence[Image.Image], path: Path) -> None:
     """Side by side, to look at."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    side_by_side(pictures).save(path)
+    grid([pictures]).save(path)
 
 
 def summary(table: Sequence[Row]) -> str:

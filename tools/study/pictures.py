@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from dreamartist_ext.evaluation.charts import Mark, draw_plane
+from dreamartist_ext.evaluation.grids import grid
 from dreamartist_ext.evaluation.intervals import bootstrap
 from dreamartist_ext.files.charts import BESIDE, QUIET, TEXT, axes_in, blank, legend_above, png
 
@@ -64,7 +65,4 @@ def sheet(
             ImageDraw.Draw(line).text((4, strip.height // 2), f"{arm}\nseed {seed}", fill="black", font=font)
             line.paste(strip, (LABEL_WIDTH + strip.height, 0))
             strips.append(line)
-    page = Image.new("RGB", (strips[0].width, sum(strip.height for strip in strips)), "white")
-    for number, strip in enumerate(strips):
-        page.paste(strip, (0, number * strip.height))
-    return page
+    return grid([[strip] for strip in strips])

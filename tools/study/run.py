@@ -34,7 +34,8 @@ from dreamartist_ext.evaluation.drawing_styles import (
     style_prompt,
 )
 from dreamartist_ext.evaluation.features import FeatureNet, Features
-from dreamartist_ext.evaluation.pictures import Album, Batch, side_by_side
+from dreamartist_ext.evaluation.grids import grid
+from dreamartist_ext.evaluation.pictures import Album, Batch
 from dreamartist_ext.files.picture_files import to_pixels
 from dreamartist_ext.files.pictures import load_pictures, open_pictures
 from dreamartist_ext.files.run import RunFiles, run_to_files
@@ -252,7 +253,7 @@ def _save_strip(study: Study, pictures: Sequence[Image.Image], path: Path) -> No
     firsts = (0, protocol.seeds, protocol.seeds + len(protocol.colours))
     chosen = [p for first in firsts for p in pictures[first : first + SHOWN]]
     path.parent.mkdir(parents=True, exist_ok=True)
-    side_by_side(chosen).save(path)
+    grid([chosen]).save(path)
 
 
 def run(

@@ -9,19 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import HTTPException, Response
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from ...engine.errors import SettingError
 from ...evaluation.figures import as_json
 from ...evaluation.prompt_lists import PromptLists, checked_lists
-from ..training.jobs import Desk, sentence
+from ..api_guards import Body, answering, decoded
+from ..training.jobs import Desk
 from .comparison import Comparison, What, comparer_of
 from .evaluation import Report, evaluator_of
 
 SHORT = {"ways": What.WAYS, "steps": What.STEPS}
 
 
-class CompareBody(BaseModel, extra="forbid"):
+class CompareBody(Body):
     """A grid of pictures of one concept."""
 
     name: str = Field(description="The word of the concept.")
@@ -34,7 +35,7 @@ class CompareBody(BaseModel, extra="forbid"):
     wait: bool = Field(False, description="Answer when it is drawn.")
 
 
-class EvaluateBody(BaseModel, extra="forbid"):
+class EvaluateBody(Body):
     """A full report."""
 
     names: list[str] = Field(description="The words of the concepts.")
@@ -53,9 +54,8 @@ class EvaluateBody(BaseModel, extra="forbid"):
 class DrawingRoutes:
     """What each route does. They run in threads of their own, and return what is sent as JSON."""
 
-    def __init__(self, desk: Desk, decoded: Callable[[str, str], bytes]) -> None:
-        """decoded: base64 text and what it is -> bytes; raises PictureError"""
-        self.comparer, self.evaluator, self.decoded = comparer_of(desk), evaluator_of(desk), decoded
+    def __init__(self, desk: Desk) -> None:
+        self.comparer, self.evaluator = comparer_of(desk), evaluator_of(desk)
 
     def routes(self) -> list[tuple[str, str, Callable]]:
         return [
@@ -89,10 +89,8 @@ class DrawingRoutes:
 
     def stop_comparing(self) -> dict[str, Any]:
         """Stop the comparison after the picture under way; what is drawn is kept."""
-        try:
+        with answering(409, SettingError):
             self.comparer.stop()
-        except SettingError as error:
-            raise HTTPException(409, sentence(error)) from error
         return self.compared()
 
     def evaluate(self, body: EvaluateBody) -> dict[str, Any]:
@@ -102,7 +100,7 @@ class DrawingRoutes:
             pictures = {}
             for number, (name, code) in enumerate(body.pictures.items()):
                 pictures[name] = Path(folder) / f"{number}.png"
-                pictures[name].write_bytes(self.decoded(code, f"the picture of {name[:80]}"))
+                pictures[name].write_bytes(decoded(code, f"the picture of {name[:80]}"))
             report = self.evaluator.prepare(
                 body.names,
                 pictures,
@@ -133,10 +131,8 @@ class DrawingRoutes:
 
     def stop_evaluating(self) -> dict[str, Any]:
         """Stop the report after the picture under way; the same request goes on with it."""
-        try:
+        with answering(409, SettingError):
             self.evaluator.stop()
-        except SettingError as error:
-            raise HTTPException(409, sentence(error)) from error
         return self.evaluated()
 
     @staticmethod

@@ -18,10 +18,10 @@ from ...evaluation.pictures import Album, Batch
 from ...evaluation.prompt_lists import checked_subject, filled
 from ...evaluation.studio import studio_of
 from ...files.storage import load_pair
+from ..one_at_a_time import OneAtATime, Work, finish, in_background
 from ..training.job import Status
 from ..training.jobs import Desk
 from ..training.previews import png_bytes
-from .drawing import OneAtATime, Work, finish, in_background
 
 KEPT = "_compared"  # folder beside the trainings
 MOST_PROMPTS, MOST_SEEDS, MOST_STEPS, MOST_COLUMNS = 12, 8, 100, 12
@@ -108,7 +108,9 @@ class Comparer(OneAtATime[Comparison]):
         columns = self._columns(check_name(name), what)
         numbers = tuple(range(first_seed, first_seed + seeds))
         comparison = Comparison(name, what, lines, columns, numbers, guidance, steps)
-        return self._take(comparison, lambda other: other.name)
+        return self._take(
+            comparison, lambda other: SettingError(f"{other.name} is being compared; stop it first, or wait.")
+        )
 
     def _columns(self, name: str, what: What) -> tuple[Column, ...]:
         files = self.desk.files(name)

@@ -24,9 +24,9 @@ from ...evaluation.studio import studio_of
 from ...files.picture_files import load_picture
 from ...files.run import RunFiles
 from ...files.storage import load_pair
+from ..one_at_a_time import OneAtATime, Work, finish, in_background
 from ..training.job import Status
 from ..training.jobs import Desk
-from .drawing import OneAtATime, Work, finish, in_background
 
 REPORTS = "_reports"  # folder beside the trainings
 MOST_AT_ONCE = 12
@@ -78,7 +78,9 @@ class Evaluator(OneAtATime[Report]):
         found = tuple(load_picture(_reference(given, each)) for each in files)
         folder = files[0].folder.with_name(REPORTS) / "+".join(names)[:100]
         report = Report(tuple(names), found, drawn, plain_word, folder)
-        return self._take(report, lambda other: ", ".join(other.names))
+        return self._take(
+            report, lambda other: SettingError(f"{', '.join(other.names)} is being evaluated; stop it first, or wait.")
+        )
 
     def run(self, report: Report) -> Report:
         """Draw, measure and write. Never raises: what went wrong is in the report."""

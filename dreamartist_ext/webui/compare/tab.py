@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ class ComparisonActions:
         In order: the grid, the steps to choose from, their row, the report's progress, its file, a sign of life, and
         what this page has now seen.
         """
-        comparison, report = self.comparer.current, self.evaluator.current
+        comparison, report = copy.copy(self.comparer.current), copy.copy(self.evaluator.current)
         state = {"grid": grid_state(comparison), "report": report_state(report)}
         before = seen if isinstance(seen, dict) else {}
         is_other = state["grid"][:1] != before.get("grid", [])[:1]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import threading
+from dataclasses import dataclass
 
 from ...engine.embedding import EmbeddingPair
-from ...engine.errors import DreamArtistError, SettingError, StoppedError
+from ...engine.errors import SettingError
 from ...engine.names import negative_name
 from ...evaluation.pictures import Batch
 from ...evaluation.studio import studio_of
@@ -14,64 +14,65 @@ from ...files.concepts import thumbnails
 from ...files.concepts.host_cards import keep_card_picture
 from ...files.concepts.index import Concept, is_name, vectors_key
 from ...files.storage import load_pair
-from ..training.job import new_task
-from ..training.jobs import Desk
+from ..one_at_a_time import OneAtATime, Work, finish, in_background
 from ..training.previews import PREVIEW_GUIDANCE, PREVIEW_STEPS, png_bytes
-from ..training.sentences import sentence
-
-logger = logging.getLogger(__name__)
 
 SEED = 1
 
 
-class Drawer:
-    """One drawing at a time; `key` is that of the concept that is drawn now."""
+@dataclass
+class Drawing(Work):
+    concept: Concept
+    pair: EmbeddingPair
+    number: int  # counts from 1
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
-        self.key = ""
-        self.finished = 0
-        self.problem = ("", "")  # the concept's key, and what went wrong with the last one
-        self._lock = threading.Lock()
+
+class Drawer(OneAtATime[Drawing]):
+    """One drawing at a time."""
+
+    doing = "being drawn"
+
+    @property
+    def key(self) -> str:
+        """Of the concept that is drawn now."""
+        return "" if self.current is None or self.current.is_over else self.current.concept.key
+
+    @property
+    def finished(self) -> int:
+        """How many are over, well or not."""
+        return 0 if self.current is None else self.current.number - (not self.current.is_over)
+
+    @property
+    def problem(self) -> tuple[str, str]:
+        """The concept's key, and what went wrong with the last one."""
+        last = self.current
+        return ("", "") if last is None or not last.is_over or not last.message else (last.concept.key, last.message)
 
     def begin(self, concept: Concept) -> threading.Thread:
         """Raises SettingError where it cannot be drawn, or another one is; FileError for files that cannot be read."""
         if not is_name(concept.name):
             raise SettingError(f"{concept.name} cannot be typed as one word; rename it first.")
         pair = load_pair(self.desk.workplace.embeddings, concept.name)
-        with self._lock:
-            if self.key:
-                raise SettingError("another concept is being drawn; wait until that is done.")
-            self.key, self.problem = concept.key, ("", "")
-        thread = threading.Thread(target=self._run, args=(concept, pair), name="dreamartist draws", daemon=True)
-        thread.start()
-        return thread
+        drawing = Drawing(concept, pair, self.finished + 1)
+        self._take(drawing, lambda _: SettingError("another concept is being drawn; wait until that is done."))
+        return in_background(self._run, drawing, "draws")
 
-    def _run(self, concept: Concept, pair: EmbeddingPair) -> None:
-        try:
-            self._draw(concept, pair)
-        except DreamArtistError as error:
-            self.problem = concept.key, sentence(error)
-        except Exception as error:
-            logger.exception("drawing %s failed", concept.name)
-            self.problem = concept.key, f"Drawing failed: {type(error).__name__}: {error}."
-        self.finished += 1
-        self.key = ""
+    def _run(self, drawing: Drawing) -> None:
+        def draw() -> str:
+            with self.desk.workplace.gpu(drawing.task):
+                self._draw(drawing)
+            return ""
 
-    def _draw(self, concept: Concept, pair: EmbeddingPair) -> None:
-        workplace = self.desk.workplace
+        finish(drawing, draw, "Drawing", "Stopped.")
 
-        def check() -> None:
-            if workplace.interrupted():
-                raise StoppedError("stopped.")
-
-        with workplace.gpu(new_task()):
-            studio = studio_of(workplace.host())
-            (picture,) = studio.draw(batch_of(pair), check)
+    def _draw(self, drawing: Drawing) -> None:
+        workplace, pair = self.desk.workplace, drawing.pair
+        studio = studio_of(workplace.host())
+        (picture,) = studio.draw(batch_of(pair), lambda: self._check_wanted(drawing))
         content = png_bytes(picture)
         thumbnails.keep(workplace.embeddings, vectors_key(pair.positive), content)
-        if workplace.has_cards and concept.positive is not None:
-            keep_card_picture(concept.positive.path, content)
+        if workplace.has_cards and drawing.concept.positive is not None:
+            keep_card_picture(drawing.concept.positive.path, content)
 
 
 def batch_of(pair: EmbeddingPair) -> Batch:

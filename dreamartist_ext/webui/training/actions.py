@@ -29,7 +29,6 @@ from .memory_hint import MemoryHints
 from .name_check import name_said
 from .page_state import updates
 from .picture_tray import items_of, saved_pictures
-from .preparation import Drawn
 from .queue_actions import PLACES, QueueActions, said_at
 from .recall import recalled, trainings_in, tray_of
 from .sentences import sentence
@@ -49,13 +48,15 @@ class Actions(QueueActions):
         return kinds.usual(self.model, kind, recipe)
 
     def choose(self, kind: str, label: str, before: Any, *options: Any) -> list[Any]:
-        """After another kind or recipe: what is said of both, the usual values, what was chosen, all settings."""
+        """After another kind or recipe: what is said of both, the usual values, what was chosen, and the settings that
+        change, so that what is typed meanwhile stays."""
         recipe = kinds.recipe_named(label)
         was = before if isinstance(before, list) and len(before) == 2 else ["thing", ""]
         given = dict(zip(OPTION_NAMES, options, strict=True))
         values = kinds.chosen(self.model, kind, recipe, was, given)
         values |= self._counts(str(values["start_from"]))
-        return [*self._about(kind, recipe), [kind, recipe], *(values[name] for name in OPTION_NAMES)]
+        new = [NOTHING if kinds.is_same(values[name], given[name]) else values[name] for name in OPTION_NAMES]
+        return [*self._about(kind, recipe), [kind, recipe], *new]
 
     def count_vectors(self, word: str) -> list[Any]:
         """The numbers of vectors that a training needs which goes on from this word; as they are where it has none."""
@@ -102,13 +103,10 @@ class Actions(QueueActions):
     ) -> list[str]:
         """Begin, and return what to say at each of PLACES; the training goes on in a thread of its own. `previews`:
         whether they are wanted, and their prompts and seeds as typed."""
-        with tempfile.TemporaryDirectory(prefix="dreamartist-") as folder:
-            try:
-                values, drawn = self.values(name, start, options), Drawn.read(previews)
-                self._check_name(values, overwrite)
-                job = self.desk.prepare(values, saved_pictures(tray, Path(folder)), overwrite, drawn=drawn)
-            except DreamArtistError as error:
-                return said_at(error)
+        try:
+            job = self._prepared(self.desk.prepare, tray, self.values(name, start, options), overwrite, previews)
+        except DreamArtistError as error:
+            return said_at(error)
         self.measuring.cancel()
         self.measuring.says = ""
         in_background(self.desk, job)

@@ -39,8 +39,8 @@ def build_live(actions: Actions, form: Form, use_label: str, share: Callable[[st
     on(parts.share.click, share, [parts.shown], [parts.shared], then=ANSWERED, queue=False)
     outputs = [*(getattr(parts, name) for name in PARTS), parts.seen]
     on(parts.show_do.click, actions.show, [parts.wish], [parts.shown], js=WITH_WISH, then=ANSWERED, queue=False)
-    for event in (parts.refresh.click, parts.shown.change):
-        on(event, actions.refresh, [parts.seen, parts.shown], outputs, queue=False)
+    on(parts.refresh.click, actions.refresh, [parts.seen, parts.shown], outputs, queue=False)
+    on(parts.shown.change, None, [], [], js="() => dreamartistAskNow()")
 
 
 def _build_buttons(parts: SimpleNamespace, use_label: str) -> None:

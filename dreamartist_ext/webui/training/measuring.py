@@ -31,13 +31,13 @@ class Measuring:
         self.desk.config(values)
         self.desk.check_idle()
         self._number += 1
-        self.began, self.says = time.monotonic(), ""
+        self.says, self.began = "", time.monotonic()
         arguments = (self._number, dict(values), pictures)
         threading.Thread(target=self._run, args=arguments, name="dreamartist measures", daemon=True).start()
 
     def cancel(self) -> None:
         self._number += 1
-        self.began, self.says = 0.0, message_html("Called off.")
+        self.says, self.began = message_html("Called off."), 0.0
 
     def _run(self, number: int, values: Mapping[str, Any], pictures: int) -> None:
         def check() -> None:
@@ -51,11 +51,12 @@ class Measuring:
         except Exception as error:
             says = message_html(f"Measuring failed: {type(error).__name__}: {error}.", "error")
         if number == self._number:
-            self.began, self.says = 0.0, says
+            self.says, self.began = says, 0.0
 
     def html(self) -> str:
         """What is going on, for how long; or what was found."""
-        if not self.began:
+        began = self.began
+        if not began:
             return self.says
-        passed = duration(time.monotonic() - self.began)
+        passed = duration(time.monotonic() - began)
         return message_html(f"Measuring a few steps on an empty picture: {passed} so far.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
@@ -29,13 +30,17 @@ MEASURE, CALL_OFF = "Measure the time", "Measuring ..., call off"
 
 
 def updates(desk: Desk, measuring: Measuring, seen: Any, shown: str = "") -> list[Any]:
-    """The values of PARTS, and what this page has seen then; `shown` names the training that it wants to see."""
-    job = desk.shown(shown)
+    """The values of PARTS, and what this page has seen then; `shown` names the training that it wants to see.
+
+    All parts are of one moment: a page that is told of the end does not ask again.
+    """
+    goes_on = measuring.is_under_way or desk.queue.goes_on
+    job = copy.copy(desk.shown(shown))
     state = shown_state(job, desk, measuring)
     before = seen if isinstance(seen, dict) else {}
     made = {part: value for key, value in state.items() if before.get(key) != value for part in _OF[key]}
     found = _values(job, desk, measuring, set(made))
-    is_active = measuring.is_under_way or (job is not None and not job.is_over)
+    is_active = goes_on or (job is not None and not job.is_over)
     found["beat"] = beat_html(is_active, job)
     return [*(found.get(part, NOTHING) for part in PARTS), state]
 

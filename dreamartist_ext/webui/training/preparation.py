@@ -83,9 +83,7 @@ class Preparation:
         Raises SettingError, PictureError or FileError; nothing is changed then.
         """
         config = self.config(values, kind, recipe)
-        self.queue.check_other(config.name)
-        job, given = self._checked(config, pictures, overwrite)
-        job.previews_wanted, job.plan = drawn.is_wanted, drawn.plan
+        job, given = self._checked(config, pictures, overwrite, drawn)
         self._keep_pictures(self._take(job), given)
         return job
 
@@ -95,9 +93,7 @@ class Preparation:
         """As `prepare`, for a training that waits for others; raises SettingError for a word that is in training."""
         config = self.config(values)
         self._check_not_running(config.name)
-        self.queue.check_other(config.name)
-        job, given = self._checked(config, pictures, overwrite)
-        job.previews_wanted, job.plan = drawn.is_wanted, drawn.plan
+        job, given = self._checked(config, pictures, overwrite, drawn)
         self._keep_pictures(job, given)
         self.queue.add(job)
         return job
@@ -110,8 +106,9 @@ class Preparation:
             return None
 
     def _checked(
-        self, config: TrainConfig, pictures: Sequence[Path], overwrite: bool
+        self, config: TrainConfig, pictures: Sequence[Path], overwrite: bool, drawn: Drawn
     ) -> tuple[Job, list[GivenPicture]]:
+        self.queue.check_other(config.name)
         files = self.files(config.name)
         self._check_free(files, overwrite)
         if clash := self.workplace.clash(config.name):
@@ -121,7 +118,7 @@ class Preparation:
         given = given_pictures(pictures)
         for picture in given:
             picture.check(config)
-        return Job(config, files), given
+        return Job(config, files, previews_wanted=drawn.is_wanted, plan=drawn.plan), given
 
     def _keep_pictures(self, job: Job, given: Sequence[GivenPicture]) -> None:
         try:

@@ -41,6 +41,11 @@ class Queue:
         self._taken: tuple[Job, ...] = ()
         self._lock = threading.Lock()
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether one of it follows when the model is free."""
+        return bool(self.jobs) and not self.is_paused
+
     def load(self, files: Callable[[str], RunFiles]) -> None:
         """What waited when the last process ended waits again, until somebody lets it go on."""
         found = [job for entry in self._read() if (job := _job_of(entry, files)) is not None]
@@ -98,7 +103,7 @@ class Queue:
         """The next one, which `adopt` has taken over when it leaves the queue; None where there is none, or the queue
         is paused. Raises what `adopt` does, and the queue is as it was."""
         with self._lock:
-            if self.is_paused or not self.jobs:
+            if not self.goes_on:
                 return None
             first, *rest = self.jobs
             adopt(first)

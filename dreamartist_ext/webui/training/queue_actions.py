@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ...engine.errors import DreamArtistError, SettingError
 from ...engine.names import name_of_file
+from .job import Job
 from .jobs import Desk, in_background
 from .kinds import OPTION_FIELDS
 from .live_view import message_html
@@ -41,7 +42,7 @@ class QueueActions:
     ) -> list[str]:
         """As `train`, for a training that begins when those before it are over."""
         try:
-            self._enqueue(tray, self.values(name, start, options), overwrite, previews)
+            self._prepared(self.desk.enqueue, tray, self.values(name, start, options), overwrite, previews)
         except DreamArtistError as error:
             return said_at(error)
         self.go_on_with_queue()  # where the last training has ended meanwhile
@@ -60,7 +61,7 @@ class QueueActions:
             file = str(item.get("name") or "picture")
             try:
                 values = self.values(name_of_file(Path(file).stem), start, options)
-                self._enqueue(json.dumps([item]), values, overwrite, previews)
+                self._prepared(self.desk.enqueue, json.dumps([item]), values, overwrite, previews)
             except DreamArtistError as error:
                 refused.append(message_html(f"{file[:80]}: {sentence(error)}", "error"))
             else:
@@ -69,10 +70,14 @@ class QueueActions:
         said = message_html(f"In the queue: {', '.join(added)}.", "good") if added else ""
         return [said + "".join(refused), *[""] * (len(PLACES) - 1)]
 
-    def _enqueue(self, tray: Any, values: dict[str, Any], overwrite: bool, previews: Sequence[Any]) -> None:
+    def _prepared(
+        self, prepare: Callable[..., Job], tray: Any, values: dict[str, Any], overwrite: bool, previews: Sequence[Any]
+    ) -> Job:
+        """As the desk's `prepare` or `enqueue` makes it of what the page holds; raises DreamArtistError."""
         with tempfile.TemporaryDirectory(prefix="dreamartist-") as folder:
+            drawn = Drawn.read(previews)
             self._check_name(values, overwrite)
-            self.desk.enqueue(values, saved_pictures(tray, Path(folder)), overwrite, Drawn.read(previews))
+            return prepare(values, saved_pictures(tray, Path(folder)), overwrite, drawn=drawn)
 
     def go_on_with_queue(self) -> None:
         job = self.desk.next_in_queue() if self.desk.job is None or self.desk.job.is_over else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from ...files.picture_files import find_caption, find_mask, read_caption
 from ...files.run import RunFiles
 from ...files.storage import find_embedding, load_pair
 from .job import Job, PreviewRow, Status
-from .kept_pictures import STAGED, kept_pictures
+from .kept_pictures import KEPT, STAGED, kept_pictures
 from .picture_tray import picture_item
 from .preview_plan import kept_plan
 
@@ -102,13 +103,20 @@ def _drawings(files: RunFiles) -> tuple[PreviewRow, ...]:
 
 def pictures_html(job: Job) -> str:
     """What it is learned from, small."""
-    paths = (kept_pictures(job.files, STAGED) or kept_pictures(job.files)) if job.files else []
-    shown = []
-    for path in paths[:SHOWN_PICTURES]:
-        code = base64.b64encode(_small(path, path.stat().st_mtime_ns)).decode()
-        shown.append(f'<img src="data:image/jpeg;base64,{code}" alt="a picture that it is learned from">')
-    more = f"<span>and {len(paths) - SHOWN_PICTURES} more</span>" if len(paths) > SHOWN_PICTURES else ""
-    return "".join(shown) + more
+    shown = _small_pictures(job.files) if job.files else []
+    more = f"<span>and {len(shown) - SHOWN_PICTURES} more</span>" if len(shown) > SHOWN_PICTURES else ""
+    codes = [base64.b64encode(small).decode() for small in shown[:SHOWN_PICTURES]]
+    images = [f'<img src="data:image/jpeg;base64,{code}" alt="a picture that it is learned from">' for code in codes]
+    return "".join(images) + more
+
+
+def _small_pictures(files: RunFiles) -> list[bytes]:
+    """At this moment they may be on their way into STAGED, or from there to KEPT."""
+    for folder in (STAGED, KEPT):
+        with suppress(OSError):
+            if small := [_small(path, path.stat().st_mtime_ns) for path in kept_pictures(files, folder)]:
+                return small
+    return []
 
 
 def first_picture(job: Job) -> bytes:

@@ -50,5 +50,5 @@ def build_settings_files(actions: Any, name: Any, start: Any, options: list[Any]
         except DreamArtistError as error:
             return message_html(sentence(error), "error")
 
-    on(file.change, lambda value: loaded(value, names), [file], [says, start, *options])
-    on(save.click, checked, [name, start, *options], [says])
+    on(file.change, lambda value: loaded(value, names), [file], [says, start, *options], queue=False)
+    on(save.click, checked, [name, start, *options], [says], queue=False)

@@ -10,12 +10,14 @@ from dreamartist_ext.files.run import RunFiles
 from dreamartist_ext.files.storage import load_pair, save_pair
 from testbed.embedded import WIDTH
 
-from ..test_page import WAIT, browser, field, open_tab, opened, served, shot
+from ..test_page import PATIENCE, WAIT, browser, field, open_tab, opened, served, shot
 
 __all__ = ["browser", "served"]  # fixtures
 
 pytestmark = pytest.mark.browser
-DRAWN = 180_000  # milliseconds for a grid
+DRAWN = 180_000 * PATIENCE  # milliseconds for a grid
+
+DONE = '#dreamartist_compare_grid [data-status="done"]:not([data-earlier])'
 
 
 def put_pair(embeddings, name, seed=0):
@@ -33,11 +35,16 @@ def put_pair(embeddings, name, seed=0):
     return files
 
 
+def begin(page):
+    """The grid of an earlier comparison stays until the new one has begun: it does not count."""
+    page.evaluate("document.querySelector('#dreamartist_compare_grid [data-status]')?.setAttribute('data-earlier', '')")
+    page.click("#dreamartist_compare")
+
+
 def compare(page, name):
     """Draw the grid, and wait for all of it; returns how many pictures it has."""
-    page.click("#dreamartist_compare")
-    page.wait_for_selector("#dreamartist_compare_grid i, #dreamartist_compare_grid img", state="attached", timeout=WAIT)
-    page.wait_for_selector('#dreamartist_compare_grid [data-status="done"]', state="attached", timeout=DRAWN)
+    begin(page)
+    page.wait_for_selector(DONE, state="attached", timeout=DRAWN)
     shot(page, name)
     return page.locator("#dreamartist_compare_grid .dreamartist-cell img").count()
 
@@ -54,9 +61,9 @@ def look_at_both_grids(page, where):
     shown = page.locator("#dreamartist_compare_grid .dreamartist-slider > div img").last
     assert shown.get_attribute("alt").endswith("on a red background, “lion”, seed 1")
     page.locator("#dreamartist_compare_what").get_by_text("Saved steps").click()
-    page.click("#dreamartist_compare")
+    begin(page)
     page.locator("#dreamartist_compare_grid").get_by_text("step 10").wait_for(timeout=WAIT)
-    page.wait_for_selector('#dreamartist_compare_grid [data-status="done"]', state="attached", timeout=DRAWN)
+    page.wait_for_selector(DONE, state="attached", timeout=DRAWN)
     assert page.locator("#dreamartist_compare_grid .dreamartist-cell img").count() == 2 * 2 * 2
     page.locator("#dreamartist_compare_step input").click()
     page.get_by_role("option", name="10").or_(page.locator("ul.options li", has_text="10")).first.click()

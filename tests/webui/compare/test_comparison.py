@@ -22,7 +22,7 @@ from dreamartist_ext.webui.compare.tab import ComparisonActions  # noqa: E402
 from dreamartist_ext.webui.compare.view import comparison_html  # noqa: E402
 
 from ...evaluation.studio import a_pair, a_picture  # noqa: E402
-from ..training.test_jobs import FakeWorkplace  # noqa: E402
+from ..fake_workplace import FakeWorkplace  # noqa: E402
 
 PROMPTS = ("a [name]", "[name] on a red background")
 SMALL = {"seeds": 2, "steps": 2}

@@ -17,7 +17,7 @@ from dreamartist_ext.webui.compare.evaluation import evaluator_of
 from dreamartist_ext.webui.training.jobs import Desk
 
 from ...evaluation.studio import a_pair, a_picture
-from ..training.test_jobs import FakeWorkplace
+from ..fake_workplace import FakeWorkplace
 
 V1 = api.PREFIX
 COMPARE = {"name": "mycat", "prompts": ["a [name]"], "seeds": 1, "steps": 2, "wait": True}

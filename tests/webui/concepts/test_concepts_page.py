@@ -9,7 +9,7 @@ from dreamartist_ext.engine.embedding import EmbeddingPair
 from dreamartist_ext.files.storage import save_pair
 
 from ..compare.test_compare_page import put_pair
-from ..test_page import WAIT, browser, field, in_the_prompt, opened, served, shot  # noqa: F401 (fixtures)
+from ..test_page import WAIT, browser, field, has_value, in_the_prompt, opened, served, shot  # noqa: F401 (fixtures)
 
 pytestmark = pytest.mark.browser
 
@@ -80,6 +80,23 @@ def test_use_rename_delete_undo_and_reunite(browser, served):  # noqa: F811
         assert not page.problems
 
 
+def test_a_name_that_is_being_typed_outlives_new_cards(browser, served):  # noqa: F811
+    url, folder = served
+    for name in ("typed", "untyped"):
+        put(folder / "embeddings", name)
+    with opened(browser, url) as page:
+        open_concepts(page)
+        card(page, "typed").get_by_text("Rename", exact=True).first.click()
+        card(page, "typed").locator("input[type=text]").fill("half a na")
+        field(page, "search").fill("typed")
+        page.get_by_text("2 in all").wait_for()
+        kept = card(page, "typed").locator("input[type=text]")
+        kept.wait_for()
+        assert kept.input_value() == "half a na"
+        assert not card(page, "untyped").locator("input[type=text]").is_visible()
+        assert not page.problems
+
+
 def test_a_card_is_drawn_when_asked_and_fills_the_form(browser, served):  # noqa: F811
     url, folder = served
     put_pair(folder / "embeddings", "drawable")
@@ -90,8 +107,10 @@ def test_a_card_is_drawn_when_asked_and_fills_the_form(browser, served):  # noqa
         card(page, "drawable").locator("img").wait_for(timeout=4 * WAIT)
         shot(page, "concepts-drawn")
         card(page, "drawable").get_by_role("button", name="Train again").click()
-        page.get_by_text("The form has the settings, but no picture, of drawable").wait_for(timeout=WAIT)
-        assert (field(page, "name").input_value(), field(page, "start").input_value()) == ("drawable", "lion")
+        filled = page.locator("#dreamartist_says").get_by_text("The form has the settings, but no picture, of drawable")
+        filled.wait_for(timeout=WAIT)
+        has_value(page, "name", "drawable")
+        has_value(page, "start", "lion")
         assert not page.problems
 
 
@@ -109,9 +128,7 @@ def test_what_strangers_write_is_shown_as_text(browser, served):  # noqa: F811
         page.locator("#dreamartist_concepts_says").get_by_role("button", name="Undo").click()
         says(page, "is back.")
         card(page, EVIL[2]).get_by_role("button", name="Use").click()
-        page.wait_for_function("document.querySelector('#dreamartist_try_prompt')", timeout=WAIT)
-        page.wait_for_timeout(500)
-        assert field(page, "try_prompt").input_value() == EVIL[2]
+        has_value(page, "try_prompt", EVIL[2])
         open_concepts(page)
         field(page, "search").fill("long")
         page.get_by_text("1 in all").wait_for(timeout=WAIT)

@@ -25,8 +25,8 @@ from dreamartist_ext.webui.training.job import Status
 from dreamartist_ext.webui.training.jobs import Desk
 
 from ...evaluation.studio import a_pair
+from ..fake_workplace import FakeWorkplace
 from ..test_api import SETTINGS, SmallWorkplace, everything_in, png
-from ..training.test_jobs import FakeWorkplace
 
 ABOUT = {"settings": json.dumps({"name": "x", "use_negative": True}), "model": "a model", "version": "1"}
 

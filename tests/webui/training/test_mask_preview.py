@@ -12,7 +12,7 @@ from dreamartist_ext.engine.errors import PictureError, SettingError
 from dreamartist_ext.webui.training.jobs import Desk
 from dreamartist_ext.webui.training.mask_preview import mask_previews, shaded
 
-from .test_jobs import SETTINGS, FakeWorkplace
+from ..fake_workplace import SETTINGS, FakeWorkplace
 
 
 @pytest.fixture

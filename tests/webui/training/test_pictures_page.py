@@ -143,7 +143,7 @@ def test_each_picture_has_its_mask_and_caption(browser, served):
         paint(page)
         shot(page, "two-pictures")
         page.click("#dreamartist_train")
-        wait_for_status(page, "done")
+        wait_for_status(page, "twopots", "done")
         page.click("#dreamartist_again")
         page.locator("#dreamartist_says").get_by_text("The form has the picture and the settings of twopots").wait_for()
         thumbs(page, 2)

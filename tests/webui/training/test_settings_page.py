@@ -11,7 +11,7 @@ from dreamartist_ext.engine.embedding import EmbeddingPair
 from dreamartist_ext.files.storage import save_pair
 from dreamartist_ext.hosts.diffusers.model_files import training_defaults
 
-from ..test_page import WAIT, browser, field, fill, open_options, opened, served, shot
+from ..test_page import WAIT, browser, field, fill, has_value, open_options, opened, served, shot
 
 __all__ = ["browser", "served"]  # fixtures
 
@@ -32,7 +32,7 @@ def test_what_is_set_by_hand_is_marked_survives_a_kind_and_has_a_way_back(served
         page.get_by_text("How a picture is made").wait_for(timeout=WAIT)
         prompts = "[...document.querySelectorAll('#dreamartist_template textarea, #dreamartist_template input')]"
         page.wait_for_function(f"{prompts}[0].value.includes('style of')", timeout=WAIT)
-        assert field(page, "steps").input_value() == "77"
+        has_value(page, "steps", "77")
         changed(page, "1 changed")
         page.fill("#dreamartist_find", "mask")
         page.locator(".dreamartist-settings-search").get_by_text("found").wait_for(timeout=WAIT)
@@ -77,7 +77,7 @@ def test_a_recipe_of_ones_own_stands_in_the_list_until_it_is_deleted(served, bro
         page.get_by_text("mine is among the recipes here").wait_for(timeout=WAIT)
         changed(page, "")
         assert json.loads((folder / "recipes" / "mine.json").read_text()) == {"steps": 77}
-        assert page.locator("#dreamartist_recipe input").first.input_value() == "mine (yours)"
+        has_value(page, "recipe", "mine (yours)")
         shot(page, "own-recipe")
         page.click("#dreamartist_recipe_delete")
         page.get_by_text("The recipe mine is deleted").wait_for(timeout=WAIT)
@@ -102,6 +102,7 @@ def test_a_preset_is_saved_and_another_one_fills_the_page(served, browser, tmp_p
         (tmp_path / "mine.json").write_text(json.dumps({"steps": 123, "initialization_text": "teapot"}))
         page.locator("#dreamartist_settings_file input[type=file]").set_input_files(tmp_path / "mine.json")
         page.get_by_text("2 settings are those of mine.json.").wait_for()
-        assert (field(page, "steps").input_value(), field(page, "start").input_value()) == ("123", "teapot")
+        has_value(page, "steps", "123")
+        has_value(page, "start", "teapot")
         shot(page, "settings-file")
         assert page.problems == []

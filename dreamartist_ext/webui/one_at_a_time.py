@@ -1,4 +1,4 @@
-"""What Compare and the full report share: drawing in a thread of its own, which always ends in a word for the page."""
+"""Comparing, reporting, drawing: one of each at a time, in a thread of its own that ends in a word for the page."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from ...engine.errors import DreamArtistError, SettingError, StoppedError
-from ..training.job import Status, new_task
-from ..training.jobs import Desk, sentence
+from ..engine.errors import DreamArtistError, SettingError, StoppedError
+from .training.job import Status, new_task
+from .training.jobs import Desk
+from .training.sentences import sentence
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
 class Work:
-    """One comparison or evaluation: asked for, under way, over. Written by the thread that draws, read by every other;
-    fields are replaced whole, never changed in place."""
+    """One comparison, evaluation or drawing: asked for, under way, over. Written by the thread that draws, read by
+    every other; fields are replaced whole, never changed in place."""
 
     status: Status = field(default=Status.WAITING, kw_only=True)
     message: str = field(default="", kw_only=True)
@@ -45,11 +46,11 @@ class OneAtATime(Generic[W]):
         self.current: W | None = None
         self._lock = threading.Lock()
 
-    def _take(self, work: W, named: Callable[[W], str]) -> W:
-        """Make it the current one; raises SettingError while another one is under way."""
+    def _take(self, work: W, busy: Callable[[W], SettingError]) -> W:
+        """Make it the current one; raises what `busy` says of the one that is under way."""
         with self._lock:
             if self.current is not None and not self.current.is_over:
-                raise SettingError(f"{named(self.current)} is {self.doing}; stop it first, or wait.")
+                raise busy(self.current)
             self.current = work
         return work
 
@@ -64,12 +65,15 @@ class OneAtATime(Generic[W]):
         self.current.is_unwanted = True
 
 
-def finish(work: Work, draw: Callable[[], str], what: str) -> None:
+GOES_ON = "Stopped; the same again goes on from here."
+
+
+def finish(work: Work, draw: Callable[[], str], what: str, stopped: str = GOES_ON) -> None:
     """Draw, and say how it ended; `draw` returns the word for a good end. Never raises."""
     try:
         work.message, work.status = draw(), Status.DONE
     except StoppedError:
-        work.message, work.status = "Stopped; the same again goes on from here.", Status.STOPPED
+        work.message, work.status = stopped, Status.STOPPED
     except DreamArtistError as error:
         work.message, work.status = sentence(error), Status.FAILED
     except Exception as error:
