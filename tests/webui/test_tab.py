@@ -219,7 +219,7 @@ def test_a_painted_mask_is_shown_spread_and_then_used_so(actions):
     assert said.count("<img") == 2
     assert strength == 1.0
     said, strength = actions.spread(tray(paint=paint), "cat", "", *options(actions, spread_mask=0.5))
-    assert "is 0.5" in said
+    assert "Spread the mask at 0.5" in said
     assert strength == 0.5
     said, strength = actions.spread(tray(), "cat", "", *options(actions))
     assert "Nothing is painted yet" in said
