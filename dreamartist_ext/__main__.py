@@ -9,13 +9,10 @@ import sys
 def main() -> None:
     """Run the command line, and exit with its status; whatever happens, at any moment, ends in one sentence."""
     try:
-        from .cli.interrupts import remembered_ctrl_c
         from .cli.output import safe_streams
 
         safe_streams()
-        with remembered_ctrl_c():
-            status = _run()
-        sys.exit(status)
+        sys.exit(_run())
     except KeyboardInterrupt:  # also while something is loading
         sys.stderr.write("dreamartist: stopped.\n")
         sys.exit(130)

@@ -4,12 +4,16 @@ faster than two that wait for each other, matplotlib draws the same curve once, 
 from __future__ import annotations
 
 import os
+import signal
 from functools import lru_cache
 
 import pytest
 from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is first imported, also by the processes of the tests
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background, whence children would have it too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")

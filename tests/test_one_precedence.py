@@ -20,6 +20,7 @@ from dreamartist_ext.engine.errors import SettingError
 from dreamartist_ext.files.presets import KINDS, PRESETS, RECIPES, layered
 from dreamartist_ext.hosts.diffusers.model_files import training_defaults
 from dreamartist_ext.webui import api
+from dreamartist_ext.webui.gradio_compat import NOTHING
 from dreamartist_ext.webui.training.actions import Actions
 from dreamartist_ext.webui.training.jobs import Desk
 from dreamartist_ext.webui.training.kinds import OPTION_NAMES, RECIPE_LABELS
@@ -66,7 +67,8 @@ def from_the_page(model: Path | None, picture: Path, chosen: str) -> TrainConfig
     actions = Actions(Desk(place))
     kind, recipe = (chosen, "") if chosen in KINDS else ("thing", chosen)
     before = [actions.usual()[name] for name in OPTION_NAMES]
-    shown = actions.choose(kind, RECIPE_LABELS[recipe], ["thing", ""], *before)[-len(OPTION_NAMES) :]
+    answer = actions.choose(kind, RECIPE_LABELS[recipe], ["thing", ""], *before)[-len(OPTION_NAMES) :]
+    shown = [old if new == NOTHING else new for old, new in zip(before, answer, strict=True)]
     start = actions.usual(kind, recipe)["initialization_text"]
     return actions.desk.config(actions.values("aword", start, shown))
 

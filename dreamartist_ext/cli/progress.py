@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from .interrupts import check_swallowed
 from .output import is_quiet, note
 
 SECONDS_BETWEEN_LINES = 5.0
@@ -66,9 +65,7 @@ class Lines:
 
 
 def bar(label: str, total: int | None = None, done: int = 0, unit: str = "step") -> AbstractContextManager[Any]:
-    """tqdm's bar with the time left, where somebody looks at it. Raises the KeyboardInterrupt that a library has
-    swallowed while things were loading."""
-    check_swallowed()
+    """tqdm's bar with the time left, where somebody looks at it."""
     if is_quiet() or not sys.stderr.isatty():
         return Lines(label, total, unit, done, is_quiet())
     from tqdm import tqdm
