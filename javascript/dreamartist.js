@@ -127,6 +127,24 @@ function dreamartistAsk(shown, refresh, beat) {
 
 setInterval(dreamartistPoll, DREAMARTIST_REFRESH_MS);
 
+// What the settings will take is asked for one at a time: of two answers the older could come last, and stay.
+const dreamartistLooking = {since: 0, again: false};
+
+function dreamartistLook() {
+    if (Date.now() - dreamartistLooking.since < DREAMARTIST_GONE_MS) {
+        dreamartistLooking.again = true;
+    } else {
+        Object.assign(dreamartistLooking, {since: Date.now(), again: false});
+        dreamartistFind("#dreamartist_look")?.click();
+    }
+    return [];
+}
+
+function dreamartistLooked() {
+    dreamartistLooking.since = 0;
+    return dreamartistLooking.again ? dreamartistLook() : [];
+}
+
 // A picture of the WebUI's that is in the queue behind a training: for what it waits, and what Interrupt does there.
 function dreamartistSayWhatWaits() {
     for (const bar of dreamartistPage().querySelectorAll(".progressDiv")) {

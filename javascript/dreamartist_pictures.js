@@ -36,7 +36,7 @@ function dreamartistTake(files) {
         }
         dreamartistSayProblems(problems);
         dreamartistFind("#dreamartist_pictures_says .dreamartist-message")?.remove();
-        dreamartistFind("#dreamartist_look")?.click();
+        dreamartistLook();
     });
     return dreamartistWork;
 }
@@ -181,7 +181,7 @@ function dreamartistTakeBack(tray, says) {
         dreamartistAnswered();
         dreamartistAnnounce(dreamartistFind("#dreamartist_says")?.textContent || "");
         dreamartistFind("#dreamartist_name textarea, #dreamartist_name input")?.select();
-        dreamartistFind("#dreamartist_look")?.click();
+        dreamartistLook();
     });
     return [];
 }

@@ -180,8 +180,10 @@ def _connect_name_and_kind(actions: Actions, parts: SimpleNamespace) -> None:
         queue=False,
     )
     looked_at = [options[OPTION_NAMES.index(name)].change for name in LOOKED_AT]
-    for event in (parts.look.click, *looked_at):
-        on(event, actions.look, [parts.kind, parts.recipe, *options], [parts.memory_says, parts.usual], queue=False)
+    for event in looked_at:
+        on(event, None, [], [], js="() => dreamartistLook()")
+    inputs, outputs = [parts.kind, parts.recipe, *options], [parts.memory_says, parts.usual]
+    on(parts.look.click, actions.look, inputs, outputs, then="() => dreamartistLooked()", queue=False)
 
 
 def _connect_train(actions: Actions, parts: SimpleNamespace) -> None:
