@@ -37,7 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def fetch(out: Path) -> None:
-    """The versions that are installed here; what lies there already stays."""
+    """The versions that are installed here, and no others; what lies there already stays."""
+    for name in PACKAGES:
+        for wheel in set(out.glob(f"{name}-*.whl")) - set(out.glob(f"{name}-{version(name)}-*.whl")):
+            wheel.unlink()
     wanted = [name for name in PACKAGES if not list(out.glob(f"{name}-{version(name)}-*.whl"))]
     if wanted:
         pinned = [f"{name}=={version(name)}" for name in wanted]

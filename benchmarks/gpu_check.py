@@ -77,9 +77,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     webui = os.environ.get("WEBUI_DIR")
     parts = [part for part in parts_for(chosen.size, bool(webui)) if part.size in (chosen.only or part.size)]
     missing = [] if webui else ["in a real WebUI: WEBUI_DIR does not say where one is"]
-    run(parts, chosen.out, 60 * chosen.minutes, missing)
+    for part in parts:  # figures of an earlier run would stand under today's date
+        (chosen.out / f"{part.size}.json").unlink(missing_ok=True)
+    notes = run(parts, chosen.out, 60 * chosen.minutes, missing)
     print((chosen.out / TABLE).read_text(encoding="utf-8"))
-    return 0 if all(read(chosen.out / f"{part.size}.json") for part in parts) else 1
+    return 0 if notes == missing and all(read(chosen.out / f"{part.size}.json") for part in parts) else 1
 
 
 def run(parts: Sequence[Part], out: Path, seconds: float, missing: Sequence[str] = ()) -> list[str]:

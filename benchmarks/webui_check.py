@@ -90,9 +90,14 @@ def kind_on(device: torch.device) -> Kind:
 @contextmanager
 def started(data: Path, way: Way, device: torch.device):  # noqa: ANN201
     with running(data, "--api", *way.flags, kind=kind_on(device)) as webui:
+        before = webui.get("/sdapi/v1/options") if way.options else {}
         if way.options:
             webui.post("/sdapi/v1/options", way.options)
-        yield webui
+        try:
+            yield webui
+        finally:  # they are kept in the folder that all ways share
+            if way.options:
+                webui.post("/sdapi/v1/options", {name: before[name] for name in way.options})
 
 
 def in_one(webui: RunningWebUI, name: str, device: torch.device) -> list[Figure]:

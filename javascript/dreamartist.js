@@ -62,7 +62,8 @@ function dreamartistAnswered() {
 
 // Something has changed. Only the poll asks for what: of two answers the older could come last, and stay.
 function dreamartistAskNow() {
-    dreamartistPoll.soon = Date.now() + 4000;
+    dreamartistPoll.changed = Date.now();
+    dreamartistPoll.soon = dreamartistPoll.changed + 4000;
     dreamartistPoll();
     return [];
 }
@@ -96,7 +97,7 @@ function dreamartistPoll() {
     dreamartistAsk("#dreamartist_concepts_head", "#dreamartist_concepts_refresh", "#dreamartist_concepts_beat .dreamartist-beat");
     dreamartistAsk("#dreamartist_compare_tab", "#dreamartist_compare_refresh", "#dreamartist_compare_beat .dreamartist-beat");
 }
-dreamartistPoll.soon = 0;
+dreamartistPoll.soon = dreamartistPoll.changed = 0;
 
 function dreamartistAsk(shown, refresh, beat) {
     const button = dreamartistFind(refresh), last = dreamartistFind(beat);
@@ -118,7 +119,7 @@ function dreamartistAsk(shown, refresh, beat) {
             asked.at = now;
             dreamartistIsThere().then((there) => there ? button.click() : dreamartistGone());
         }
-    } else if (isNew || (isVisible && now < dreamartistPoll.soon)
+    } else if (isNew || (isVisible && (now < dreamartistPoll.soon || asked.at <= dreamartistPoll.changed))
         || (isActive && now - asked.at >= (document.hidden ? DREAMARTIST_HIDDEN_MS : 0))) {
         Object.assign(asked, {at: now, beat: number, waits: true});
         button.click();

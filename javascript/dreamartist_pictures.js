@@ -37,7 +37,7 @@ function dreamartistTake(files) {
         dreamartistSayProblems(problems);
         dreamartistFind("#dreamartist_pictures_says .dreamartist-message")?.remove();
         dreamartistLook();
-    });
+    }).catch(console.error); // what comes later goes on
     return dreamartistWork;
 }
 
@@ -161,7 +161,7 @@ function dreamartistUrl(blob) {
 
 // The pictures of a training, back from the server into the form: all at once, and only then the button has answered.
 function dreamartistTakeBack(tray, says) {
-    if (says.includes("dreamartist-error")) { // there was nothing to take: what is in the form stays
+    if (!(says || "").includes("dreamartist-good")) { // there was nothing to take: what is in the form stays
         return dreamartistAnswered();
     }
     dreamartistWork = dreamartistWork.then(async () => {
@@ -182,7 +182,7 @@ function dreamartistTakeBack(tray, says) {
         dreamartistAnnounce(dreamartistFind("#dreamartist_says")?.textContent || "");
         dreamartistFind("#dreamartist_name textarea, #dreamartist_name input")?.select();
         dreamartistLook();
-    });
+    }).catch(console.error);
     return [];
 }
 

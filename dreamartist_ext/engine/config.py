@@ -348,7 +348,7 @@ class TrainConfig:
     save_every: int = option(
         100,
         "Save every",
-        "Steps between snapshots and previews. Lower: more to choose from, more files.",
+        "Steps between snapshots. Lower: more to choose from, more files.",
         "saving",
         "steps",
         least=0,

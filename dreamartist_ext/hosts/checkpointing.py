@@ -18,15 +18,13 @@ BLOCKS = frozenset(["ResnetBlock2D", "BasicTransformerBlock", "ResBlock"])
 def checkpointed(unet: nn.Module) -> Iterator[None]:
     """Inside, only the inputs of the U-Net's blocks are kept for the backward pass (arXiv 1604.06174).
 
-    The last block is not computed again: the way back begins with it, so all that it keeps would be there at once
-    anyway. The blocks must not draw random numbers, as in evaluation mode.
+    The blocks must not draw random numbers, as in evaluation mode.
     """
     blocks = [module for module in unet.modules() if type(module).__name__ in BLOCKS]
     before = [vars(block).get("forward") for block in blocks]
-    order = _Order()
     try:
         for block in blocks:
-            block.forward = _again(block, order)
+            block.forward = _again(block.forward)
         yield
     finally:
         for block, own in zip(blocks, before, strict=True):
@@ -36,29 +34,11 @@ def checkpointed(unet: nn.Module) -> Iterator[None]:
                 del block.forward
 
 
-class _Order:
-    """Which block comes last: known as soon as the first one comes for the second time."""
-
-    def __init__(self) -> None:
-        self.first: nn.Module | None = None
-        self.latest: nn.Module | None = None
-        self.last: nn.Module | None = None
-
-    def is_last(self, block: nn.Module) -> bool:
-        if self.first is None:
-            self.first = block
-        elif block is self.first:
-            self.last = self.latest
-        self.latest = block
-        return block is self.last
-
-
-def _again(block: nn.Module, order: _Order) -> Callable:
+def _again(forward: Callable) -> Callable:
     """torch's non-reentrant kind, which takes frozen parameters and keyword arguments."""
-    forward = block.forward
 
     def twice(*arguments: Any, **named: Any) -> Any:
-        if not torch.is_grad_enabled() or order.is_last(block):
+        if not torch.is_grad_enabled():
             return forward(*arguments, **named)
         return checkpoint(forward, *arguments, use_reentrant=False, preserve_rng_state=False, **named)
 

@@ -48,7 +48,7 @@ class TrainBody(Body):
     kind: str = Field("", description=f"What it is: {', '.join(KINDS)}.")
     recipe: str = Field("", description=f"Settings to start from, under those given: {', '.join(RECIPES)}.")
     overwrite: bool = Field(False, description="Replace a concept of this name.")
-    previews: bool = Field(True, description="Draw some pictures at every snapshot.")
+    previews: bool = Field(True, description="Draw some pictures at every check.")
     wait: bool = Field(False, description="Answer when the training is over.")
 
 

@@ -20,12 +20,21 @@ from dreamartist_ext.engine.embedding import EmbeddingPair
 from dreamartist_ext.engine.stopping import Check
 from dreamartist_ext.files.pictures import load_mask
 from dreamartist_ext.files.presets import KINDS, PRESET_HELP, PRESETS
+from dreamartist_ext.files.run import RunFiles
 from dreamartist_ext.files.storage import save_pair
 
 gr = pytest.importorskip("gradio")
 
 from dreamartist_ext.webui import gradio_compat, tab  # noqa: E402
-from dreamartist_ext.webui.training import kept_pictures, kinds, live_view, page_state, picture_tray, settings_view  # noqa: E402
+from dreamartist_ext.webui.training import (  # noqa: E402
+    kept_pictures,
+    kinds,
+    live_view,
+    page_state,
+    picture_tray,
+    recall,
+    settings_view,
+)
 from dreamartist_ext.webui.training.actions import Actions  # noqa: E402
 from dreamartist_ext.webui.training.curve_svg import curve_svg, ticks  # noqa: E402
 from dreamartist_ext.webui.training.job import Ask, Job, PreviewRow, Stage, Status  # noqa: E402
@@ -377,6 +386,37 @@ def test_a_recipe_of_ones_own_is_saved_chosen_and_deleted(actions, tmp_path, mon
     assert "Only recipes of your own" in do.delete(chosen["value"])[0]
     (tmp_path / "recipes" / "broken.json").write_text("{")
     assert "broken (yours)" not in kinds.recipe_labels().values()
+
+
+def test_going_through_the_kinds_ends_with_the_last_one_whatever_was_answered_between(actions):
+    usual = [actions.usual()[name] for name in kinds.OPTION_NAMES]
+    _, _, _, _, *style = actions.choose("style", kinds.RECIPE_LABELS[""], ["thing", ""], *usual)
+    _, _, _, _, *thing = actions.choose("thing", kinds.RECIPE_LABELS[""], ["thing", ""], *usual)  # sent before style's
+    assert in_the_form(in_the_form(usual, style), thing) == usual
+
+
+def test_an_emptied_field_gets_its_usual_value_again(actions):
+    given = [0 if name == "save_every" else actions.usual()[name] for name in kinds.OPTION_NAMES]
+    actions.desk.workplace.defaults = {"save_every": 0}
+    given[kinds.OPTION_NAMES.index("save_every")] = None
+    _, _, _, _, *sent = actions.choose("thing", kinds.RECIPE_LABELS[""], ["thing", ""], *given)
+    assert in_the_form(given, sent)[kinds.OPTION_NAMES.index("save_every")] == 0
+
+
+def test_of_many_pictures_some_are_shown_and_one_on_its_way_stops_nothing(tmp_path, monkeypatch):
+    files = RunFiles(tmp_path, "manypots")
+    folder = files.folder / kept_pictures.STAGED
+    folder.mkdir(parents=True)
+    for number in range(12):
+        Image.new("RGB", (9, 9), (number, 0, 0)).save(folder / f"{number:02}.png")
+    whole = (folder / "00.png").read_bytes()
+    (folder / "00.png").write_bytes(whole[: len(whole) // 2])
+    opened = []
+    small = recall.thumbnails.small_jpeg
+    monkeypatch.setattr(recall.thumbnails, "small_jpeg", lambda content: opened.append(content) or small(content))
+    said = recall.pictures_html(Job(TrainConfig(name="manypots"), files))
+    assert (said.count("<img"), len(opened)) == (recall.SHOWN_PICTURES - 1, recall.SHOWN_PICTURES)
+    assert f"and {12 - recall.SHOWN_PICTURES} more" in said
 
 
 def test_trainings_wait_in_a_queue_change_places_and_are_called_off(actions):

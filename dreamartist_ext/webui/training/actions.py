@@ -49,14 +49,18 @@ class Actions(QueueActions):
 
     def choose(self, kind: str, label: str, before: Any, *options: Any) -> list[Any]:
         """After another kind or recipe: what is said of both, the usual values, what was chosen, and the settings that
-        change, so that what is typed meanwhile stays."""
+        kinds and recipes differ in; others only where they change, so that what is typed meanwhile stays."""
         recipe = kinds.recipe_named(label)
         was = before if isinstance(before, list) and len(before) == 2 else ["thing", ""]
         given = dict(zip(OPTION_NAMES, options, strict=True))
         values = kinds.chosen(self.model, kind, recipe, was, given)
         values |= self._counts(str(values["start_from"]))
-        new = [NOTHING if kinds.is_same(values[name], given[name]) else values[name] for name in OPTION_NAMES]
-        return [*self._about(kind, recipe), [kind, recipe], *new]
+        told = kinds.differing(self.model) | {name for name in OPTION_NAMES if not _stays(values[name], given[name])}
+        return [
+            *self._about(kind, recipe),
+            [kind, recipe],
+            *(values[n] if n in told else NOTHING for n in OPTION_NAMES),
+        ]
 
     def count_vectors(self, word: str) -> list[Any]:
         """The numbers of vectors that a training needs which goes on from this word; as they are where it has none."""
@@ -188,7 +192,12 @@ class Actions(QueueActions):
     def again(self, shown: str | None) -> list[Any]:
         """What to say; the tray, name, kind, recipe, what was chosen, start and settings of the training shown."""
         job = self.desk.shown(shown or "")
-        return self._filled(job.name, job.config, tray_of(job.files)) if job is not None else self._unfilled()
+        if job is None:
+            return self._unfilled()
+        try:
+            return self._filled(job.name, job.config, tray_of(job.files))
+        except DreamArtistError as error:
+            return self._unfilled(sentence(error))
 
     def again_of(self, wish: str) -> list[Any]:
         """As `again`, of a concept (JSON: key, its name): of its training here, or as its file says that it was."""
@@ -256,6 +265,11 @@ class Actions(QueueActions):
     def refresh(self, seen: Any, shown: str | None = "") -> list[Any]:
         """What has changed since this page has last seen it: see `page_state.updates`."""
         return updates(self.desk, self.measuring, seen, shown or "")
+
+
+def _stays(value: Any, given: Any) -> bool:
+    """Whether a form's field need not be told this value; an emptied one has to be."""
+    return given is not None and kinds.is_same(value, given)
 
 
 def said_html(problem: str, warning: str, name: str) -> str:

@@ -140,7 +140,7 @@ def _build_settings(actions: Actions, parts: SimpleNamespace, values: dict[str, 
 
 
 def _build_previews(parts: SimpleNamespace) -> None:
-    wanted = gr.Checkbox(True, label="Draw previews at every snapshot", elem_id="dreamartist_previews_on")
+    wanted = gr.Checkbox(True, label="Draw previews at every check", elem_id="dreamartist_previews_on")
     with gr.Row():
         prompts = gr.Textbox(
             "\n".join(USUAL.prompts),

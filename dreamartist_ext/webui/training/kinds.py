@@ -100,6 +100,13 @@ def usual_html(model: Mapping[str, Any], kind: str, recipe: str, own_size: int =
     return f'<i class="dreamartist-usual" data-usual="{escape(values)}" data-own="{own_size}"></i>'
 
 
+def differing(model: Mapping[str, Any]) -> set[str]:
+    """The settings that have not the same usual value for all kinds and recipes."""
+    all_of_them = [usual(model, kind, "") for kind in KINDS] + [usual(model, "thing", name) for name in recipe_labels()]
+    first, *others = all_of_them
+    return {name for name in first if any(not is_same(first[name], other[name]) for other in others)}
+
+
 def chosen(
     model: Mapping[str, Any], kind: str, recipe: str, before: Sequence[str], options: Mapping[str, Any]
 ) -> dict[str, Any]:

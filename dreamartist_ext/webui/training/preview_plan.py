@@ -1,4 +1,4 @@
-"""What a training draws at every snapshot: which prompts, with which seeds. Kept beside its snapshots."""
+"""What a training draws at every check: which prompts, with which seeds. Kept beside its snapshots."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of a training under way: the same words and seeds at every snapshot."""
+"""Pictures of a training under way: the same words and seeds at every check."""
 
 from __future__ import annotations
 

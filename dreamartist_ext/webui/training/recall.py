@@ -10,7 +10,7 @@ from typing import Any
 
 from ...engine.config import TrainConfig
 from ...engine.embedding import pair_id
-from ...engine.errors import DreamArtistError
+from ...engine.errors import DreamArtistError, FileError
 from ...engine.snapshot import pair_of
 from ...engine.stopping import is_over, lacks_check
 from ...files.concepts import thumbnails
@@ -103,26 +103,34 @@ def _drawings(files: RunFiles) -> tuple[PreviewRow, ...]:
 
 def pictures_html(job: Job) -> str:
     """What it is learned from, small."""
-    shown = _small_pictures(job.files) if job.files else []
-    more = f"<span>and {len(shown) - SHOWN_PICTURES} more</span>" if len(shown) > SHOWN_PICTURES else ""
-    codes = [base64.b64encode(small).decode() for small in shown[:SHOWN_PICTURES]]
+    shown, count = _small_pictures(job.files) if job.files else ([], 0)
+    more = f"<span>and {count - SHOWN_PICTURES} more</span>" if count > SHOWN_PICTURES else ""
+    codes = [base64.b64encode(small).decode() for small in shown]
     images = [f'<img src="data:image/jpeg;base64,{code}" alt="a picture that it is learned from">' for code in codes]
     return "".join(images) + more
 
 
-def _small_pictures(files: RunFiles) -> list[bytes]:
-    """At this moment they may be on their way into STAGED, or from there to KEPT."""
+def _small_pictures(files: RunFiles) -> tuple[list[bytes], int]:
+    """The first SHOWN_PICTURES of them, small, and how many there are. At this moment they may be on their way into
+    STAGED, or from there to KEPT."""
     for folder in (STAGED, KEPT):
         with suppress(OSError):
-            if small := [_small(path, path.stat().st_mtime_ns) for path in kept_pictures(files, folder)]:
-                return small
-    return []
+            paths = kept_pictures(files, folder)
+            if small := [each for path in paths[:SHOWN_PICTURES] if (each := _small_or_nothing(path))]:
+                return small, len(paths)
+    return [], 0
+
+
+def _small_or_nothing(path: Path) -> bytes:
+    with suppress(OSError, FileError):
+        return _small(path, path.stat().st_mtime_ns)
+    return b""
 
 
 def first_picture(job: Job) -> bytes:
     """The first picture that it is learned from, as a small JPEG file, or nothing."""
     paths = kept_pictures(job.files) if job.files else []
-    return _small(paths[0], paths[0].stat().st_mtime_ns) if paths else b""
+    return _small_or_nothing(paths[0]) if paths else b""
 
 
 @lru_cache(maxsize=64)
@@ -131,9 +139,12 @@ def _small(path: Path, _changed: int) -> bytes:
 
 
 def tray_of(files: RunFiles) -> list[dict[str, Any]]:
-    """The pictures of a training, with masks and captions, for the form."""
+    """The pictures of a training, with masks and captions, for the form; raises FileError."""
     items = []
-    for path in kept_pictures(files):
-        caption = find_caption(path)
-        items.append(picture_item(path, find_mask(path), read_caption(caption) if caption else ""))
+    try:
+        for path in kept_pictures(files):
+            caption = find_caption(path)
+            items.append(picture_item(path, find_mask(path), read_caption(caption) if caption else ""))
+    except OSError as error:
+        raise FileError(f"the pictures of {files.name} could not be read: {error.strerror or error}.") from error
     return items
