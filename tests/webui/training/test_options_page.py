@@ -34,7 +34,7 @@ def test_reconstruction_a_range_of_timesteps_and_the_curves_links(browser, webui
         shot(page, "webui-options")
         page.click("#dreamartist_estimate")
         says = page.locator("#dreamartist_measured")
-        says.get_by_text(re.compile(r"The reconstruction takes \d+% of a step\.")).wait_for(timeout=2 * WAIT)
+        says.get_by_text(re.compile(r"Reconstruction takes \d+% of a step\.")).wait_for(timeout=2 * WAIT)
         page.click("#dreamartist_train")
         wait_for_status(page, "recpot", "done")
         page.wait_for_selector("#dreamartist_curve svg circle", timeout=WAIT)
