@@ -128,22 +128,24 @@ function dreamartistAsk(shown, refresh, beat) {
 
 setInterval(dreamartistPoll, DREAMARTIST_REFRESH_MS);
 
-// What the settings will take is asked for one at a time: of two answers the older could come last, and stay.
-const dreamartistLooking = {since: 0, again: false};
+// What is asked at each change is asked for one at a time: of two answers the older could come last, and stay.
+const dreamartistUnderWay = {}; // by hidden button: since when, and whether something has changed meanwhile
 
-function dreamartistLook() {
-    if (Date.now() - dreamartistLooking.since < DREAMARTIST_GONE_MS) {
-        dreamartistLooking.again = true;
+function dreamartistAskAlone(button) {
+    const asked = dreamartistUnderWay[button] || (dreamartistUnderWay[button] = {since: 0, again: false});
+    if (Date.now() - asked.since < DREAMARTIST_GONE_MS) {
+        asked.again = true;
     } else {
-        Object.assign(dreamartistLooking, {since: Date.now(), again: false});
-        dreamartistFind("#dreamartist_look")?.click();
+        Object.assign(asked, {since: Date.now(), again: false});
+        dreamartistFind(button)?.click();
     }
     return [];
 }
 
-function dreamartistLooked() {
-    dreamartistLooking.since = 0;
-    return dreamartistLooking.again ? dreamartistLook() : [];
+function dreamartistToldAlone(button) {
+    const asked = dreamartistUnderWay[button];
+    asked.since = 0;
+    return asked.again ? dreamartistAskAlone(button) : [];
 }
 
 // A picture of the WebUI's that is in the queue behind a training: for what it waits, and what Interrupt does there.

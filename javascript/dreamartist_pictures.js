@@ -36,7 +36,7 @@ function dreamartistTake(files) {
         }
         dreamartistSayProblems(problems);
         dreamartistFind("#dreamartist_pictures_says .dreamartist-message")?.remove();
-        dreamartistLook();
+        dreamartistAskAlone("#dreamartist_look");
     }).catch(console.error); // what comes later goes on
     return dreamartistWork;
 }
@@ -181,7 +181,7 @@ function dreamartistTakeBack(tray, says) {
         dreamartistAnswered();
         dreamartistAnnounce(dreamartistFind("#dreamartist_says")?.textContent || "");
         dreamartistFind("#dreamartist_name textarea, #dreamartist_name input")?.select();
-        dreamartistLook();
+        dreamartistAskAlone("#dreamartist_look");
     }).catch(console.error);
     return [];
 }

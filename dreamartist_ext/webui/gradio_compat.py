@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,15 @@ def on(
     if then is not None:
         made.then(fn=None, inputs=outputs, outputs=[], **{JS: then})
     return made
+
+
+def on_change(events: Sequence[Callable], button: Any, fn: Callable, inputs: list, outputs: list) -> None:
+    """Connect events that may come faster than they are answered, by way of a hidden button: `fn` is asked once at a
+    time, and again where something has changed meanwhile."""
+    for event in events:
+        on(event, None, [], [], js=f"() => dreamartistAskAlone('#{button.elem_id}')")
+    then = f"() => dreamartistToldAlone('#{button.elem_id}')"
+    on(button.click, fn, inputs, outputs, then=then, queue=False)
 
 
 def gallery(label: str, elem_id: str, columns: int = 3, **options: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from ...engine.errors import DreamArtistError
-from ..gradio_compat import NOTHING, on
+from ..gradio_compat import NOTHING, on, on_change
 from ..training.jobs import Desk, sentence
 from ..training.live_view import beat_html, message_html
 from .offers import offer_at, offers_html, picture_of
@@ -158,6 +158,7 @@ def build_concepts(desk: Desk, tab: Any) -> None:
     cards = gr.HTML(elem_id="dreamartist_concepts")
     wish = gr.Textbox(elem_id="dreamartist_wish", elem_classes=["dreamartist-hidden"])
     do = gr.Button("do", elem_id="dreamartist_do", elem_classes=["dreamartist-hidden"])
+    offer = gr.Button("offer", elem_id="dreamartist_offer", elem_classes=["dreamartist-hidden"])
     refresh = gr.Button("refresh", elem_id="dreamartist_concepts_refresh", elem_classes=["dreamartist-hidden"])
     beat = gr.HTML(elem_id="dreamartist_concepts_beat")
     seen = gr.State(0)
@@ -166,6 +167,6 @@ def build_concepts(desk: Desk, tab: Any) -> None:
     then = "() => dreamartistAnswered()"
     on(do.click, actions.act, [wish, *filters, dropped], [cards, says, offers], js=js, then=then, queue=False)
     on(refresh.click, actions.refresh, [wish, *filters, seen], [cards, beat, seen], js=WITH_PAGE, queue=False)
-    on(dropped.change, actions.offered, [dropped], [offers], queue=False)
+    on_change([dropped.change], offer, actions.offered, [dropped], [offers])
     for event in (tab.select, words.change, show.change, order.change):
         on(event, actions.look, filters, [cards], queue=False)

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from ...files.start import COUNTS
-from ..gradio_compat import on
+from ..gradio_compat import on, on_change
 from . import kinds
 from .actions import Actions
 from .kinds import OPTION_NAMES
@@ -180,10 +180,8 @@ def _connect_name_and_kind(actions: Actions, parts: SimpleNamespace) -> None:
         queue=False,
     )
     looked_at = [options[OPTION_NAMES.index(name)].change for name in LOOKED_AT]
-    for event in looked_at:
-        on(event, None, [], [], js="() => dreamartistLook()")
     inputs, outputs = [parts.kind, parts.recipe, *options], [parts.memory_says, parts.usual]
-    on(parts.look.click, actions.look, inputs, outputs, then="() => dreamartistLooked()", queue=False)
+    on_change(looked_at, parts.look, actions.look, inputs, outputs)
 
 
 def _connect_train(actions: Actions, parts: SimpleNamespace) -> None:
