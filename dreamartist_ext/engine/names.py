@@ -72,11 +72,12 @@ def readable_name(text: str) -> str:
     """The nearest name in letters a-z, digits, - and _, or nothing: `été` and `My cat (1)` become `ete` and `My-cat-1`.
 
     The same for composed and decomposed letters, as systems write them. Letters of other scripts are left out: how they
-    are read depends on the language, and some look like Latin ones.
+    are read depends on the language, and some look like Latin ones. Words at which prompts are cut are made small.
     """
     letters = unicodedata.normalize("NFKD", text[: 4 * MAX_NAME_LENGTH].translate(_SHARP))
     plain = "".join(map(_plain_letter, letters))
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", plain)[:MAX_NAME_LENGTH].strip("-_")
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", plain)[:MAX_NAME_LENGTH].strip("-_")
+    return _KEYWORD.sub(lambda word: word[0].lower(), name)
 
 
 def _plain_letter(letter: str) -> str:

@@ -16,7 +16,6 @@ from ..engine.embedding import EmbeddingPair, pair_id
 from ..engine.errors import DreamArtistError, FileError, SettingError
 from ..engine.family import family_of, widths_of
 from ..engine.names import (
-    MAX_NAME_LENGTH,
     NEGATIVE_SUFFIX,
     check_name,
     is_long_enough,
@@ -159,7 +158,7 @@ def safe_name(text: str) -> str:
     if name == text or is_long_enough(name):
         with suppress(SettingError):
             return check_name(name)
-    return check_name(f"imported-{name}".rstrip("-_")[:MAX_NAME_LENGTH].rstrip("-_"))
+    return check_name(readable_name(f"imported-{name}"))
 
 
 def as_pair(offer: Offer, name: str) -> EmbeddingPair:

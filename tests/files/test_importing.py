@@ -133,6 +133,8 @@ def test_any_text_gives_a_name_that_a_concept_can_have(text):
         ("mycat", "mycat"),
         ("../../etc/passwd", "etc-passwd"),
         ("CON", "imported-CON"),
+        ("AND", "and"),
+        ("salt-AND-pepper", "salt-and-pepper"),
         ("con.pt", "con-pt"),
         ("bad_v1.3", "bad_v1-3"),
         ("m\u0443cat", "m-cat"),  # a Cyrillic letter that looks like y
