@@ -13,7 +13,7 @@ from dreamartist_ext.hosts.diffusers.components import Components
 from dreamartist_ext.hosts.diffusers.host import DiffusersHost
 from dreamartist_ext.hosts.diffusers.model_files import choose_device, choose_precision
 
-from .shapes import SCHEDULE, TOKENIZER, vae_of
+from .shapes import SCHEDULE, TOKENIZER, text_config, vae_of
 
 PICTURE_NUMBERS = 6  # that tell the U-Net the picture's size, place and target
 
@@ -96,15 +96,5 @@ def _unet(shape: ShapeXL, side: int) -> UNet2DConditionModel:
 
 
 def _text_config(text: Text, tokenizer: CLIPTokenizer) -> CLIPTextConfig:
-    return CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=text.width,
-        intermediate_size=4 * text.width,
-        num_hidden_layers=text.layers,
-        num_attention_heads=text.heads,
-        hidden_act=text.activation,
-        projection_dim=text.projection,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
+    more = {"hidden_act": text.activation, "projection_dim": text.projection}
+    return text_config(tokenizer, text.width, text.layers, text.heads, **more)

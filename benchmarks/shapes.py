@@ -47,7 +47,8 @@ def shaped(shape: Shape, name: str, side: int, tokenizer_in: Path = TOKENIZER) -
         with torch.random.fork_rng(), where:  # a GPU draws the weights in no time
             torch.manual_seed(0)
             unet, vae = unet_of(shape, side), vae_of(shape.vae, shape.vae_layers)
-            text_encoder = CLIPTextModel(_text_config(shape, tokenizer))
+            heads = max(shape.text // 64, 1)
+            text_encoder = CLIPTextModel(text_config(tokenizer, shape.text, shape.text_layers, heads))
         parts = Components(unet, vae, text_encoder, tokenizer, DDIMScheduler(**SCHEDULE), name)
         return DiffusersHost(parts, where, choose_precision(precision, where))
 
@@ -86,14 +87,15 @@ def vae_of(levels: tuple[int, ...], layers: int, **config: float) -> Autoencoder
     )
 
 
-def _text_config(shape: Shape, tokenizer: CLIPTokenizer) -> CLIPTextConfig:
+def text_config(tokenizer: CLIPTokenizer, width: int, layers: int, heads: int, **more: str | int) -> CLIPTextConfig:
     return CLIPTextConfig(
         vocab_size=len(tokenizer),
-        hidden_size=shape.text,
-        intermediate_size=4 * shape.text,
-        num_hidden_layers=shape.text_layers,
-        num_attention_heads=max(shape.text // 64, 1),
+        hidden_size=width,
+        intermediate_size=4 * width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
+        **more,
     )

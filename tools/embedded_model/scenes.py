@@ -85,11 +85,14 @@ class Scene:
 
 def a_background(dice: random.Random) -> Background:
     kind = dice.choices(["flat", "pattern", "place"], [0.4, 0.3, 0.3])[0]
+    return background_of(kind if kind == "flat" else dice.choice(PATTERNS if kind == "pattern" else PLACES), dice)
+
+
+def background_of(kind: str, dice: random.Random) -> Background:
+    """kind: "flat", one of PATTERNS or of PLACES"""
     if kind == "flat":
-        return Background("flat", (dice.choice(BACKGROUND_NAMES),))
-    if kind == "pattern":
-        return Background(dice.choice(PATTERNS), tuple(dice.sample(BACKGROUND_NAMES, 2)))
-    return Background(dice.choice(PLACES))
+        return Background(kind, (dice.choice(BACKGROUND_NAMES),))
+    return Background(kind, tuple(dice.sample(BACKGROUND_NAMES, 2)) if kind in PATTERNS else ())
 
 
 def a_scene(dice: random.Random, drawings: int, colourful: Sequence[bool]) -> Scene:

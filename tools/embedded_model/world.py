@@ -36,7 +36,7 @@ from .inversion import save_sheet
 from .latents import Encode, encoder
 from .measure import Model, decode, load_model
 from .scenes import Background, Placed, Scene
-from .shapes import PICTURE_SIZE
+from .shapes import PICTURE_SIZE, TOKENS
 
 KINDS = ("flat", *scenes.PATTERNS, *scenes.PLACES)
 PER_KIND = 16  # real scenes that a kind of background is known by
@@ -75,10 +75,8 @@ def requests(things: int, colourful: Sequence[bool], each: int, seed: int) -> li
 
     for _ in range(each):
         for kind in KINDS:
-            colours = tuple(dice.sample(drawings.BACKGROUND_NAMES, 2)) if kind in scenes.PATTERNS else ()
-            colours = (dice.choice(drawings.BACKGROUND_NAMES),) if kind == "flat" else colours
             name = "place" if kind in scenes.PLACES else "pattern"
-            ask(name, kind, Scene(Background(kind, colours), (Placed(next(turn), 0, 0, DRAWING_SIZE),)))
+            ask(name, kind, Scene(scenes.background_of(kind, dice), (Placed(next(turn), 0, 0, DRAWING_SIZE),)))
         for size in ("small", "big"):
             ask("size", size, Scene(calm(), (Placed(next(turn), 0, 0, sum(scenes.SIZES[size]) / 2),), size=size))
         for position, (x, y) in scenes.POSITIONS.items():
@@ -236,7 +234,7 @@ def encoded(model: Model, text: str, words: Sequence[Tensor]) -> Tensor:
     for vectors, part in zip(words, rest, strict=False):
         places.append((len(ids), vectors))
         ids += [0] * len(vectors) + tokenizer(part, add_special_tokens=False).input_ids
-    ids += [tokenizer.eos_token_id] * (77 - len(ids))
+    ids += [tokenizer.eos_token_id] * (TOKENS - len(ids))
 
     def hook(_module: torch.nn.Module, _inputs: tuple, output: Tensor) -> Tensor:
         output = output.clone()
@@ -359,9 +357,8 @@ def _edited(
     seen, kept = [], []
     for i, (positive, _) in enumerate(vectors):
         for kind in dice.sample([k for k in KINDS if k != "flat"], 2):
-            colours = tuple(dice.sample(drawings.BACKGROUND_NAMES, 2)) if kind in scenes.PATTERNS else ()
-            placed = Placed(dice.randrange(len(everything.labels)), 0, 0, DRAWING_SIZE)
-            scene = Scene(Background(kind, colours), (placed,))
+            background = scenes.background_of(kind, dice)
+            scene = Scene(background, (Placed(dice.randrange(len(everything.labels)), 0, 0, DRAWING_SIZE),))
             latents = encode(scenes.painted(scene, everything.rgba, dice)[None])
             cond = encoded(model, prompt(scene), [positive])
             picture = share.redraw(model, latents, cond, negatives[i], STRENGTH, i, BUDGET)
