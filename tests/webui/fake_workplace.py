@@ -1,4 +1,4 @@
-"""A workplace without a WebUI: a tiny model whose turn is a lock, and what was shown and told."""
+"""A workplace without a WebUI: a model whose turn is a lock, and what was shown and told."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ SETTINGS = {
 
 
 class FakeWorkplace:
-    def __init__(self, folder):
+    def __init__(self, folder, host=None):
+        """host: a tiny model if left out"""
         self.embeddings = folder / "embeddings"
         self.embeddings.mkdir()
         self.defaults = {}
         self.has_cards = False
         self.templates = folder / "templates"
-        self.tiny = tiny_host(folder)
+        self.tiny = host or tiny_host(folder)
         self.turn = threading.Lock()
         self.told, self.learnings, self.interrupt_at = [], 0, None
         self.chosen = ""
@@ -38,7 +39,7 @@ class FakeWorkplace:
 
     @contextmanager
     def glance(self):
-        yield None if self.turn.locked() else self.tiny
+        yield None if self.turn.locked() else self.host()
 
     def host(self):
         return self.tiny

@@ -6,7 +6,6 @@ import base64
 import io
 import sys
 import threading
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,6 +22,7 @@ from dreamartist_ext.webui.api_auth import has_account, webui_accounts, webui_do
 from dreamartist_ext.webui.training.jobs import Desk
 
 from ..engine.fake_host import WIDTH, FakeHost
+from .fake_workplace import FakeWorkplace
 
 SETTINGS = {
     "template": "a [name]",
@@ -51,26 +51,12 @@ class SmallHost(FakeHost):
         return super().predict(noisy_latents.double(), timesteps, cond)
 
 
-class SmallWorkplace:
+class SmallWorkplace(FakeWorkplace):
+    """Its host is a new one at every look; `reached` is set at the first step."""
+
     def __init__(self, folder):
-        self.embeddings = folder / "embeddings"
-        self.embeddings.mkdir()
-        self.defaults = {}
-        self.has_cards = False
-        self.templates = folder / "templates"
-        self.turn = threading.Lock()
-        self.learnings = 0
+        super().__init__(folder, SmallHost())
         self.reached = threading.Event()
-        self.chosen = ""
-
-    @contextmanager
-    def gpu(self, task):
-        with self.turn:
-            yield
-
-    @contextmanager
-    def glance(self):
-        yield None if self.turn.locked() else SmallHost()
 
     def host(self):
         return SmallHost()
@@ -78,20 +64,8 @@ class SmallWorkplace:
     def model_name(self):
         return "small"
 
-    def chosen_model(self):
-        return self.chosen
-
-    def interrupted(self):
-        return False
-
     def show(self, step, steps, text):
         self.reached.set()
-
-    def learned(self):
-        self.learnings += 1
-
-    def clash(self, name):
-        return 'prompts would take "taken" for the embedding "t".' if name == "taken" else ""
 
 
 @pytest.fixture
