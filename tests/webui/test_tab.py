@@ -17,6 +17,7 @@ from PIL import Image
 
 from dreamartist_ext.engine.config import TrainConfig
 from dreamartist_ext.engine.embedding import EmbeddingPair
+from dreamartist_ext.engine.errors import DreamArtistError
 from dreamartist_ext.engine.stopping import Check
 from dreamartist_ext.files.pictures import load_mask
 from dreamartist_ext.files.presets import KINDS, PRESET_HELP, PRESETS
@@ -141,6 +142,28 @@ def test_what_ends_while_the_page_is_made_up_is_asked_for_again(actions, monkeyp
     parts, _ = shown(actions, seen)
     assert 'data-status="done"' in parts["live"]
     assert (parts["controls"]["visible"], parts["done"]["visible"]) == (False, True)
+
+
+def test_a_training_that_ends_before_any_page_has_seen_it_go_on_is_shown(actions, monkeypatch):
+    actions.train(tray(), "mycat", "", False, (True,), *options(actions))
+    wait(actions)
+    _, seen = shown(actions, name="mycat")
+    actions.train(tray(), "mydog", "", False, (True,), *options(actions))
+    wait(actions)
+    parts, seen = shown(actions, seen, "mycat")
+    assert "mydog" in parts["live"]
+    assert parts["shown"]["value"] == "mydog"
+    parts, _ = shown(actions, seen, "mycat")
+    assert "mycat" in parts["live"], "once it is chosen there"
+
+    def fails(job):
+        raise DreamArtistError("the checkpoint is gone.")
+
+    monkeypatch.setattr(actions.desk, "_train", fails)
+    actions.train(tray(), "mydog", "", True, (True,), *options(actions))
+    wait(actions)
+    parts, _ = shown(actions, seen, "mycat")
+    assert 'data-status="failed"' in parts["live"]
 
 
 @pytest.mark.parametrize(

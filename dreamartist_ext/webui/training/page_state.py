@@ -35,10 +35,12 @@ def updates(desk: Desk, measuring: Measuring, seen: Any, shown: str = "") -> lis
     All parts are of one moment: a page that is told of the end does not ask again.
     """
     goes_on = measuring.is_under_way or desk.queue.goes_on
-    job = copy.copy(desk.shown(shown))
-    state = shown_state(job, desk, measuring)
     before = seen if isinstance(seen, dict) else {}
-    made = {part: value for key, value in state.items() if before.get(key) != value for part in _OF[key]}
+    newest = None if desk.job is None else [desk.job.name, desk.job.created]
+    is_news = bool(before) and before.get("newest") != newest  # it may be over before any page has seen it go on
+    job = copy.copy(desk.shown("" if is_news else shown))
+    state = shown_state(job, desk, measuring) | {"newest": newest}
+    made = {part: value for key, value in state.items() if before.get(key) != value for part in _OF.get(key, ())}
     found = _values(job, desk, measuring, set(made))
     is_active = goes_on or (job is not None and not job.is_over)
     found["beat"] = beat_html(is_active, job)
@@ -93,7 +95,10 @@ def shown_state(job: Job | None, desk: Desk, measuring: Measuring) -> dict[str, 
         "buttons": [*buttons(job, desk), bool(unfinished)],
         "measuring": measuring.html(),
         "queue": [desk.queue.html(), job is not None and not job.is_over],
-        "trainings": [trainings_in(desk.workplace.embeddings) if job is None or job.is_over else [job.name]],
+        "trainings": [
+            trainings_in(desk.workplace.embeddings) if job is None or job.is_over else [job.name],
+            "" if job is None else job.name,
+        ],
     }
     if job is None:
         return {"progress": 0, "curve": 0, "previews": 0, "steps": 0} | rest
