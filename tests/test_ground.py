@@ -12,6 +12,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from dreamartist_ext.hosts.diffusers.model_files import EMBEDDED_MODEL
 from tools.embedded_model import codes, drawings, share, stand_in
+from tools.embedded_model.seeing import seeing_unet
 from tools.embedded_model.shapes import make_text_encoder, make_unet
 from tools.embedded_model.widening import widened_text_encoder, widened_unet
 
@@ -124,14 +125,29 @@ def weights(snapshot: Path) -> dict[str, torch.Tensor]:
     }
 
 
-def test_a_training_that_stopped_makes_the_same_step_as_one_that_did_not(tmp_path, small_model):
+@torch.no_grad()
+def test_a_u_net_that_sees_text_at_every_level_draws_as_before_at_first(text, ids):
+    torch.manual_seed(6)
+    unet = make_unet((32, 64)).eval()
+    noisy, timesteps = torch.randn(2, 4, 16, 16), torch.tensor([100, 900])
+    cond = text(ids).last_hidden_state
+    seeing = seeing_unet(unet).eval()
+    torch.testing.assert_close(seeing(noisy, timesteps, cond).sample, unet(noisy, timesteps, cond).sample)
+    attention = seeing.down_blocks[0].attentions[0]
+    torch.nn.init.normal_(attention.proj_out.weight)
+    assert not torch.allclose(seeing(noisy, timesteps, cond).sample, unet(noisy, timesteps, cond).sample)
+    assert seeing_unet(seeing) is seeing
+
+
+@pytest.mark.parametrize("more", [{}, {"whole": True}, {"whole": True, "workers": 2}])
+def test_a_training_that_stopped_makes_the_same_step_as_one_that_did_not(tmp_path, small_model, more):
     folder = tmp_path / "data"
     folder.mkdir()
     make_folder(folder)
     at_once, stopped = tmp_path / "at_once.pt", tmp_path / "stopped.pt"
-    codes.train(folder, small_model, at_once, minutes=1, batch=3, steps=4)
-    codes.train(folder, small_model, stopped, minutes=1, batch=3, steps=2)
-    codes.train(folder, small_model, stopped, minutes=1, batch=3, steps=4)
+    codes.train(folder, small_model, at_once, minutes=1, batch=3, steps=4, **(more | {"workers": 0}))
+    codes.train(folder, small_model, stopped, minutes=1, batch=3, steps=2, **more)
+    codes.train(folder, small_model, stopped, minutes=1, batch=3, steps=4, **more)
     once, twice = weights(at_once), weights(stopped)
     assert once.keys() == twice.keys()
     for name, tensor in once.items():
@@ -149,7 +165,9 @@ def test_a_code_stands_where_the_caption_has_it_and_nowhere_else(tmp_path, small
         codes.Line("a cat"),
         codes.Line(f"a {codes.CODE} beside a {codes.CODE}", ((2, 2), (0, 3))),
     ]
-    ids, stands, which = student.captions(lines, None)
+    said = student.captions(lines, None)
+    ids, stands, which = said.ids, said.codes, said.which
+    assert said.drawn.tolist() == [1, 2, 0]
     start = student.captions.tokenizer.bos_token_id
     assert ids[0, 0] == ids[1, 0] == start
     assert stands[0].tolist() == [-1, -1, 0, 0, 0, 0, 0, 0, -1, -1, -1, -1, -1]

@@ -41,6 +41,9 @@ def main() -> None:
     parser.add_argument("--words", type=float, default=1 / 3, help="codes: share of captions in words")
     parser.add_argument("--scene-share", type=float, default=0.0, help="codes: share of pictures that are scenes")
     parser.add_argument("--known", type=float, default=0.6, help="codes: share of these about things it knows well")
+    parser.add_argument("--whole", action="store_true", help="codes: train all of the U-Net, every level with text")
+    parser.add_argument("--device", default="cpu", help="codes: where to train, such as cuda")
+    parser.add_argument("--workers", type=int, default=0, help="codes: processes that make captions beside a GPU")
     parser.add_argument("--gentle", type=float, default=1.0, help="codes: a factor of all rates")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="share: of the inversion")
     parser.add_argument("--ways", nargs="+", default=share.WAYS, choices=share.WAYS, help="share: output is its end")
@@ -109,7 +112,9 @@ def run_wide(arguments: argparse.Namespace) -> None:
         latents.encode_scenes(folder, arguments.model, arguments.scenes)
     elif arguments.stage == "codes":
         mix = codes.Mix(arguments.words, arguments.known, arguments.gentle, arguments.scene_share)
-        codes.train(folder, arguments.model, snapshot, arguments.minutes, arguments.batch, arguments.fall_from, mix=mix)
+        where = {"whole": arguments.whole, "device": arguments.device, "workers": arguments.workers}
+        given = (folder, arguments.model, snapshot, arguments.minutes, arguments.batch, arguments.fall_from)
+        codes.train(*given, mix=mix, **where)
     elif arguments.stage == "export-codes":
         codes.export(folder, arguments.model, snapshot, arguments.out)
     else:

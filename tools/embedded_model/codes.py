@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +21,13 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from . import drawings, scenes
 from .export import write_folder
 from .latents import BF16_PAYS
+from .seeing import seeing_unet
 from .shapes import TIMESTEPS, TOKENS, alphas_cumprod
 from .widening import widened_text_encoder, widened_unet
 
@@ -204,6 +206,21 @@ class Captioned:
         return scene_line(self.world.scene(number), self.labels, (False, False) if in_words else both, self.dice)
 
 
+@dataclass(frozen=True)
+class Said:
+    """Captions as a model reads them: `ids` (B, tokens); for each token, which of the captions' codes stands there,
+    counted through all of them, or -1, `codes` (B, tokens); which of its vectors, `which` (B, tokens); and the drawings
+    that the codes stand for, `drawn` (number of codes,)."""
+
+    ids: Tensor
+    codes: Tensor
+    which: Tensor
+    drawn: Tensor
+
+    def to(self, device: torch.device) -> Said:
+        return Said(*(part.to(device, non_blocking=True) for part in (self.ids, self.codes, self.which, self.drawn)))
+
+
 class Captions:
     """Token ids of lines, with places for codes."""
 
@@ -211,10 +228,8 @@ class Captions:
         self.tokenizer = tokenizer
         self._ids: dict[str, list[int]] = {}
 
-    def __call__(self, lines: Sequence[Line], tokens: int | None) -> tuple[Tensor, Tensor, Tensor]:
-        """ids (B, tokens); for each token, which of the lines' codes stands there, counted through all lines, or -1
-        (B, tokens); and which of its vectors (B, tokens). As many tokens as the longest line needs where they are not
-        given"""
+    def __call__(self, lines: Sequence[Line], tokens: int | None) -> Said:
+        """As many tokens as the longest line needs where they are not given."""
         if tokens is None:
             tokens = 2 + max(
                 sum(len(self._of(part)) for part in line.text.split(CODE)) + sum(vectors for _, vectors in line.coded)
@@ -234,7 +249,8 @@ class Captions:
                 whole += [0] * vectors + self._of(part)
                 count += 1
             ids[row, : min(len(whole), tokens - 1)] = torch.tensor(whole[: tokens - 1])
-        return ids, codes, which
+        drawn = torch.tensor([drawing for line in lines for drawing, _ in line.coded], dtype=torch.long)
+        return Said(ids, codes, which, drawn)
 
     def _of(self, text: str) -> list[int]:
         if text not in self._ids:
@@ -242,19 +258,47 @@ class Captions:
         return self._ids[text]
 
 
+class Batches(IterableDataset):
+    """Latents (B, 4, 16, 16) and their captions of every step from `first` on; a step is the same, whoever makes it,
+    and whether or not the training stopped before it."""
+
+    def __init__(self, data: Captioned, captions: Captions, batch: int, seed: int, first: int) -> None:
+        self.data, self.captions, self.batch, self.seed, self.first = data, captions, batch, seed, first
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Said]]:
+        worker = get_worker_info()
+        step, stride = (self.first, 1) if worker is None else (self.first + worker.id, worker.num_workers)
+        while True:
+            self.data.dice.seed(f"{self.seed} {step}")
+            latents, lines = self.data.next(self.batch)
+            yield latents, self.captions(lines, TOKENS if step % ALL_TOKENS_EVERY == 0 else None)
+            step += stride
+            if step % 50 < stride:
+                self.data.refresh()
+
+
 class Student:
     """What is trained."""
 
     def __init__(
-        self, unet: UNet2DConditionModel, text: CLIPTextModel, codes: Codes, tokenizer: CLIPTokenizer, alone: bool
+        self,
+        unet: UNet2DConditionModel,
+        text: CLIPTextModel,
+        codes: Codes,
+        tokenizer: CLIPTokenizer,
+        alone: bool,
+        whole: bool = False,
+        device: str = "cpu",
     ) -> None:
-        """alone: whether the codes first find their way in a model that knows codes already"""
-        self.unet, self.text, self.codes, self.alone = unet, text, codes, alone
+        """alone: whether the codes first find their way in a model that knows codes already. whole: whether all of the
+        U-Net is trained, and not only what lies behind the text."""
+        self.unet, self.text, self.codes, self.alone = unet.to(device), text.to(device), codes.to(device), alone
+        self.device = torch.device(device)
         self.captions = Captions(tokenizer)
         unet.set_attn_processor(AttnProcessor())  # on a CPU faster to train than the fused kind
         text.set_attn_implementation("eager")  # as above
         for name, parameter in unet.named_parameters():
-            parameter.requires_grad_(not name.startswith(BEFORE_TEXT))
+            parameter.requires_grad_(whole or not name.startswith(BEFORE_TEXT))
         self.groups = {
             "text": list(text.parameters()),
             "unet": [p for p in unet.parameters() if p.requires_grad],
@@ -262,41 +306,43 @@ class Student:
         }
         self.parameters = [p for group in self.groups.values() for p in group]
 
-    def encode(self, lines: Sequence[Line], tokens: int | None) -> Tensor:
+    def encode(self, said: Said) -> Tensor:
         """(B, tokens, width)"""
-        ids, codes, which = self.captions(lines, tokens)
-        drawn = torch.tensor([drawing for line in lines for drawing, _ in line.coded], dtype=torch.long)
-        if not len(drawn):
-            return self.text(ids).last_hidden_state
-        vectors = self.codes(drawn, (torch.rand(len(drawn)) < 0.5).float(), noise=1.0)
-        row, place = (codes >= 0).nonzero(as_tuple=True)
+        if not len(said.drawn):
+            return self.text(said.ids).last_hidden_state
+        with_table = (torch.rand(len(said.drawn), device=self.device) < 0.5).float()
+        vectors = self.codes(said.drawn, with_table, noise=1.0)
+        row, place = (said.codes >= 0).nonzero(as_tuple=True)
 
         def hook(_module: nn.Module, _inputs: tuple, output: Tensor) -> Tensor:
-            return output.index_put((row, place), vectors[codes[row, place], which[row, place]])
+            return output.index_put((row, place), vectors[said.codes[row, place], said.which[row, place]].to(output))
 
         handle = self.text.get_input_embeddings().register_forward_hook(hook)
         try:
-            return self.text(ids).last_hidden_state
+            return self.text(said.ids).last_hidden_state
         finally:
             handle.remove()
 
-    def loss(self, latents: Tensor, lines: Sequence[Line], tokens: int | None, abar: Tensor) -> Tensor:
+    def loss(self, latents: Tensor, said: Said, abar: Tensor) -> Tensor:
         """(B,) weighted squared errors of eps"""
         noise = torch.randn_like(latents)
         # one timestep from each of B equal shares, dealt to the pictures at random
-        u = (torch.randperm(len(latents)) + torch.rand(len(latents))) / len(latents)
-        timesteps = (TIMESTEPS * u**TOWARDS_NOISE).long().clamp(0, TIMESTEPS - 1)
+        u = torch.randperm(len(latents), device=self.device) + torch.rand(len(latents), device=self.device)
+        timesteps = (TIMESTEPS * (u / len(latents)) ** TOWARDS_NOISE).long().clamp(0, TIMESTEPS - 1)
         a = abar[timesteps][:, None, None, None]
         noisy = a.sqrt() * latents + (1 - a).sqrt() * noise
-        with torch.autocast("cpu", torch.bfloat16, enabled=BF16_PAYS):
-            predicted = self.unet(noisy, timesteps, self.encode(lines, tokens)).sample.float()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda" or BF16_PAYS):
+            predicted = self.unet(noisy, timesteps, self.encode(said)).sample.float()
         snr = abar[timesteps] / (1 - abar[timesteps])
         weight = snr.clamp(max=MAX_SNR) / snr * snr.clamp(max=MAX_SNR) ** -0.5
         return (predicted - noise).square().mean((1, 2, 3)) * weight
 
 
-def begin(folder: Path, model: Path, seed: int, mix: Mix = Mix()) -> tuple[Student, Captioned]:
-    """The model, doubled where it is not yet, and codes that say nothing yet, near its neutral word."""
+def begin(
+    folder: Path, model: Path, seed: int, mix: Mix = Mix(), whole: bool = False, device: str = "cpu"
+) -> tuple[Student, Captioned]:
+    """The model, doubled where it is not yet, and codes that say nothing yet, near its neutral word. `whole`: all of
+    the U-Net is trained, and every level of it sees the text."""
     torch.manual_seed(seed)
     data = Captioned(folder, seed, mix)
     tokenizer = CLIPTokenizer.from_pretrained(model / "tokenizer")
@@ -305,9 +351,11 @@ def begin(folder: Path, model: Path, seed: int, mix: Mix = Mix()) -> tuple[Stude
     wide = text.config.hidden_size == WIDTH
     if not wide:
         text, unet = widened_text_encoder(text), widened_unet(unet, STRAIGHT)
+    if whole:
+        unet = seeing_unet(unet)
     (word,) = tokenizer(START_WORD if wide else "emoji", add_special_tokens=False).input_ids
     start = text.get_input_embeddings().weight[word].detach().clone()
-    return Student(unet, text, Codes(_seen(folder), len(start), start), tokenizer, wide), data
+    return Student(unet, text, Codes(_seen(folder), len(start), start), tokenizer, wide, whole, device), data
 
 
 def rate(step: int, share: float, fall_from: float) -> float:
@@ -326,9 +374,13 @@ def train(
     seed: int = 0,
     steps: int | None = None,
     mix: Mix = Mix(),
+    whole: bool = False,
+    device: str = "cpu",
+    workers: int = 0,
 ) -> None:
-    """Train for `minutes`, or up to a step; an existing snapshot is continued, optimizers and averages too."""
-    student, data = begin(folder, model, seed, mix)
+    """Train for `minutes`, or up to a step; an existing snapshot is continued, optimizers and averages too. `workers`
+    make captions beside the training: a GPU waits for them otherwise."""
+    student, data = begin(folder, model, seed, mix, whole, device)
     optimizer = torch.optim.AdamW(
         [{"params": group} for group in student.groups.values()],
         betas=(0.9, 0.98),
@@ -338,20 +390,21 @@ def train(
     sparse = torch.optim.SparseAdam(student.codes.table.parameters(), lr=TABLE_RATE)
     ema = [p.detach().clone() for p in student.parameters]
     step = resume(snapshot, student, optimizer, sparse, ema) if snapshot.exists() else 0
-    abar = alphas_cumprod()
+    abar = alphas_cumprod().to(student.device)
+    batches = Batches(data, student.captions, batch, seed, step)
+    made = iter(DataLoader(batches, batch_size=None, num_workers=workers, pin_memory=student.device.type == "cuda"))
     started, first, losses = time.monotonic(), step, []
     seconds = minutes * 60
     saved = started
     while (passed := time.monotonic() - started) < seconds and step != steps:
-        data.dice.seed(f"{seed} {step}")  # so that a step is the same, whether or not the training stopped before it
         torch.manual_seed(1_000_003 * seed + step)
         share = mix.rate * rate(step, passed / seconds, fall_from)
         later = share if not student.alone else mix.rate * rate(step - CODES_ALONE, passed / seconds, fall_from)
         for name, group in zip(student.groups, optimizer.param_groups, strict=True):
             group["lr"] = RATES[name] * (share if name == "mapper" else later)
         sparse.param_groups[0]["lr"] = TABLE_RATE * share
-        latents, lines = data.next(batch)
-        loss = student.loss(latents, lines, TOKENS if step % ALL_TOKENS_EVERY == 0 else None, abar)
+        latents, said = next(made)
+        loss = student.loss(latents.to(student.device, non_blocking=True), said.to(student.device), abar)
         optimizer.zero_grad(set_to_none=True)
         sparse.zero_grad(set_to_none=True)
         loss.mean().backward()
@@ -364,13 +417,12 @@ def train(
             torch._foreach_lerp_(ema, [p.detach() for p in student.parameters], 1 - decay)
         losses.append(loss.detach())
         if step % 50 == 0:
-            both = torch.stack(losses)
+            both = torch.stack(losses).cpu()
             words = mix.in_words(batch)
             means = f"codes {both[:, ~words].mean():.4f} words {both[:, words].mean():.4f}"
             speed = (step - first) * batch / (time.monotonic() - started)
             print(f"{passed:.0f}s step {step} {means} {speed:.1f} pictures/s {len(data.made)} latents", flush=True)
             losses.clear()
-            data.refresh()
         if time.monotonic() - saved > 300:
             save(snapshot, student, optimizer, sparse, ema, step)
             saved = time.monotonic()
@@ -394,7 +446,7 @@ def save(snapshot: Path, student: Student, optimizer, sparse, ema: list[Tensor],
 
 def resume(snapshot: Path, student: Student, optimizer, sparse, ema: list[Tensor]) -> int:  # noqa: ANN001
     """The step that the snapshot was made at."""
-    state = torch.load(snapshot, weights_only=True)
+    state = torch.load(snapshot, weights_only=True, map_location=student.device)
     student.unet.load_state_dict(state["unet"])
     student.text.load_state_dict(state["text"])
     student.codes.load_state_dict(state["codes"])
@@ -411,8 +463,9 @@ def export(folder: Path, model: Path, snapshot: Path, out: Path) -> int:
 
     The word START_WORD gets the mean code, a good beginning for any new word.
     """
-    student, _ = begin(folder, model, seed=0)
-    state = torch.load(snapshot, weights_only=True)
+    state = torch.load(snapshot, weights_only=True, map_location="cpu")
+    whole = any(name.startswith("down_blocks.0.attentions") for name in state["unet"])
+    student, _ = begin(folder, model, seed=0, whole=whole)
     student.unet.load_state_dict(state["unet"])  # what was not trained has no average
     student.text.load_state_dict(state["text"])
     student.codes.load_state_dict(state["codes"])
