@@ -11,7 +11,8 @@ import torch
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from dreamartist_ext.hosts.diffusers.model_files import EMBEDDED_MODEL
-from tools.embedded_model import codes, drawings, share, stand_in
+from tools.embedded_model import codes, drawings, on_gpu, share, stand_in
+from tools.embedded_model.measure import load_model
 from tools.embedded_model.seeing import seeing_unet
 from tools.embedded_model.shapes import make_text_encoder, make_unet
 from tools.embedded_model.widening import widened_text_encoder, widened_unet
@@ -206,3 +207,25 @@ def test_the_share_of_the_way_is_0_at_nothing_and_1_at_free_output():
     assert figures["pair"]["share"] == pytest.approx(0.5)
     assert figures["plain"]["first ranks"] == 0.5
     assert figures["plain"]["among three ranks"] == 1
+
+
+def test_what_a_gpu_makes_comes_back_whole(tmp_path, small_model):
+    """Here a CPU's, with all that such a machine does but measure."""
+    folder, out = tmp_path / "work" / "wide", tmp_path / "out"
+    folder.mkdir(parents=True)
+    make_folder(folder)
+    packed = on_gpu.pack(tmp_path / "work", tmp_path / "packed")
+    sizes = ["--batch", "4", "--minutes", "0.02", "--backgrounds", "2", "--scenes", "5", "--steps", "0"]
+    where = ["--device", "cpu", "--workers", "1", "--scratch", str(tmp_path / "scratch"), "--out", str(out)]
+    on_gpu.main(["train", "--drawings", str(packed), "--model", str(small_model), *sizes, *where])
+    mirrored = np.load(tmp_path / "scratch" / "wide" / "rgba.npy")
+    given = np.load(folder / "rgba.npy")
+    np.testing.assert_array_equal(mirrored[:4], given)
+    np.testing.assert_array_equal(mirrored[4:], given[:, :, ::-1])
+    on_gpu.main(["join", "--parts", str(out), "--model", str(tmp_path / "joined")])
+    model = load_model(tmp_path / "joined")
+    assert model.unet.config.down_block_types == ["CrossAttnDownBlock2D"] * 2
+    made = {path.relative_to(tmp_path / "joined") for path in (tmp_path / "joined").rglob("*.*")}
+    assert made == {path.relative_to(EMBEDDED_MODEL) for path in EMBEDDED_MODEL.rglob("*.*")} - {
+        Path(name) for name in ("README.md", "figures.json", "training_defaults.json")
+    }

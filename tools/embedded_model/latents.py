@@ -12,12 +12,14 @@ import torch
 from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from . import drawings, scenes, stand_in
 from .shapes import LATENT_SIZE, make_vae
 
 BF16_PAYS = torch.ops.mkldnn._is_mkldnn_bf16_supported()  # without such units half precision is the slower one
 Encode = Callable[[Tensor], Tensor]  # pictures (B, 3, 128, 128) in [-1, 1] -> scaled latents (B, 4, 16, 16)
+BATCH = 16
 BY_VAE, BY_STAND_IN = 1, 2  # who made a latent, in done.npy
 
 
@@ -70,23 +72,48 @@ class Growing:
         return torch.cat(made)
 
     @torch.no_grad()
-    def make(self, pairs: list[tuple[int, int]], encode: Callable[[Tensor], Tensor], maker: int) -> None:
+    def make(self, pairs: list[tuple[int, int]], encode: Encode, maker: int, workers: int = 0) -> None:
         """What the VAE made stays."""
         wanted = [pair for pair in pairs if self.done[pair] not in (maker, BY_VAE)]
-        for start in range(0, len(wanted), 16):
-            part = wanted[start : start + 16]
-            for pair, latents in zip(part, encode(self.pictures(part)), strict=True):
+        parts = [wanted[start : start + BATCH] for start in range(0, len(wanted), BATCH)]
+        for part, pictures in zip(parts, _beside(self.pictures, parts, workers), strict=True):
+            for pair, latents in zip(part, encode(pictures), strict=True):
                 self.latents[pair] = latents.half().numpy()
                 self.done[pair] = maker
 
 
-def grow(folder: Path, model: Path, backgrounds: int, by_vae: int, fit_steps: int, seed: int = 5) -> None:
+def _beside(make: Callable[[list], Tensor], parts: list, workers: int) -> Iterable[Tensor]:
+    """make(part) of every part, in processes beside this one: a GPU waits for pictures otherwise."""
+    return DataLoader(_Parts(make, parts), batch_size=None, num_workers=workers)
+
+
+class _Parts(Dataset):
+    def __init__(self, make: Callable[[list], Tensor], parts: list) -> None:
+        self.make, self.parts = make, parts
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def __getitem__(self, number: int) -> Tensor:
+        return self.make(self.parts[number])
+
+
+def grow(
+    folder: Path,
+    model: Path,
+    backgrounds: int,
+    by_vae: int,
+    fit_steps: int,
+    seed: int = 5,
+    device: str = "cpu",
+    workers: int = 0,
+) -> None:
     """Every drawing on `backgrounds` of the ten: `by_vae` pictures by the model's VAE, the others by its stand-in."""
     growing, dice = Growing(folder), random.Random(seed)
     count = len(growing.drawings.labels)
     order = [dice.sample(range(len(drawings.BACKGROUND_NAMES)), backgrounds) for _ in range(count)]
     pairs = [(i, order[i][turn]) for turn in range(backgrounds) for i in dice.sample(range(count), count)]
-    growing.make(pairs[:by_vae], encoder(model), BY_VAE)
+    growing.make(pairs[:by_vae], encoder(model, device), BY_VAE, workers)
     if not (growing.done == 0).any() or by_vae >= len(pairs):
         return
     known = [pair for pair in pairs if growing.done[pair] == BY_VAE]
@@ -96,26 +123,35 @@ def grow(folder: Path, model: Path, backgrounds: int, by_vae: int, fit_steps: in
     growing.make(pairs, net, BY_STAND_IN)
 
 
-def encode_scenes(folder: Path, model: Path, count: int) -> None:
+def encode_scenes(folder: Path, model: Path, count: int, device: str = "cpu", workers: int = 0) -> None:
     """scenes.npy (count, 4, 16, 16) fp16, scaled, and scenes_done.npy (count,); what is there already stays."""
     rgba = drawings.load(folder).rgba
     world = scenes.World(rgba)
-    encode = encoder(model)
+    encode = encoder(model, device)
     latents = _map(folder / "scenes.npy", np.float16, (count, 4, LATENT_SIZE, LATENT_SIZE))
     done = _map(folder / "scenes_done.npy", np.uint8, (count,))
-    for part in np.split(np.flatnonzero(done == 0), range(16, int((done == 0).sum()), 16)):
-        latents[part] = encode(torch.stack([world.painted(i) for i in part.tolist()])).half().numpy()
+    wanted = np.flatnonzero(done == 0).tolist()
+    parts = [wanted[start : start + BATCH] for start in range(0, len(wanted), BATCH)]
+
+    def pictures(part: list[int]) -> Tensor:
+        return torch.stack([world.painted(i) for i in part])
+
+    for part, painted in zip(parts, _beside(pictures, parts, workers), strict=True):
+        latents[part] = encode(painted).half().numpy()
         done[part] = BY_VAE
 
 
-def encoder(model: Path) -> Encode:
+def encoder(model: Path, device: str = "cpu") -> Encode:
     """By the model's own VAE."""
-    vae = AutoencoderKL.from_pretrained(model / "vae", torch_dtype=torch.float32).eval().requires_grad_(False)
+    vae = (
+        AutoencoderKL.from_pretrained(model / "vae", torch_dtype=torch.float32).to(device).eval().requires_grad_(False)
+    )
 
     @torch.no_grad()
     def encode(pictures: Tensor) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16, enabled=BF16_PAYS):
-            return vae.encode(pictures).latent_dist.mean.float() * vae.config.scaling_factor
+        with torch.autocast(vae.device.type, torch.bfloat16, enabled=BF16_PAYS or vae.device.type == "cuda"):
+            mean = vae.encode(pictures.to(vae.device)).latent_dist.mean
+        return mean.float().cpu() * vae.config.scaling_factor
 
     return encode
 

@@ -42,6 +42,10 @@ class Model:
     tokenizer: CLIPTokenizer
     scheduler: DDIMScheduler
 
+    @property
+    def device(self) -> torch.device:
+        return self.unet.device
+
 
 def measure(
     model_folder: Path,
@@ -91,15 +95,15 @@ def measure(
     return figures
 
 
-def load_model(folder: Path) -> Model:
+def load_model(folder: Path, device: str = "cpu") -> Model:
     """Single precision, whatever the files hold: newer transformers would load halves as halves."""
     unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32)
     vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32)
     text = CLIPTextModel.from_pretrained(folder / "text_encoder", torch_dtype=torch.float32)
     return Model(
-        unet.eval().requires_grad_(False).to(memory_format=torch.channels_last),
-        vae.eval().requires_grad_(False).to(memory_format=torch.channels_last),
-        text.eval().requires_grad_(False),
+        unet.to(device).eval().requires_grad_(False).to(memory_format=torch.channels_last),
+        vae.to(device).eval().requires_grad_(False).to(memory_format=torch.channels_last),
+        text.to(device).eval().requires_grad_(False),
         CLIPTokenizer.from_pretrained(folder / "tokenizer"),
         DDIMScheduler.from_pretrained(folder / "scheduler"),
     )
@@ -139,7 +143,7 @@ def decode(vae: AutoencoderKL, latents: Tensor) -> Tensor:
     """scaled latents (B, 4, H/8, W/8) -> pictures (B, 3, H, W) in [-1, 1]"""
     pictures = []
     for part in (latents / vae.config.scaling_factor).split(8):
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(latents.device.type, torch.bfloat16):
             pictures.append(vae.decode(part.contiguous(memory_format=torch.channels_last)).sample.float())
     return torch.cat(pictures).clamp(-1, 1)
 

@@ -73,7 +73,7 @@ class Prompts:
         place = self.place(before)
         row = [self.model.tokenizer.bos_token_id, *ids[0], *(self.start if words is not None else []), *ids[1]]
         end = self.model.tokenizer.eos_token_id
-        padded = torch.tensor([row + [end] * (TOKENS - len(row))])
+        padded = torch.tensor([row + [end] * (TOKENS - len(row))], device=self.model.device)
         if words is None:
             return self.model.text(padded).last_hidden_state
         with replaced(self.model, place, words):
@@ -127,7 +127,8 @@ def noise_loss(model: Model, latents: Tensor, timesteps: Tensor, noise: Tensor, 
     latents (W, 4, 16, 16), timesteps (B,), noise (B, 4, 16, 16): the same for each; cond and uncond (W, 77, width)
     """
     words, count = len(latents), len(noise)
-    abar = alphas_cumprod()[timesteps]
+    abar = alphas_cumprod()[timesteps].to(latents.device)
+    timesteps, noise = timesteps.to(latents.device), noise.to(latents.device)
     a = abar[:, None, None, None]
     noisy = (a.sqrt() * latents[:, None] + (1 - a).sqrt() * noise).flatten(0, 1)
     predicted = _predict(model, noisy, timesteps.repeat(words), cond.repeat_interleave(count, 0))
@@ -139,7 +140,7 @@ def noise_loss(model: Model, latents: Tensor, timesteps: Tensor, noise: Tensor, 
 
 
 def _predict(model: Model, noisy: Tensor, timesteps: Tensor, cond: Tensor) -> Tensor:
-    with torch.autocast("cpu", torch.bfloat16, enabled=BF16_PAYS):
+    with torch.autocast(noisy.device.type, torch.bfloat16, enabled=noisy.is_cuda or BF16_PAYS):
         return model.unet(noisy, timesteps, cond).sample.float()
 
 
@@ -158,7 +159,7 @@ def invert(model: Model, prompts: Prompts, latents: Tensor, way: str, budget: Bu
     """Optimise the vectors of a word for each picture's latents (W, 4, 16, 16), each for itself, all at once."""
     generator = torch.Generator().manual_seed(seed)
     start = prompts.initial()
-    start = start + 1e-3 * torch.randn(start.shape, generator=generator)
+    start = start + 1e-3 * torch.randn(start.shape, generator=generator).to(start.device)
     if way == "output":
         start = prompts.encode(start[None], TEMPLATE[0])[0, prompts.place(TEMPLATE[0]) :][: len(start)].detach()
     start = start.expand(len(latents), -1, -1)
@@ -187,9 +188,9 @@ def invert(model: Model, prompts: Prompts, latents: Tensor, way: str, budget: Bu
 def draw(model: Model, cond: Tensor, uncond: Tensor, first_seed: int, budget: Budget) -> Tensor:
     """DDIM with guidance, a picture for each of cond and uncond (N, 77, width) -> (N, 3, 128, 128) in [-1, 1]"""
     noises = [torch.Generator().manual_seed(first_seed + i) for i in range(len(cond))]
-    latents = torch.stack([torch.randn(4, LATENT_SIZE, LATENT_SIZE, generator=g) for g in noises])
+    latents = torch.stack([torch.randn(4, LATENT_SIZE, LATENT_SIZE, generator=g) for g in noises]).to(cond.device)
     model.scheduler.set_timesteps(budget.drawing_steps)
-    return decode(model.vae, _denoised(model, latents, model.scheduler.timesteps, cond, uncond, budget.guidance))
+    return decode(model.vae, _denoised(model, latents, model.scheduler.timesteps, cond, uncond, budget.guidance)).cpu()
 
 
 @torch.no_grad()
@@ -199,9 +200,9 @@ def redraw(
     """img2img: from scaled latents (1, 4, 16, 16), with cond and uncond (77, width) -> (3, 128, 128) in [-1, 1]"""
     model.scheduler.set_timesteps(budget.drawing_steps)
     timesteps = model.scheduler.timesteps[round(budget.drawing_steps * (1 - strength)) :]
-    noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(seed))
+    noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(seed)).to(latents.device)
     noisy = model.scheduler.add_noise(latents, noise, timesteps[:1])
-    return decode(model.vae, _denoised(model, noisy, timesteps, cond[None], uncond[None], budget.guidance))[0]
+    return decode(model.vae, _denoised(model, noisy, timesteps, cond[None], uncond[None], budget.guidance))[0].cpu()
 
 
 def _denoised(
@@ -226,7 +227,7 @@ class References:
         self.network = features.FeatureNet()
         self.deep = normalize(self.network(self.pixels).deep, dim=1)
         with torch.no_grad():
-            means = [model.vae.encode(picture[None]).latent_dist.mean for picture in self.pixels]
+            means = [model.vae.encode(picture[None].to(model.device)).latent_dist.mean for picture in self.pixels]
         self.latents = torch.cat(means) * model.vae.config.scaling_factor
 
     def ranks(self, pictures: Tensor, name: str) -> list[int]:
@@ -259,8 +260,8 @@ def measure_things(
         for i, name in enumerate(names):
             row = {"thing": name, "way": way, "seed": seed, "empty": float(empty[i]), "loss": float(losses[i])}
             row["norm"] = float(learned.positive[i].detach().norm(dim=-1).mean())
-            negative = None if learned.negative is None else learned.negative[i].detach().clone()
-            words[name, way, seed] = learned.positive[i].detach().clone(), negative
+            negative = None if learned.negative is None else learned.negative[i].detach().cpu().clone()
+            words[name, way, seed] = learned.positive[i].detach().cpu().clone(), negative
             if budget.drawn:
                 neutral = (nothing if uncond is None else uncond)[i]
                 conds = torch.stack([cond[i]] * budget.drawn + [c[i] for c in on_colours])
@@ -307,10 +308,11 @@ def measure_share(
     start: str = "emoji",
     budget: Budget = Budget(),
     say: Callable[[str], None] = print,
+    device: str = "cpu",
 ) -> dict:
     """To `out`: share.json; share.png, a row per thing and way (reference, plain drawings, on colours); words.pt, what
     was learned."""
-    model = load_model(folder)
+    model = load_model(folder, device)
     model.unet.set_attn_processor(AttnProcessor())  # on a CPU faster to train through than the fused kind
     model.unet.to(memory_format=torch.contiguous_format)
     references = References(model, references_folder)

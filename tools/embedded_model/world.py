@@ -119,7 +119,7 @@ class Judge:
         for kind in KINDS:
             made = [self._some(kind, things, dice) for _ in range(PER_KIND)]
             latents = encode(torch.stack(made))
-            known.append(self._corners(decode(model.vae, latents)))
+            known.append(self._corners(decode(model.vae, latents.to(model.device)).cpu()))
         everything = torch.cat(known)
         self.mean, self.scale = everything.mean(0), everything.std(0).clamp(min=1e-6)
         self.kinds = torch.stack([((part - self.mean) / self.scale).mean(0) for part in known])
@@ -239,12 +239,12 @@ def encoded(model: Model, text: str, words: Sequence[Tensor]) -> Tensor:
     def hook(_module: torch.nn.Module, _inputs: tuple, output: Tensor) -> Tensor:
         output = output.clone()
         for place, vectors in places:
-            output[:, place : place + len(vectors)] = vectors
+            output[:, place : place + len(vectors)] = vectors.to(output)
         return output
 
     handle = model.text.get_input_embeddings().register_forward_hook(hook)
     try:
-        return model.text(torch.tensor([ids])).last_hidden_state[0]
+        return model.text(torch.tensor([ids], device=model.device)).last_hidden_state[0]
     finally:
         handle.remove()
 
@@ -262,7 +262,7 @@ def real(model: Model, asked: Sequence[Asked], things: Tensor, encode: Encode) -
     """The scenes themselves, through the VAE."""
     dice = random.Random(3)
     painted = torch.stack([scenes.painted(each.scene, things, dice) for each in asked])
-    return torch.cat([decode(model.vae, encode(part)) for part in painted.split(16)])
+    return torch.cat([decode(model.vae, encode(part).to(model.device)).cpu() for part in painted.split(16)])
 
 
 def figures(judge: Judge, asked: Sequence[Asked], pictures: Tensor) -> dict[str, float]:
@@ -279,9 +279,9 @@ KNOWN = (
 ).split()
 
 
-def measure_known(folder: Path, work: Path, out: Path, each: int = 4, seed: int = 3) -> dict:
+def measure_known(folder: Path, work: Path, out: Path, each: int = 4, seed: int = 3, device: str = "cpu") -> dict:
     """Twenty known things by their names; writes known.json and known.png."""
-    model, encode = load_model(folder), encoder(folder)
+    model, encode = load_model(folder, device), encoder(folder, device)
     everything = drawings.load(work)
     concepts = [name for name in KNOWN if any(label[0] == name for label in everything.labels)][:20]
     own = [[i for i, (name, _) in enumerate(everything.labels) if name == concept] for concept in concepts]
@@ -309,10 +309,12 @@ def measure_known(folder: Path, work: Path, out: Path, each: int = 4, seed: int 
     return result
 
 
-def measure_learned(folder: Path, work: Path, words: Path, out: Path, each: int = 2, seed: int = 3) -> dict:
+def measure_learned(
+    folder: Path, work: Path, words: Path, out: Path, each: int = 2, seed: int = 3, device: str = "cpu"
+) -> dict:
     """Words that `share` learned (its words.pt), by way: the same requests, two learned words side by side, and img2img
     that replaces a known thing in a scene."""
-    model, encode = load_model(folder), encoder(folder)
+    model, encode = load_model(folder, device), encoder(folder, device)
     references = share.References(model, work / "references")
     learned = torch.load(words, weights_only=True)
     everything = drawings.load(work / "wide")
@@ -359,7 +361,7 @@ def _edited(
         for kind in dice.sample([k for k in KINDS if k != "flat"], 2):
             background = scenes.background_of(kind, dice)
             scene = Scene(background, (Placed(dice.randrange(len(everything.labels)), 0, 0, DRAWING_SIZE),))
-            latents = encode(scenes.painted(scene, everything.rgba, dice)[None])
+            latents = encode(scenes.painted(scene, everything.rgba, dice)[None]).to(model.device)
             cond = encoded(model, prompt(scene), [positive])
             picture = share.redraw(model, latents, cond, negatives[i], STRENGTH, i, BUDGET)
             seen.append(judge.nearest(picture) == i)

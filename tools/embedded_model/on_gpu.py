@@ -1,0 +1,152 @@
+"""The whole training with codes on a machine with a GPU, in minutes: `pack` here, `train` there.
+
+Such a machine may reach nothing. So the drawings travel with the repository, as lossless pictures in one file; latents
+and scenes are made there by the VAE on the GPU; and the model comes back in parts that are small enough.
+
+    python -m tools.embedded_model.on_gpu pack --work WORK --out build/embedded-model-gpu
+    python -m tools.embedded_model.on_gpu train --drawings build/embedded-model-gpu/drawings.zip --out OUT
+    python -m tools.embedded_model.on_gpu join --parts OUT --model FOLDER
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import shutil
+import tarfile
+import time
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from dreamartist_ext.hosts.diffusers.model_files import EMBEDDED_MODEL
+
+from . import codes, drawings, latents, share, world
+
+PART_BYTES = 15 * 2**20
+PART = "model.tar.{}"  # three digits
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stage", choices=("pack", "train", "join"))
+    parser.add_argument("--work", type=Path, help="pack: the work folder, after render-wide and references")
+    parser.add_argument("--drawings", type=Path, help="train: what pack made")
+    parser.add_argument(
+        "--model", type=Path, default=EMBEDDED_MODEL, help="train: the model to begin with; join: where to"
+    )
+    parser.add_argument("--parts", type=Path, help="join: where the parts lie")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--workers", type=int, default=14)
+    parser.add_argument("--minutes", type=float, default=5.5, help="train: of the training itself")
+    parser.add_argument("--batch", type=int, default=512)
+    parser.add_argument("--rate", type=float, default=2.0, help="train: a factor of the rates for a batch of 16")
+    parser.add_argument("--backgrounds", type=int, default=10, help="train: of each drawing")
+    parser.add_argument("--scenes", type=int, default=60000)
+    parser.add_argument("--scene-share", type=float, default=0.4)
+    parser.add_argument("--words", type=float, default=0.4, help="train: share of captions in words")
+    parser.add_argument("--steps", type=int, default=300, help="train: of each inversion that is measured; 0 for none")
+    parser.add_argument("--scratch", type=Path, default=Path("/tmp/embedded-model"), help="train: latents, snapshot")
+    given = parser.parse_args(arguments)
+    if given.stage == "pack":
+        pack(given.work, given.out)
+    elif given.stage == "join":
+        join(given.parts, given.model)
+    else:
+        train(given)
+
+
+def pack(work: Path, out: Path) -> Path:
+    """All drawings and the held-out references as one file."""
+    out.mkdir(parents=True, exist_ok=True)
+    known = drawings.load(work / "wide")
+    with zipfile.ZipFile(out / "drawings.zip", "w", zipfile.ZIP_STORED) as packed:
+        packed.writestr("labels.json", json.dumps(known.labels))
+        for number, rgba in enumerate(known.rgba.numpy()):
+            content = io.BytesIO()
+            Image.fromarray(rgba).save(content, "WEBP", lossless=True, exact=True)
+            packed.writestr(f"{number}.webp", content.getvalue())
+        for path in sorted((work / "references").glob("*.png")):
+            packed.write(path, f"references/{path.name}")
+    size = (out / "drawings.zip").stat().st_size
+    print(f"{len(known.labels)} drawings, {size / 2**20:.1f} MiB")
+    return out / "drawings.zip"
+
+
+def unpack(packed: Path, work: Path, mirrored: bool = True) -> None:
+    """As render-wide and references leave them; `mirrored`: each drawing once more, turned left to right."""
+    folder = work / "wide"
+    folder.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(packed) as file:
+        labels = json.loads(file.read("labels.json"))
+        rgba = np.stack([np.array(Image.open(io.BytesIO(file.read(f"{i}.webp")))) for i in range(len(labels))])
+        for name in file.namelist():
+            if name.startswith("references/"):
+                file.extract(name, work)
+    if mirrored:
+        labels, rgba = labels + labels, np.concatenate([rgba, rgba[:, :, ::-1]])
+    np.save(folder / "rgba.npy", rgba)
+    (folder / "labels.json").write_text(json.dumps(labels))
+
+
+def train(given: argparse.Namespace) -> None:
+    """Everything there; to `out`: the model in parts, figures, and contact sheets."""
+    started, work, device = time.monotonic(), given.scratch, given.device
+    given.out.mkdir(parents=True, exist_ok=True)
+
+    def say(what: str) -> None:
+        print(f"{time.monotonic() - started:.0f} s: {what}", flush=True)
+
+    unpack(given.drawings, work)
+    folder = work / "wide"
+    say("drawings")
+    everything = len(drawings.load(folder).labels) * given.backgrounds
+    latents.grow(folder, given.model, given.backgrounds, everything, 0, device=device, workers=given.workers)
+    say(f"{everything} latents")
+    latents.encode_scenes(folder, given.model, given.scenes, device=device, workers=given.workers)
+    say(f"{given.scenes} scenes")
+    mix = codes.Mix(words=given.words, known=0.6, rate=given.rate, scenes=given.scene_share)
+    where = {"whole": True, "device": device, "workers": given.workers}
+    snapshot, made = work / "codes.pt", work / "model"
+    codes.train(folder, given.model, snapshot, given.minutes, given.batch, fall_from=0.6, mix=mix, **where)
+    say(f"step {codes.export(folder, given.model, snapshot, made)}")
+    split(made, given.out)
+    say("the model is in parts")
+    if given.steps:
+        budget = share.Budget(steps=given.steps, output_rate=0.0016)
+        things, rest = sorted(drawings.HELD_OUT), {"start": codes.START_WORD, "budget": budget, "device": device}
+        share.measure_share(made, work / "references", work / "share", things, **rest)
+        say("share of the way")
+        world.measure_known(made, folder, work / "world", device=device)
+        say("what prompts rule over")
+        for path in (*(work / "share").glob("share.*"), *(work / "world").glob("known.*")):
+            shutil.copy(path, given.out)
+
+
+def split(folder: Path, out: Path) -> list[Path]:
+    """A model folder as parts of one archive, none larger than PART_BYTES."""
+    whole = io.BytesIO()
+    with tarfile.open(fileobj=whole, mode="w") as archive:
+        archive.add(folder, arcname=".")
+    content = whole.getvalue()
+    parts = []
+    for number, start in enumerate(range(0, len(content), PART_BYTES)):
+        parts.append(out / PART.format(f"{number:03}"))
+        parts[-1].write_bytes(content[start : start + PART_BYTES])
+    return parts
+
+
+def join(parts: Path, folder: Path) -> None:
+    """The model folder again."""
+    content = b"".join(path.read_bytes() for path in sorted(parts.glob(PART.format("*"))))
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        archive.extractall(folder, filter="data")
+
+
+if __name__ == "__main__":
+    main()
