@@ -175,12 +175,18 @@ def test_a_machine_without_a_webui_says_so(tmp_path, monkeypatch):
 def test_what_travels_is_small_enough_and_says_how_it_is_run(tmp_path, monkeypatch, capsys):
     wheel = tmp_path / "einops-1-py3-none-any.whl"
     wheel.write_bytes(b"0" * 100)
-    monkeypatch.setattr(gpu_bundle, "fetch", lambda out: None)
+    monkeypatch.setattr(gpu_bundle, "fetch", lambda out, packages: None)
     monkeypatch.setattr(gpu_bundle, "files_of_repository", lambda: [wheel])
     assert gpu_bundle.main(["--out", str(tmp_path)]) == 0
     assert gpu_bundle.command(tmp_path) in capsys.readouterr().out
-    monkeypatch.setattr(gpu_bundle, "MOST", 150)
-    assert gpu_bundle.main(["--out", str(tmp_path)]) == 1
+    monkeypatch.setattr(gpu_bundle, "MOST", 250)
+    assert gpu_bundle.main(["--out", str(tmp_path)]) == 0
+    drawings = tmp_path / "drawings.zip"
+    drawings.write_bytes(b"0" * 100)
+    assert gpu_bundle.main(["--out", str(tmp_path), "--drawings", str(drawings)]) == 1, "the drawings travel too"
+    monkeypatch.setattr(gpu_bundle, "MOST", 300)
+    assert gpu_bundle.main(["--out", str(tmp_path), "--drawings", str(drawings)]) == 0
+    assert f"tools.embedded_model.on_gpu train --drawings {drawings} --out ${{OUT:-" in capsys.readouterr().out
 
 
 def test_wheels_that_are_there_are_not_fetched_again(tmp_path, monkeypatch):
@@ -191,3 +197,6 @@ def test_wheels_that_are_there_are_not_fetched_again(tmp_path, monkeypatch):
     gpu_bundle.fetch(tmp_path)
     gpu_bundle.fetch((tmp_path / "diffusers-1.0-py3-none-any.whl").touch() or tmp_path)
     assert [call[-1] for call in calls] == ["diffusers==1.0"]
+    (tmp_path / "resvg_py-1.0-cp310-abi3-manylinux2014_x86_64.whl").touch()
+    gpu_bundle.fetch(tmp_path, gpu_bundle.PACKAGES_OF_THE_MODEL)
+    assert len(calls) == 1, "a wheel writes the name with a _"

@@ -98,6 +98,20 @@ def _drawn(icons: Path, names: Sequence[str]) -> Drawings:
     return Drawings(torch.from_numpy(np.stack(pictures)), labels)
 
 
+def svgs(icons: Path, labels: Sequence[Label]) -> list[str]:
+    """The icons of these drawings."""
+    sets = {style: json.loads((icons / package / "icons.json").read_text()) for style, package in STYLES.items()}
+    found = [_svg(sets[style], concept, joined=style == "firefox") for concept, style in labels]
+    if missing := [label for label, svg in zip(labels, found, strict=True) if svg is None]:
+        raise ValueError(f"not among the icons: {missing}")
+    return [svg for svg in found if svg is not None]
+
+
+def rasterised(svg: str) -> np.ndarray:
+    """(S, S, 4) uint8, as a training drawing is"""
+    return np.array(_rasterised(svg, PICTURE_SIZE))
+
+
 def near_copies(held_out: Drawings, known: Drawings, least: float = 0.9) -> list[tuple[Label, Label, float]]:
     """Pairs that look alike: cosine of what 16x16 pixels of colour and opacity have beyond the mean of all drawings.
 

@@ -1,9 +1,9 @@
 """The whole training with codes on a machine with a GPU, in minutes: `pack` here, `train` there.
 
-Such a machine may reach nothing. So the drawings travel with the repository, as lossless pictures in one file; latents
-and scenes are made there by the VAE on the GPU; and the model comes back in parts that are small enough.
+Such a machine may reach nothing. So the drawings travel with the repository, as icons in one file; pictures, latents
+and scenes are made there; and the model comes back in parts that are small enough. `make embedded-model-gpu` packs.
 
-    python -m tools.embedded_model.on_gpu pack --work WORK --out build/embedded-model-gpu
+    python -m tools.embedded_model.on_gpu pack --work WORK --icons ICONS --out build/embedded-model-gpu
     python -m tools.embedded_model.on_gpu train --drawings build/embedded-model-gpu/drawings.zip --out OUT
     python -m tools.embedded_model.on_gpu join --parts OUT --model FOLDER
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import multiprocessing
 import shutil
 import tarfile
 import time
@@ -21,7 +22,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from dreamartist_ext.hosts.diffusers.model_files import EMBEDDED_MODEL
 
@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stage", choices=("pack", "train", "join"))
     parser.add_argument("--work", type=Path, help="pack: the work folder, after render-wide and references")
+    parser.add_argument("--icons", type=Path, help="pack: folder of the @iconify-json packages")
     parser.add_argument("--drawings", type=Path, help="train: what pack made")
     parser.add_argument(
         "--model", type=Path, default=EMBEDDED_MODEL, help="train: the model to begin with; join: where to"
@@ -54,40 +55,39 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--scratch", type=Path, default=Path("/tmp/embedded-model"), help="train: latents, snapshot")
     given = parser.parse_args(arguments)
     if given.stage == "pack":
-        pack(given.work, given.out)
+        pack(given.work, given.icons, given.out)
     elif given.stage == "join":
         join(given.parts, given.model)
     else:
         train(given)
 
 
-def pack(work: Path, out: Path) -> Path:
-    """All drawings and the held-out references as one file."""
+def pack(work: Path, icons: Path, out: Path) -> Path:
+    """The icons of all training drawings and the held-out references as one file."""
     out.mkdir(parents=True, exist_ok=True)
-    known = drawings.load(work / "wide")
-    with zipfile.ZipFile(out / "drawings.zip", "w", zipfile.ZIP_STORED) as packed:
-        packed.writestr("labels.json", json.dumps(known.labels))
-        for number, rgba in enumerate(known.rgba.numpy()):
-            content = io.BytesIO()
-            Image.fromarray(rgba).save(content, "WEBP", lossless=True, exact=True)
-            packed.writestr(f"{number}.webp", content.getvalue())
-        for path in sorted((work / "references").glob("*.png")):
-            packed.write(path, f"references/{path.name}")
-    size = (out / "drawings.zip").stat().st_size
-    print(f"{len(known.labels)} drawings, {size / 2**20:.1f} MiB")
-    return out / "drawings.zip"
+    labels = json.loads((work / "wide" / "labels.json").read_text())
+    svgs = drawings.svgs(icons, [tuple(label) for label in labels])
+    path = out / "drawings.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as packed:
+        packed.writestr("drawings.json", json.dumps({"labels": labels, "svgs": svgs}))
+        for reference in sorted((work / "references").glob("*.png")):
+            packed.write(reference, f"references/{reference.name}")
+    print(f"{len(labels)} drawings, {path.stat().st_size / 2**20:.1f} MiB")
+    return path
 
 
-def unpack(packed: Path, work: Path, mirrored: bool = True) -> None:
+def unpack(packed: Path, work: Path, mirrored: bool = True, workers: int = 1) -> None:
     """As render-wide and references leave them; `mirrored`: each drawing once more, turned left to right."""
     folder = work / "wide"
     folder.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(packed) as file:
-        labels = json.loads(file.read("labels.json"))
-        rgba = np.stack([np.array(Image.open(io.BytesIO(file.read(f"{i}.webp")))) for i in range(len(labels))])
+        given = json.loads(file.read("drawings.json"))
         for name in file.namelist():
             if name.startswith("references/"):
                 file.extract(name, work)
+    with multiprocessing.Pool(max(1, workers)) as pool:
+        rgba = np.stack(pool.map(drawings.rasterised, given["svgs"], chunksize=16))
+    labels = given["labels"]
     if mirrored:
         labels, rgba = labels + labels, np.concatenate([rgba, rgba[:, :, ::-1]])
     np.save(folder / "rgba.npy", rgba)
@@ -102,7 +102,7 @@ def train(given: argparse.Namespace) -> None:
     def say(what: str) -> None:
         print(f"{time.monotonic() - started:.0f} s: {what}", flush=True)
 
-    unpack(given.drawings, work)
+    unpack(given.drawings, work, workers=given.workers)
     folder = work / "wide"
     say("drawings")
     everything = len(drawings.load(folder).labels) * given.backgrounds
