@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from tools.embedded_model import scenes, world
+from tools.embedded_model import drawings, scenes, world
 from tools.embedded_model.scenes import Background, Placed, Scene
 
 SIDE = 128
@@ -51,6 +52,41 @@ def test_parts_are_counted_and_specks_are_not(things, count):
     seen = world.clear_of_background(painted(things, *(Placed(0, x, y, 0.4) for x, y in spots)))
     seen[:2, :2] = True
     assert world.parts(seen) == count
+
+
+def test_things_that_touch_by_a_thread_are_two():
+    mask = torch.zeros(SIDE, SIDE, dtype=torch.bool)
+    mask[40:80, 10:55] = mask[40:80, 70:115] = True
+    mask[60:62, 50:75] = True
+    assert world.parts(mask) == 2
+    mask[50:70, 50:75] = True
+    assert world.parts(mask) == 1
+
+
+def test_a_thing_is_asked_for_where_it_is_told_from_its_background(things):
+    yellow = things[1].clone()
+    yellow[..., :3] = drawings.BACKGROUND_RGB[drawings.BACKGROUND_NAMES.index("yellow")].to(torch.uint8)
+    assert "yellow" not in world.clear_backgrounds(yellow)
+    clear = [["white"], ["grey"]]
+    asked = world.requests(2, [True] * 2, each=1, seed=0, clear=clear)
+    told = [each for each in asked if each.kind in ("size", "position", "count", "tint", "thing")]
+    assert {each.scene.background.colours[0] for each in told if each.things == (0,)} == {"white"}
+    assert {each.scene.background.colours[0] for each in told if each.things == (1,)} == {"grey"}
+
+
+def test_the_judge_tells_things_alone_and_beside_each_other_and_backgrounds(things, monkeypatch):
+    monkeypatch.setattr(world, "decode", lambda vae, latents: latents)
+    monkeypatch.setattr(world, "PER_KIND", 6)
+    model = SimpleNamespace(vae=None, device="cpu")
+    judge = world.Judge(model, lambda pictures: pictures, things, things, [0, 1])
+    for thing in (0, 1):
+        assert judge.nearest(painted(things, Placed(thing, 0, 0, world.DRAWING_SIZE))) == thing
+    beside = painted(things, Placed(1, -0.5, 0, world.SMALL), Placed(0, 0.5, 0, world.SMALL))
+    assert judge.nearest_beside(beside) == (1, 0)
+    for kind in ("flat", "striped", "chequered", "grass", "brick wall"):
+        background = scenes.background_of(kind, random.Random(5))
+        picture = scenes.painted(Scene(background, (Placed(0, 0, 0, world.DRAWING_SIZE),)), things, random.Random(1))
+        assert judge.background(picture) == kind
 
 
 @pytest.mark.parametrize("tint", scenes.TINTS)

@@ -4,13 +4,18 @@ The same scenes are asked of the model with words that it knows and with learned
 one of real scenes, painted and passed through the VAE, which is what the measure gives a perfect model.
 
 How each is told:
-- pattern, place, flat colour: the four corners' early features are nearest to the mean of that kind's real scenes;
+- pattern, place, flat colour: of real scenes of all kinds, the one with the nearest corners, by early features of them
+  in colour and in grey, is of that kind;
 - size: the thing's box, as a share of the box that its drawing fills, is nearest to what the word means;
 - position: the middle of what is not background is nearest to the named one of five places;
-- count: parts that hang together, those of at least a quarter of the largest;
+- count: parts that hang together by more than a thread, those of at least a quarter of the largest;
 - tint: the mean hue of what is not background is nearest to the named one of seven;
-- thing: the nearest of twenty things, by deep features, is it;
-- two things: the nearest of twenty things, by deep features, is the first one on the left and the second on the right.
+- thing: the nearest of twenty things, by deep features, is it; each is known in all its drawings, on all CALM
+  backgrounds, through the VAE;
+- two things: so on either half of the picture, with things known as small as they are there.
+
+Of real scenes (15 patterns, 6 counts, 60 things, 30 of two things) it tells 93 %, 83 %, 100 % and 100 %, and all
+places, sizes, positions and tints; an earlier measure told 53 %, 50 %, 72 % and 27 %.
 """
 
 from __future__ import annotations
@@ -39,11 +44,14 @@ from .scenes import Background, Placed, Scene
 from .shapes import PICTURE_SIZE, TOKENS
 
 KINDS = ("flat", *scenes.PATTERNS, *scenes.PLACES)
-PER_KIND = 16  # real scenes that a kind of background is known by
+PER_KIND = 24  # real scenes that a kind of background is known by
 CORNER = 40  # pixels
 CLEAR = 0.3  # of the way from black to white: what differs so much from the background is the thing
 PART = 0.25  # of the largest part
+NECK = 5  # pixels: what hangs together by less is apart
 DRAWING_SIZE = 0.68  # of the picture's side, where no size is named
+SMALL = 0.45  # of each of two things
+HALF = PICTURE_SIZE // 2
 CALM = ("white", "grey", "yellow", "blue")  # backgrounds on which a thing is told from its background
 STRENGTH = 0.7  # of img2img
 BUDGET = share.Budget(guidance=4.0)
@@ -60,9 +68,11 @@ class Asked:
     things: tuple[int, ...]
 
 
-def requests(things: int, colourful: Sequence[bool], each: int, seed: int) -> list[Asked]:
+def requests(
+    things: int, colourful: Sequence[bool], each: int, seed: int, clear: Sequence[Sequence[str]] = ()
+) -> list[Asked]:
     """`each` pictures of every thing, background, size, position, count and tint, and of two things ten times as many;
-    things in turn."""
+    things in turn. `clear`: for each thing, the backgrounds that it is told from; CALM where it is left out."""
     dice = random.Random(seed)
     turn = iter(int(i) for _ in range(1000) for i in dice.sample(range(things), things))
     asked: list[Asked] = []
@@ -70,31 +80,33 @@ def requests(things: int, colourful: Sequence[bool], each: int, seed: int) -> li
     def ask(kind: str, wanted: str, scene: Scene) -> None:
         asked.append(Asked(kind, wanted, prompt(scene), scene, tuple(thing.drawing for thing in _told(scene))))
 
-    def calm() -> Background:
-        return Background("flat", (dice.choice(CALM),))
+    def calm(thing: int) -> Background:
+        return Background("flat", (dice.choice(clear[thing] if clear else CALM),))
 
     for _ in range(each):
         for kind in KINDS:
             name = "place" if kind in scenes.PLACES else "pattern"
             ask(name, kind, Scene(scenes.background_of(kind, dice), (Placed(next(turn), 0, 0, DRAWING_SIZE),)))
         for size in ("small", "big"):
-            ask("size", size, Scene(calm(), (Placed(next(turn), 0, 0, sum(scenes.SIZES[size]) / 2),), size=size))
+            thing = next(turn)
+            ask("size", size, Scene(calm(thing), (Placed(thing, 0, 0, sum(scenes.SIZES[size]) / 2),), size=size))
         for position, (x, y) in scenes.POSITIONS.items():
             if position:
-                ask("position", position, Scene(calm(), (Placed(next(turn), x, y, 0.46),), position=position))
+                thing = next(turn)
+                ask("position", position, Scene(calm(thing), (Placed(thing, x, y, 0.46),), position=position))
         for count in scenes.COUNTS:
             thing = next(turn)
-            placed = tuple(Placed(thing, x, y, 0.45) for x, y in scenes.SPOTS[count])
-            ask("count", str(count), Scene(calm(), placed, count=count))
+            placed = tuple(Placed(thing, x, y, SMALL) for x, y in scenes.SPOTS[count])
+            ask("count", str(count), Scene(calm(thing), placed, count=count))
         for tint in scenes.TINTS:
             thing = next(i for i in turn if colourful[i]) if any(colourful) else next(turn)
-            ask("tint", tint, Scene(calm(), (Placed(thing, 0, 0, DRAWING_SIZE),), tint=tint))
+            ask("tint", tint, Scene(calm(thing), (Placed(thing, 0, 0, DRAWING_SIZE),), tint=tint))
         for thing in range(things):
-            ask("thing", str(thing), Scene(calm(), (Placed(thing, 0, 0, DRAWING_SIZE),)))
+            ask("thing", str(thing), Scene(calm(thing), (Placed(thing, 0, 0, DRAWING_SIZE),)))
     for _ in range(10 * each):
         first, second = dice.sample(range(things), 2)
-        both = (Placed(first, -0.5, 0, 0.45), Placed(second, 0.5, 0, 0.45))
-        ask("two", "beside", Scene(calm(), both, relation="beside"))
+        both = (Placed(first, -0.5, 0, SMALL), Placed(second, 0.5, 0, SMALL))
+        ask("two", "beside", Scene(calm(first), both, relation="beside"))
     return asked
 
 
@@ -110,19 +122,29 @@ class Judge:
     """Tells from a picture whether it shows what was asked for."""
 
     def __init__(self, model: Model, encode: Encode, things: Tensor, likenesses: Tensor, owners: Sequence[int]) -> None:
-        """things (N, S, S, 4): the drawings asked for; likenesses (M, 3, H, W): pictures of them, and whose each is"""
+        """things (N, S, S, 4): the drawings asked for; likenesses (M, S, S, 4): drawings of them, and whose each is"""
         self.network = features.FeatureNet()
-        self.likenesses = normalize(self.network(likenesses).deep, dim=1)
-        self.owners = torch.tensor(owners)
         self.boxes = [box(drawing[..., 3] > 127) for drawing in things]
-        dice, known = random.Random(11), []
-        for kind in KINDS:
-            made = [self._some(kind, things, dice) for _ in range(PER_KIND)]
-            latents = encode(torch.stack(made))
-            known.append(self._corners(decode(model.vae, latents.to(model.device)).cpu()))
-        everything = torch.cat(known)
-        self.mean, self.scale = everything.mean(0), everything.std(0).clamp(min=1e-6)
-        self.kinds = torch.stack([((part - self.mean) / self.scale).mean(0) for part in known])
+
+        def through(pictures: list[Tensor]) -> Tensor:
+            parts = torch.stack(pictures).split(16)
+            return torch.cat([decode(model.vae, encode(part).to(model.device)).cpu() for part in parts])
+
+        large = through([_alone(drawing, DRAWING_SIZE, colour) for drawing in likenesses for colour in CALM])
+        small = through([_alone(drawing, SMALL, colour) for drawing in likenesses for colour in CALM])
+        self.large, self.small = (
+            self._deep(large),
+            self._deep(torch.stack([_middle_half(each, HALF) for each in small])),
+        )
+        self.owners = torch.tensor(owners).repeat_interleave(len(CALM))
+        dice = random.Random(11)
+        known = through([self._some(kind, things, dice) for kind in KINDS for _ in range(PER_KIND)])
+        corners = self._corners(known)
+        self.mean, self.scale = corners.mean(0), corners.std(0).clamp(min=1e-6)
+        self.known = normalize((corners - self.mean) / self.scale, dim=1)
+
+    def _deep(self, pictures: Tensor) -> Tensor:
+        return normalize(self.network(pictures).deep, dim=1)
 
     @staticmethod
     def _some(kind: str, things: Tensor, dice: random.Random) -> Tensor:
@@ -131,18 +153,28 @@ class Judge:
         return scenes.painted(Scene(Background(kind, colours), (thing,)), things, dice)
 
     def _corners(self, pictures: Tensor) -> Tensor:
-        """(N, D): early features of the corners alone, put together to a small picture"""
+        """(N, D): early features of the corners alone, put together to a small picture, in colour and in grey of one
+        contrast"""
         top, bottom = pictures[:, :, :CORNER], pictures[:, :, -CORNER:]
         both = torch.cat([top, bottom], 2)
-        return self.network(torch.cat([both[..., :CORNER], both[..., -CORNER:]], 3)).statistics()
+        corners = torch.cat([both[..., :CORNER], both[..., -CORNER:]], 3)
+        grey = corners.mean(1, keepdim=True)
+        spread = grey.std((2, 3), keepdim=True).clamp(min=0.02)  # an even colour stays even
+        grey = ((grey - grey.mean((2, 3), keepdim=True)) / spread).clamp(-3, 3) / 2
+        return torch.cat([self.network(each).statistics() for each in (corners, grey.expand(-1, 3, -1, -1))], 1)
 
     def background(self, picture: Tensor) -> str:
-        features = (self._corners(picture[None])[0] - self.mean) / self.scale
-        return KINDS[int((normalize(self.kinds, dim=1) @ normalize(features, dim=0)).argmax())]
+        found = (self._corners(picture[None])[0] - self.mean) / self.scale
+        return KINDS[int((self.known @ normalize(found, dim=0)).argmax()) // PER_KIND]
 
     def nearest(self, picture: Tensor) -> int:
         """The thing that a picture (3, H, W) shows."""
-        return int(self.owners[int((self.likenesses @ self.network(picture[None]).deep[0]).argmax())])
+        return int(self.owners[int((self.large @ self._deep(picture[None])[0]).argmax())])
+
+    def nearest_beside(self, picture: Tensor) -> tuple[int, ...]:
+        """The things on the left and on the right."""
+        halves = torch.stack([_middle_half(picture, x) for x in (HALF // 2, HALF + HALF // 2)])
+        return tuple(int(self.owners[i]) for i in (self._deep(halves) @ self.small.T).argmax(1).tolist())
 
     def right(self, asked: Asked, picture: Tensor) -> bool:
         if asked.kind in ("pattern", "place"):
@@ -150,10 +182,7 @@ class Judge:
         if asked.kind == "thing":
             return self.nearest(picture) == asked.things[0]
         if asked.kind == "two":
-            half = PICTURE_SIZE // 2
-            sides = [picture[:, half // 2 : -half // 2, x : x + half] for x in (0, half)]
-            large = [interpolate(side[None], size=PICTURE_SIZE, mode="bicubic")[0].clamp(-1, 1) for side in sides]
-            return tuple(map(self.nearest, large)) == asked.things
+            return self.nearest_beside(picture) == asked.things
         clear = clear_of_background(picture)
         if not clear.any():
             return False
@@ -168,6 +197,28 @@ class Judge:
             return str(parts(clear)) == asked.wanted
         hue = mean_hue(picture, clear)
         return min(scenes.TINTS, key=lambda name: abs((scenes.TINTS[name] - hue + 0.5) % 1 - 0.5)) == asked.wanted
+
+
+def _alone(drawing: Tensor, size: float, colour: str) -> Tensor:
+    """(S, S, 4) -> (3, S, S): a drawing in the middle of an even background"""
+    scene = Scene(Background("flat", (colour,)), (Placed(0, 0, 0, size),))
+    return scenes.painted(scene, drawing[None], random.Random(0))
+
+
+def _middle_half(picture: Tensor, x: int) -> Tensor:
+    """The square around (x, the middle), half as wide as the picture, as large as it: (3, S, S) -> (3, S, S)"""
+    part = picture[None, :, HALF // 2 : HALF // 2 + HALF, x - HALF // 2 : x + HALF // 2]
+    return interpolate(part, size=PICTURE_SIZE, mode="bicubic")[0].clamp(-1, 1)
+
+
+def clear_backgrounds(drawing: Tensor) -> list[str]:
+    """Of CALM, those from which three quarters of a drawing (S, S, 4) are told; the one with most of it at least."""
+    shares = {}
+    opaque = drawing[..., 3] > 127
+    for colour in CALM:
+        away = (drawing[..., :3].float() - drawings.BACKGROUND_RGB[drawings.BACKGROUND_NAMES.index(colour)]).abs()
+        shares[colour] = float(((away.amax(-1) / 255 > CLEAR) & opaque).sum() / opaque.sum().clamp(min=1))
+    return [c for c, share in shares.items() if share >= 0.75] or [max(shares, key=lambda colour: shares[colour])]
 
 
 def clear_of_background(picture: Tensor) -> Tensor:
@@ -199,14 +250,16 @@ def middle(mask: Tensor) -> tuple[float, float]:
 
 
 def parts(mask: Tensor) -> int:
-    """Parts of (H, W) that hang together, those of at least PART of the largest; gaps of a pixel are closed."""
-    left = max_pool2d(mask[None, None].float(), 3, 1, 1)
+    """Parts of (H, W) that hang together by more than NECK, those of at least PART of the largest."""
+    left = -max_pool2d(-mask[None, None].float(), NECK, 1, NECK // 2)
+    if not left.any():
+        left = mask[None, None].float()
     sizes: list[float] = []
     while left.any():
         part = torch.zeros_like(left)
         part.view(-1)[left.view(-1).argmax()] = 1
         while True:
-            grown = max_pool2d(part, 9, 1, 4) * left if part.sum() > 200 else max_pool2d(part, 3, 1, 1) * left
+            grown = max_pool2d(part, 3, 1, 1) * left
             if torch.equal(grown, part):
                 break
             part = grown
@@ -287,10 +340,8 @@ def measure_known(folder: Path, work: Path, out: Path, each: int = 4, seed: int 
     own = [[i for i, (name, _) in enumerate(everything.labels) if name == concept] for concept in concepts]
     things = everything.rgba[[numbers[0] for numbers in own]]
     likenesses = everything.rgba[[i for numbers in own for i in numbers]]
-    white = [scenes.painted(Scene(Background("flat", ("white",)), (Placed(0, 0, 0, 0.9),)), d[None], random.Random(0))
-             for d in likenesses]  # fmt: skip
-    judge = Judge(model, encode, things, torch.stack(white), [k for k, numbers in enumerate(own) for _ in numbers])
-    asked = requests(len(things), [scenes.is_colourful(drawing) for drawing in things], each, seed)
+    judge = Judge(model, encode, things, likenesses, [k for k, numbers in enumerate(own) for _ in numbers])
+    asked = requests(len(things), [*map(scenes.is_colourful, things)], each, seed, [*map(clear_backgrounds, things)])
 
     def cond(one: Asked) -> Tensor:
         names = [concepts[i].replace("-", " ") for i in one.things]
@@ -323,11 +374,12 @@ def measure_learned(
         names = sorted({name for name, its_way, _ in learned if its_way == way})
         seeds = min(s for _, its_way, s in learned if its_way == way)
         vectors = [learned[name, way, seeds] for name in names]
-        pixels = torch.stack([references.pixels[references.names.index(name)] for name in names])
-        things = torch.stack([as_drawing(picture) for picture in pixels])
-        judge = Judge(model, encode, things, references.pixels, [names.index(n) if n in names else -1
-                                                                for n in references.names])  # fmt: skip
-        asked = requests(len(names), [scenes.is_colourful(thing) for thing in things], each, seed)
+        likenesses = torch.stack([as_drawing(picture) for picture in references.pixels])
+        things = likenesses[[references.names.index(name) for name in names]]
+        owners = [names.index(name) if name in names else -1 for name in references.names]
+        judge = Judge(model, encode, things, likenesses, owners)
+        clear = [*map(clear_backgrounds, things)]
+        asked = requests(len(names), [*map(scenes.is_colourful, things)], each, seed, clear)
 
         def cond(one: Asked, vectors: list = vectors) -> Tensor:
             return encoded(model, one.text, [vectors[i][0] for i in one.things])
