@@ -76,7 +76,6 @@ def test_a_thing_is_asked_for_where_it_is_told_from_its_background(things):
 
 def test_the_judge_tells_things_alone_and_beside_each_other_and_backgrounds(things, monkeypatch):
     monkeypatch.setattr(world, "decode", lambda vae, latents: latents)
-    monkeypatch.setattr(world, "PER_KIND", 6)
     model = SimpleNamespace(vae=None, device="cpu")
     judge = world.Judge(model, lambda pictures: pictures, things, things, [0, 1])
     for thing in (0, 1):
