@@ -78,6 +78,41 @@ def test_half_a_character_in_a_request_is_a_sentence(client, case):  # noqa: F81
     assert (answer.status_code, "half a character" in answer.json()["detail"]) == (400, True), answer.text
 
 
+NO_TEXT = {
+    "half a character in bytes": b'{"name": "\xed\xa0\x80", "how": "\xed\xa0\x80", "prompts": ["[name] \xed\xa0\x80"]}',
+    "Latin-1": b'{"name": "caf\xe9", "how": "caf\xe9"}',
+    "UTF-16": '{"name": "\\ud800", "how": "\\ud800"}'.encode("utf-16"),
+    "UTF-16 without a mark": '{"name": "\\ud800", "how": "\\ud800"}'.encode("utf-16-le"),
+    "UTF-32": '{"name": "\\ud800", "how": "\\ud800"}'.encode("utf-32"),
+    "the second of two": b'{"name": "mycat", "name": "\xed\xb0\x80"}',
+}
+POSTS = ("train", "cancel", "continue", "compare", "compare/cancel", "evaluate", "evaluate/cancel")
+
+
+@pytest.mark.parametrize("case", sorted(NO_TEXT))
+def test_a_request_that_is_no_utf8_is_a_sentence(client, case):  # noqa: F811
+    for route in POSTS:
+        answer = client.post(f"{V1}/{route}", content=NO_TEXT[case])
+        assert (answer.status_code, "UTF-8" in answer.json()["detail"]) == (400, True), (route, answer.text)
+
+
+NO_VALUES = {
+    "no number": b'{"name": NaN, "how": NaN, "pictures": [NaN], "prompts": [NaN], "names": NaN}',
+    "no end": b'{"name": "x", "how": "stop", "steps": 1e999, "seeds": 1e999, "what": Infinity}',
+    "beside others": b'{"name": "x", "prompts": ["[name]"], "names": ["x"], "steps": NaN, "seeds": -Infinity}',
+    "an unknown key": b'{"name": "x", "nonsense": NaN}',
+}
+
+
+@pytest.mark.parametrize("case", sorted(NO_VALUES))
+def test_numbers_that_json_does_not_know_are_a_sentence(client, case):  # noqa: F811
+    for route in ("train", "cancel", "continue", "compare", "evaluate"):
+        answer = client.post(f"{V1}/{route}", content=NO_VALUES[case])
+        assert answer.status_code == 422, (route, answer.text)
+        assert isinstance(answer.json()["detail"], str), route
+        assert answer.json()["detail"].endswith(".")
+
+
 def test_whole_characters_are_taken_as_they_are(client):  # noqa: F811
     answer = client.post(f"{V1}/cancel", content=json.dumps({"how": "\U0001f408"}))
     assert answer.status_code == 422
