@@ -59,7 +59,7 @@ def key_of_place(place: Path) -> str:
 
 def list_concepts(embeddings: Path, cache: FactsCache) -> list[dict[str, Any]]:
     """The words that have a negative, a training beside the folder, or half of a pair; by name."""
-    return [_describe(concept, cache) for concept in concepts_in(embeddings) if is_learned(concept, cache)]
+    return [described(concept, cache) for concept in concepts_in(embeddings) if is_learned(concept, cache)]
 
 
 def is_learned(concept: Concept, cache: FactsCache) -> bool:
@@ -69,7 +69,8 @@ def is_learned(concept: Concept, cache: FactsCache) -> bool:
     return concept.positive is not None and cache.is_ours(concept.positive)
 
 
-def _describe(concept: Concept, cache: FactsCache) -> dict[str, Any]:
+def described(concept: Concept, cache: FactsCache) -> dict[str, Any]:
+    """What a program is told of it."""
     about: dict[str, Any] = {"name": clean_text(concept.name), "size": concept.size}
     halves = [half for half in (concept.positive, concept.negative) if half is not None]
     facts = [cache.of(half) for half in halves]
