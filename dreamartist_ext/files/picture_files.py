@@ -65,7 +65,7 @@ def load_with_alpha(path: Path, background: Colour = WHITE) -> tuple[Image.Image
     check_file(path)
     with _strict_pillow():
         with _explained(path):
-            picture = Image.open(path, formats=_formats())
+            picture = Image.open(path, formats=formats())
         with picture:
             _check_header(picture, path)
             with _explained(path):
@@ -276,7 +276,8 @@ def _explained(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _formats() -> list[str]:
+def formats() -> list[str]:
+    """Of pictures that are opened, by Pillow's names."""
     Image.init()
     return [name for name in _FORMATS if name in Image.OPEN]  # AVIF: by Pillow or by a plugin of the host's
 
