@@ -1,5 +1,7 @@
-"""Pictures with an embedding in their pixels, as AUTOMATIC1111 v1.10.1 writes them (its image_embedding.py), without its
-pattern of dots: those lie in the upper four bits, which nobody reads."""
+"""Pictures with an embedding in their pixels, as AUTOMATIC1111 v1.10.1 writes them (its image_embedding.py).
+
+Without its pattern of dots: those lie in the upper four bits, which nobody reads.
+"""
 
 from __future__ import annotations
 
