@@ -94,7 +94,7 @@ def check_text(body: bytes) -> None:
     try:
         body.decode()
     except UnicodeDecodeError as error:
-        raise SettingError(f"the request is not in UTF-8: {error.reason} at byte {error.start}.") from error
+        raise SettingError(f"the request is not in UTF-8 at byte {error.start}; send it as UTF-8.") from error
     if b"\0" in body:
         raise SettingError("the request holds zero bytes, which JSON in UTF-8 has not; send it as UTF-8.")
     if not _HALF_CHARACTER.search(body):
