@@ -20,7 +20,9 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from . import pixel_cards
 from .hostile_files import png_chunk, torch_file
+from .pixel_cards import pixel_card
 
 WIDTH = 768
 
@@ -162,8 +164,7 @@ def safetensors_files() -> Iterator[Made]:
 
 
 def in_text(tensor: Tensor, name: str = "inside") -> bytes:
-    numbers = {"TORCHTENSOR": tensor.tolist()}
-    return base64.b64encode(json.dumps(webui(numbers) | {"name": name}).encode())
+    return base64.b64encode(json.dumps(_in_json(tensor, name)).encode())
 
 
 def cards() -> Iterator[Made]:
@@ -183,9 +184,41 @@ def cards() -> Iterator[Made]:
         chunk = png_chunk(kind, content)
         for place, chunks in {"": (chunk, b""), ", behind": (b"", chunk), ", twice": (old, chunk)}.items():
             yield Made(name + place, ".png", png(*chunks), {"clip": vectors()})
+    coded = {"utf-8-sig": "with a mark", "utf-16": "in UTF-16"}
+    for code, name in coded.items():
+        written = base64.b64encode(base64.b64decode(text).decode().encode(code))
+        yield Made(name, ".png", png(png_chunk(b"tEXt", key + written)), {"clip": vectors()})
+    flat = base64.b64encode(json.dumps({"a word": {"TORCHTENSOR": vectors().tolist()}}).encode())
+    yield Made("a word in it", ".png", png(png_chunk(b"tEXt", key + flat)), {"clip": vectors()})
     no_sum = png_chunk(b"tEXt", key + text)[:-4] + b"\0\0\0\0"
     yield Made("behind, without its sum", ".png", png(b"", no_sum), {"clip": vectors()})
     yield Made("another ending", ".webp", png(png_chunk(b"tEXt", key + text)), {"clip": vectors()})
+
+
+def pictures() -> Iterator[Made]:
+    """The vectors in the pixels alone: lossless, of any format that is opened by what is in it."""
+    card = pixel_card(_in_json(vectors()))
+    ways = {
+        "pixels": (card, "PNG", {}),
+        "pixels, packed well": (card, "PNG", {"optimize": True}),
+        "pixels with an alpha": (card.convert("RGBA"), "PNG", {}),
+        "pixels in a frame": (pixel_card(_in_json(vectors()), pad=7), "PNG", {}),
+        "pixels around nothing": (pixel_card(_in_json(vectors()), np.zeros((96, 1, 3), np.uint8)), "PNG", {}),
+        "pixels of a bitmap": (card, "BMP", {}),
+        "pixels of a TIFF": (card, "TIFF", {}),
+    }
+    for name, (picture, form, how) in ways.items():
+        yield Made(name, ".png", pixel_cards.saved(picture, form, **how), {"clip": vectors()})
+    webp = pixel_cards.saved(card, "WEBP", lossless=True, exact=True)
+    yield Made("pixels", ".webp", webp, {"clip": vectors()})
+    yield Made("WebP's pixels", ".png", webp, {"clip": vectors()})
+    xl = {"clip_l": vectors(), "clip_g": vectors(2, 1280)}
+    content = {key: {"TORCHTENSOR": half.tolist()} for key, half in xl.items()}
+    yield Made("sdxl's pixels", ".png", pixel_cards.saved(pixel_card(content)), xl)
+
+
+def _in_json(tensor: Tensor, name: str = "inside") -> dict[str, object]:
+    return webui({"TORCHTENSOR": tensor.tolist()}) | {"name": name}
 
 
 def png(before: bytes = b"", behind: bytes = b"") -> bytes:
@@ -196,4 +229,4 @@ def png(before: bytes = b"", behind: bytes = b"") -> bytes:
 
 
 def everything() -> list[Made]:
-    return [*torch_files(), *moved_files(), *safetensors_files(), *cards()]
+    return [*torch_files(), *moved_files(), *safetensors_files(), *cards(), *pictures()]

@@ -12,6 +12,7 @@ import rich_click as click
 from ..engine.errors import FileError, SettingError
 from ..engine.names import check_name, negative_name
 from .help import OUTPUT, REQUIRED, command
+from .naming import warn_of_ordinary
 from .output import answer, json_option, printable, quiet_option, say
 from .paths import PATH, repaired, shown
 
@@ -57,6 +58,7 @@ def convert(source: Path, out: Path, picture: Path | None, overwrite: bool) -> N
         raise SettingError(f"{taken[0]} is there already; choose another name, or --overwrite it.")
     keep_earlier(out.parent, offer.name, [out.parent / file for file in earlier])
     write_together(out.parent, offer.name, contents, [file for file in earlier if file not in contents])
+    warn_of_ordinary(offer.name)
     say(f"Written to {out.parent}: {', '.join(contents)}")
     answer({"folder": str(out.parent), "files": list(contents)})
 

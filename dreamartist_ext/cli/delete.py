@@ -11,7 +11,7 @@ import rich_click as click
 from ..engine.errors import FileError, SettingError
 from .help import REQUIRED, command
 from .options import EMBEDDINGS, embeddings_option
-from .output import answer, json_option, quiet_option, say
+from .output import answer, json_option, printable, quiet_option, say
 from .paths import repaired
 
 
@@ -39,7 +39,9 @@ def delete(names: tuple[str, ...], embeddings: Path, yes: bool) -> None:
         place = throw_away_concept(embeddings, concept, key)
         deleted.append({"name": concept.name, "trash": str(place)})
         where = "" if embeddings == EMBEDDINGS else f" --embeddings {shlex.quote(str(embeddings))}"
-        back = f"dreamartist restore {shlex.quote(concept.name)}{where}"
+        name = shlex.quote(concept.name)
+        words = f"{where} -- {name}" if name.startswith("-") else f" {name}{where}"
+        back = f"dreamartist restore{words}"
         say(f'{concept.name} is in the trash now; "{back}" brings it back.')
     answer(deleted)
 
@@ -47,7 +49,7 @@ def delete(names: tuple[str, ...], embeddings: Path, yes: bool) -> None:
 def _ask(names: list[str]) -> None:
     if not _is_there_somebody():
         raise SettingError(f"nobody is there to be asked whether to delete {', '.join(names)}; say it with --yes.")
-    click.confirm(f"Move {', '.join(names)} into the trash?", abort=True, err=True)
+    click.confirm(f"Move {printable(', '.join(names))} into the trash?", abort=True, err=True)
 
 
 def _is_there_somebody() -> bool:

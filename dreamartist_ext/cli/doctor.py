@@ -64,7 +64,7 @@ def doctor(ctx: click.Context, model: Path | None, embeddings: Path) -> None:
     width = max(len(finding.what) for finding in findings) + 2
     for finding in findings:
         mark = styled(finding.state.ljust(8), fg=_COLOURS[finding.state])
-        say(f"{mark}{finding.what.ljust(width)}{printable(finding.says)}")
+        say(f"{finding.what.ljust(width)}{printable(finding.says)}", mark)
         if finding.fix:
             say(f"{'':{width + 8}}{finding.fix}")
     is_well = all(finding.state != _BAD for finding in findings)

@@ -47,9 +47,10 @@ def family_in_words(family: str) -> str:
 
 def _concepts(embeddings: Path) -> Sequence[dict[str, Any]]:
     from ..files.concepts.index import FactsCache, concepts_in
-    from ..files.concepts.trash import list_concepts
+    from ..files.concepts.trash import described, is_learned
 
-    changed = {concept.name: concept.changed for concept in concepts_in(embeddings)}
+    cache = FactsCache()
+    learned = [concept for concept in concepts_in(embeddings) if is_learned(concept, cache)]
     return [
         {
             "name": about["name"],
@@ -60,10 +61,9 @@ def _concepts(embeddings: Path) -> Sequence[dict[str, Any]]:
             "lacks": about.get("lacks", ""),
             "step": about.get("step", 0),
             "model": about.get("model", ""),
-            "date": datetime.fromtimestamp(changed[about["name"]] / 1e9).isoformat(timespec="seconds"),
+            "date": datetime.fromtimestamp(concept.changed / 1e9).isoformat(timespec="seconds"),
         }
-        for about in list_concepts(embeddings, FactsCache())
-        if about["name"] in changed  # not gone in between
+        for concept, about in ((concept, described(concept, cache)) for concept in learned)
     ]
 
 
@@ -77,7 +77,7 @@ def _say_table(rows: Sequence[tuple[str, ...]]) -> None:
     widths = [max(len(row[column]) for row in cells) for column in range(len(_COLUMNS))]
     for number, row in enumerate(cells):
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        say(line if number else styled(line, bold=True))
+        say(line if number else "", "" if number else styled(line, bold=True))
 
 
 def _list_trash(embeddings: Path) -> None:

@@ -58,15 +58,21 @@ def wants_json() -> bool:
     return _is_set(_JSON)
 
 
-def say(text: str) -> None:
-    """A line for a person, unless only what went wrong is asked for, or JSON."""
+def say(text: str, mark: str = "") -> None:
+    """A line for a person, unless only what went wrong is asked for, or JSON. `mark` stands before it, in colour."""
     if not is_quiet() and not wants_json():
-        put(text)
+        put(mark + harmless(text))
 
 
 def note(text: str) -> None:
     """A line that belongs to no answer, such as a warning: also where JSON is asked for."""
-    put(text, err=True)
+    put(harmless(text), err=True)
+
+
+def harmless(text: str) -> str:
+    """Lines that may hold the name of a file: what would move a terminal's cursor or turn its text is a question
+    mark."""
+    return "\n".join(printable(line, len(line)) for line in text.split("\n"))
 
 
 def put(text: str, err: bool = False) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from .output import is_quiet, note
+from .output import harmless, is_quiet, note
 
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -79,7 +79,7 @@ def beside_bar(text: str) -> None:
         return note(text)
     from tqdm import tqdm
 
-    return tqdm.write(text, file=sys.stderr)
+    return tqdm.write(harmless(text), file=sys.stderr)
 
 
 def progress(reports: Iterator[Any], label: str, steps: int, done: int = 0) -> Iterator[Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import rich_click as click
 
 from .help import REQUIRED, command
+from .naming import warn_of_ordinary
 from .options import embeddings_option
 from .output import answer, json_option, quiet_option, say
 from .paths import repaired
@@ -26,4 +27,5 @@ def rename(old: str, new: str, embeddings: Path) -> None:
     repaired(embeddings)
     rename_files(embeddings, find_concept(embeddings, old), new)
     say(f"{old} is called {new} now.")
+    warn_of_ordinary(new)
     answer({"old": old, "new": new})

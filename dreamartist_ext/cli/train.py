@@ -15,6 +15,7 @@ from ..engine.errors import SettingError, StoppedError
 from ..engine.names import negative_name
 from ..files.presets import layered
 from .help import MODEL, OUTPUT, REQUIRED, command
+from .naming import warn_of_ordinary
 from .numbers import Whole
 from .options import chosen, config_options, model_options, out_option, preset_options
 from .output import answer, json_option, note, quiet_option, say
@@ -104,13 +105,15 @@ def train(
     if save_config:
         check_replaceable(save_config)
     check_pictures(pictures, config)
-    warn_of_ordinary(config.name)
+    warning = warn_of_ordinary(config.name)
     from ..hosts.diffusers.model_files import quiet_libraries
     from ..hosts.diffusers.processes import Job, opened
 
     quiet_libraries()
     job = Job(config, pictures, (model, device, precision, clip_skip), files.folder)
     with opened(job, processes, snapshot) as (host, training):
+        if not warning:  # the model says more than a list can
+            warn_of_ordinary(config.name, len(host.token_ids(config.name)) == 1)
         if save_config:
             write_atomically(save_config, settings_json(config.to_mapping()))
         with only_one(files):
@@ -126,14 +129,6 @@ def check_pictures(paths: tuple[Path, ...], config: TrainConfig) -> None:
     for path, _ in distinct_pictures(paths):
         load_picture(path)
         captions(path)
-
-
-def warn_of_ordinary(name: str) -> None:
-    """Say that the name is a word that people use in prompts; that is the user's decision."""
-    from ..files.ordinary_words import warning_about
-
-    if warning := warning_about(name):
-        note(f"Note: {warning}")
 
 
 def _train_with_progress(training: Any, files: Any, provenance: dict[str, str]) -> None:

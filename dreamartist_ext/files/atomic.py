@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..engine.errors import FileError
+from .below import is_file
+from .bounded import check_ordinary
 from .patience import patiently
 
 logger = logging.getLogger(__name__)
@@ -126,7 +128,7 @@ class _Change:
     def read(cls, path: Path) -> _Change | None:
         """None for anything that is not a whole journal about files of its own folder and stem."""
         found = _JOURNAL_NAME.fullmatch(path.name)
-        if not found or path.stat().st_size > _MOST_JOURNAL_BYTES:
+        if not found or not is_file(path) or path.stat().st_size > _MOST_JOURNAL_BYTES:
             return None
         try:
             about = json.loads(path.read_bytes())
@@ -236,6 +238,7 @@ def _remove(paths: Iterable[Path]) -> None:
 
 def _read(path: Path) -> bytes | None:
     try:
+        check_ordinary(path)
         return patiently(path.read_bytes)
     except (FileNotFoundError, NotADirectoryError):
         return None

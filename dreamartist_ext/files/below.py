@@ -50,11 +50,19 @@ def _scanned(
                 yield from _scanned(path, depth + 1, seen)
 
 
-def is_file(entry: os.DirEntry[str]) -> bool:
-    """Also a link to one; not one that leads nowhere."""
+def is_file(entry: os.DirEntry[str] | Path) -> bool:
+    """Also a link to one; not one that leads nowhere, nor what has a name that no file can have."""
     try:
         return entry.is_file()
-    except OSError:
+    except (OSError, ValueError):
+        return False
+
+
+def is_there(path: Path) -> bool:
+    """Whether something is there; nothing is under a name that no file can have."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
         return False
 
 

@@ -22,8 +22,9 @@ from ..engine.host import Vectors
 from ..engine.names import negative_name
 from .card_drawing import CardText, draw_card, facts_in_words
 from .card_marker import read_beads
-from .formats import Embedding, clean_text, embedding_in_json, kind_of, plain_text, read_limited, shown
-from .picture_files import room_for_metadata
+from .card_pixels import json_in_pixels
+from .formats import clean_text, embedding_in_json, kind_of, plain_text, read_limited, shown
+from .picture_files import formats, room_for_metadata
 from .png_text import png_text
 
 CARD_SUFFIX = ".png"
@@ -112,9 +113,10 @@ def read_card(path: Path) -> EmbeddingPair:
     where = shown(path.name)
     content = read_limited(path)
     text = png_text(content, where, _KEYS) if kind_of(content) == "png" else {}
-    if POSITIVE_KEY not in text:
+    hidden = None if POSITIVE_KEY in text else json_in_pixels(content, where)
+    if POSITIVE_KEY not in text and hidden is None:
         raise _why_not(content, where)
-    positive = _embedding(text[POSITIVE_KEY], where, path.stem)
+    positive = embedding_in_json(hidden or _decoded(text[POSITIVE_KEY], where), where, path.stem)
     about = _about(text.get(ABOUT_KEY, "{}"), where)
     pair = EmbeddingPair(positive.name, positive.vectors, None, positive.step or 0, dict(positive.provenance))
     if about.get("format") == CARD_FORMAT and isinstance(about.get("name"), str):
@@ -123,7 +125,7 @@ def read_card(path: Path) -> EmbeddingPair:
             pair.provenance = plain_text({**pair.provenance, **about["about"]})
         pair.step = about["step"] if type(about.get("step")) is int and 0 <= about["step"] < 10**9 else pair.step
         if NEGATIVE_KEY in text:
-            pair.negative = _embedding(text[NEGATIVE_KEY], where, path.stem).vectors
+            pair.negative = embedding_in_json(_decoded(text[NEGATIVE_KEY], where), where, path.stem).vectors
     _check_halves(pair, where)
     return pair
 
@@ -131,11 +133,12 @@ def read_card(path: Path) -> EmbeddingPair:
 def name_in_card(path: Path) -> str:
     """The word that the WebUI reads in a card, also in one that is refused here; its own file's name where there is
     none, as in SDXL's. Raises FileError where nobody could read it."""
-    where = shown(path.name)
-    text = png_text(read_limited(path), where, _KEYS)
+    where, content = shown(path.name), read_limited(path)
+    text = png_text(content, where, _KEYS) if kind_of(content) == "png" else {}
     try:
-        content = json.loads(base64.b64decode(text[POSITIVE_KEY]))
-    except (KeyError, ValueError, RecursionError) as error:
+        code = text.get(POSITIVE_KEY)
+        content = json.loads(json_in_pixels(content, where) or b"" if code is None else _decoded(code, where))
+    except (ValueError, RecursionError) as error:
         raise FileError(f"{where} is damaged: the embedding in it cannot be decoded.") from error
     name = content.get("name") if isinstance(content, dict) else None
     return clean_text(name) if isinstance(name, str) and name else path.stem
@@ -148,12 +151,19 @@ def _check_halves(pair: EmbeddingPair, where: str) -> None:
         raise FileError(f"{where} is damaged: what it holds is not what was written into it.")
 
 
-def _embedding(text: str, where: str, stem: str) -> Embedding:
+def holds_embedding(path: Path) -> bool:
+    """Whether a picture without a text of the WebUI's has an embedding in its pixels."""
     try:
-        decoded = base64.b64decode(text).decode()  # other programs break it into lines
+        return json_in_pixels(read_limited(path), shown(path.name)) is not None
+    except FileError:
+        return False
+
+
+def _decoded(text: str, where: str) -> bytes:
+    try:
+        return base64.b64decode(text)  # other programs break it into lines
     except (binascii.Error, ValueError) as error:
         raise FileError(f"{where} is damaged: the embedding in it cannot be decoded.") from error
-    return embedding_in_json(decoded, where, stem)
 
 
 def _about(text: str, where: str) -> Mapping[str, Any]:
@@ -170,7 +180,7 @@ def _why_not(content: bytes, where: str) -> FileError:
         with (
             room_for_metadata(),
             warnings.catch_warnings(),
-            Image.open(io.BytesIO(content), formats=["PNG", "JPEG", "WEBP"]) as picture,
+            Image.open(io.BytesIO(content), formats=formats()) as picture,
         ):
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             if picture.width * picture.height > _MOST_PIXELS:

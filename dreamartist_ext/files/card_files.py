@@ -10,7 +10,7 @@ from ..engine.errors import FileError
 from ..engine.family import SDXL_KEYS
 from ..engine.names import negative_name
 from .below import entries_below
-from .card import CARD_SUFFIXES, POSITIVE_KEY, name_in_card, read_card
+from .card import CARD_SUFFIXES, POSITIVE_KEY, holds_embedding, name_in_card, read_card
 from .png_text import holds_text
 from .storage import embedding_files
 
@@ -38,8 +38,9 @@ def _word(path: Path, _size: int, _changed: int) -> str:
     if path.suffix.lower() not in CARD_SUFFIXES or path.stem.lower().endswith(_PREVIEW):
         return ""
     with path.open("rb") as file:
-        if not holds_text(file, POSITIVE_KEY):
-            return ""
+        has_text = holds_text(file, POSITIVE_KEY)
+    if not has_text and not holds_embedding(path):
+        return ""
     try:
         pair = read_card(path)
     except FileError:

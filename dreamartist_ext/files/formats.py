@@ -248,12 +248,15 @@ def _read_safetensors(path: Path, file: BinaryIO) -> Embedding:
     return embedding_in({**({"name": name} if name else {}), **about, **tensors}, where, path.stem)
 
 
-def embedding_in_json(text: str, where: str, stem: str) -> Embedding:
-    """An embedding as the WebUI writes it into pictures: JSON with {"TORCHTENSOR": nested lists} for a tensor."""
+def embedding_in_json(text: bytes, where: str, stem: str) -> Embedding:
+    """An embedding as the WebUI writes it into pictures: JSON with {"TORCHTENSOR": nested lists} for a tensor. Its
+    word is the name in it, or else the file's."""
     try:
         content = json.loads(text, object_hook=_tensor_hook)
     except (ValueError, RecursionError, TypeError, RuntimeError, OverflowError) as error:
         raise FileError(f"{where} is damaged: what it holds is not JSON of an embedding.") from error
+    if isinstance(content, dict) and not isinstance(content.get("name"), str):
+        content = {**content, "name": stem}
     return embedding_in(content, where, stem)
 
 

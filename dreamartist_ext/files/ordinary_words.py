@@ -1,6 +1,7 @@
 """Words that a model knows before any training: a concept of such a name changes every prompt that has it.
 
-The list holds the words among the first 14,000 merges of CLIP's byte-pair encoding, which are its most frequent ones.
+The model's tokenizer says which they are, where there is one at hand. Where there is none, a list does: the words among
+the first 14,000 merges of CLIP's byte-pair encoding, which are its most frequent ones.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ def is_ordinary(name: str) -> bool:
     return name.isdecimal() or name.lower() in _words()
 
 
-def warning_about(name: str) -> str:
-    """In a sentence, or nothing."""
+def warning_about(name: str, is_one_token: bool = False) -> str:
+    """In a sentence, or nothing. `is_one_token`: whether the model's tokenizer has the name as a whole."""
     if not is_long_enough(name):
         return (
             f'"{name}" is found in other words too, as "t" is in "t-shirt": every prompt with one of them will change.'
         )
-    return f'"{name}" is an ordinary word: every prompt with it will change.' if is_ordinary(name) else ""
+    if is_ordinary(name):
+        return f'"{name}" is an ordinary word: every prompt with it will change.'
+    return f'"{name}" is a word that the model knows: every prompt with it will change.' if is_one_token else ""

@@ -19,6 +19,7 @@ from torch import Tensor
 from ..engine.colours import WHITE, Colour
 from ..engine.errors import PictureError
 from ..engine.prompts import is_one_line
+from .below import is_file
 from .bounded import read_at_most
 
 logger = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ def load_with_alpha(path: Path, background: Colour = WHITE) -> tuple[Image.Image
     check_file(path)
     with _strict_pillow():
         with _explained(path):
-            picture = Image.open(path, formats=_formats())
+            picture = Image.open(path, formats=formats())
         with picture:
             _check_header(picture, path)
             with _explained(path):
@@ -82,7 +83,7 @@ def find_mask(path: Path) -> Path | None:
     """Return the mask that lies beside a picture, `cat_att.png` for `cat.jpg`, or None."""
     endings = dict.fromkeys((".png", path.suffix, *_MASK_ENDINGS))
     names = [path.stem + MASK_SUFFIX + form for ending in endings for form in (ending, ending.upper())]
-    return next((mask for mask in map(path.with_name, names) if _is_file(mask)), None)
+    return next((mask for mask in map(path.with_name, names) if is_file(mask)), None)
 
 
 def caption_for(path: Path) -> str:
@@ -94,7 +95,7 @@ def caption_for(path: Path) -> str:
 def find_caption(path: Path) -> Path | None:
     """Return the caption that lies beside a picture, `cat.txt` for `cat.jpg`, or None."""
     caption = path.with_suffix(".txt")
-    return caption if caption != path and _is_file(caption) else None
+    return caption if caption != path and is_file(caption) else None
 
 
 def read_caption(caption: Path) -> str:
@@ -275,16 +276,10 @@ def _explained(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _formats() -> list[str]:
+def formats() -> list[str]:
+    """Of pictures that are opened, by Pillow's names."""
     Image.init()
     return [name for name in _FORMATS if name in Image.OPEN]  # AVIF: by Pillow or by a plugin of the host's
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name too long for the file system
-        return False
 
 
 def shown_name(path: Path) -> str:

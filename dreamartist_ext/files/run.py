@@ -17,7 +17,7 @@ from ..engine.snapshot import Snapshot, pair_of
 from ..engine.stopping import Check, best_of, is_check_due, lacks_check
 from ..engine.trainer import StepReport, Training
 from .atomic import finish_interrupted, remove_abandoned, write_all_atomically, write_atomically
-from .below import folders_below
+from .below import folders_below, is_there
 from .card_files import files_of_word, home_of_word
 from .curve import curve_csv, curve_png
 from .earlier import keep_earlier, trainings_of
@@ -83,7 +83,7 @@ class RunFiles:
     def check_free(self, own: Collection[Path] = ()) -> None:
         """Raises SettingError for a name that is taken by another than these files; writes nothing."""
         taken = [path for path in files_of_word(self.out, self.name) if path not in own]
-        taken += [path for path in (self.snapshot, one_before(self.snapshot)) if path.exists()]
+        taken += [path for path in (self.snapshot, one_before(self.snapshot)) if is_there(path)]
         for path in taken:
             by = "a training that is not finished" if path.parent == self.folder else path.name
             raise SettingError(f"the name {self.name} is taken by {by}; choose another name.", "another name")

@@ -30,7 +30,8 @@ def pair_called(folder: Path, word: str) -> EmbeddingPair:
 def with_start(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Settings with as many vectors as the word has that `start_from` names, where they do not say how many; raises
     FileError."""
-    return {**counts_of(str(values.get("start_from", "")), folder), **values}
+    word = values.get("start_from")
+    return {**(counts_of(word, folder) if isinstance(word, str) else {}), **values}
 
 
 def counts_of(word: str, folder: Path) -> dict[str, int]:

@@ -26,6 +26,7 @@ from ..engine.snapshot import Snapshot
 from ..engine.stopping import Check
 from .atomic import write_atomically, write_together
 from .below import entries_below, is_file
+from .bounded import check_ordinary
 from .formats import EMBEDDING_SUFFIXES, Embedding, load_embedding, plain_text, shown
 from .formats import MAX_EMBEDDING_BYTES as MAX_EMBEDDING_BYTES
 from .pairing import Pairing, preference, words_of
@@ -191,6 +192,7 @@ def save_snapshot(snapshot: Snapshot, path: Path) -> None:
 def load_snapshot(path: Path) -> Snapshot:
     """Raises FileError for a missing, damaged or foreign file."""
     try:
+        check_ordinary(path)
         content = path.read_bytes()
         said = _header(content)
         header = dict(said.get("__metadata__", {}))

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from fastapi import HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
@@ -68,6 +69,8 @@ def guarded_route(authorised: Door) -> type[APIRoute]:
                     return _refusal(400, sentence(error))
                 except HTTPException as error:
                     return _refusal(error.status_code, str(error.detail))
+                except RequestValidationError as error:
+                    return _refusal(422, _what_is_wrong(error))
 
             return guarded
 
@@ -86,7 +89,14 @@ _HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")  # in JSON; two of them can 
 
 
 def check_text(body: bytes) -> None:
-    """Raises SettingError for JSON that holds half a character, which nothing could be written or answered with."""
+    """Raises SettingError for what is no UTF-8, and for JSON that holds half a character: nothing could be written or
+    answered with either. Python's reader of JSON takes both, and UTF-16 too."""
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        raise SettingError(f"the request is not in UTF-8 at byte {error.start}; send it as UTF-8.") from error
+    if b"\0" in body:
+        raise SettingError("the request holds zero bytes, which JSON in UTF-8 has not; send it as UTF-8.")
     if not _HALF_CHARACTER.search(body):
         return
     try:
@@ -105,6 +115,13 @@ def _is_json(request: Request) -> bool:
     browser would add the user's account by itself. Other methods it cannot send or not read."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     return kind == "application/json" or request.method != "POST"
+
+
+def _what_is_wrong(error: RequestValidationError) -> str:
+    """The first of it in a sentence, without what was sent: that can be a number which JSON does not know."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"][1:]) or "the body"
+    return f"{where[:80]}: {first['msg'].rstrip('.')}."
 
 
 def _refusal(status: int, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:

@@ -85,6 +85,9 @@ class StandaloneWorkplace:
     def clash(self, name: str) -> str:
         return ""
 
+    def is_one_token(self, name: str) -> bool:
+        return "loaded" in self.__dict__ and len(self.loaded.token_ids(name)) == 1
+
 
 def try_prompt(
     workplace: StandaloneWorkplace, prompt: str, negative: str, count: float

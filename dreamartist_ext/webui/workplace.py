@@ -81,3 +81,6 @@ class Workplace(Protocol):
 
     def clash(self, name: str) -> str:
         """Why a prompt would not find this word, or nothing; without loading anything."""
+
+    def is_one_token(self, name: str) -> bool:
+        """Whether the loaded model's tokenizer has this as a whole: a word that it knows. Loads nothing."""

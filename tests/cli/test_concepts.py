@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import sys
+from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -127,3 +131,47 @@ def test_a_mistake_leaves_a_programs_answer_empty(here, monkeypatch, capsys):
     assert (status, error) == (2, "dreamartist: there is no concept nobody.\n")
     assert capsys.readouterr().out == ""
     assert sys.stdout is not None
+
+
+HOSTILE = [b"caf\xe9", b"two\nlines", b"\x1b[2J\x1b[8m", "\u202egnp".encode(), b"-dash", b"--help", b"x" * 252]
+
+
+@pytest.fixture(params=HOSTILE, ids=ascii)
+def hostile(here, request):
+    """A concept of a name that no keyboard has."""
+    for half in ("", "-neg"):
+        content = (here / "embeddings" / f"mycat{half}.pt").read_bytes()
+        with suppress(OSError):  # the negative's is too long
+            (here / "embeddings" / f"{os.fsdecode(request.param)}{half}.pt").write_bytes(content)
+    save_pair(replace(pair(), name="mycat", provenance={"settings": '{"use_negative": true}'}), here / "embeddings")
+    long = here / "embeddings" / f"{'x' * 252}.pt"
+    if long.exists():
+        long.write_bytes((here / "embeddings" / "mycat.pt").read_bytes())
+    return os.fsdecode(request.param)
+
+
+def test_every_name_is_listed_deleted_and_restored_and_none_moves_the_cursor(here, hostile):
+    rows = json.loads(stdout_of("list", "--json"))
+    assert len(rows) == 2, rows
+    said = "".join(
+        [
+            stdout_of("list"),
+            stdout_of("delete", "--yes", "--", hostile),
+            stdout_of("list", "--trash"),
+            stdout_of("restore", "--", hostile),
+            stdout_of("rename", "--", hostile, "renamed"),
+        ]
+    )
+    assert all(line.isprintable() for line in said.split("\n")), said
+    assert "renamed" in stdout_of("list")
+
+
+def test_what_delete_says_brings_it_back(here):
+    for name in ("-dash", "a b", "o'neill"):
+        for half in ("", "-neg"):
+            content = (here / "embeddings" / f"mycat{half}.pt").read_bytes()
+            (here / "embeddings" / f"{name}{half}.pt").write_bytes(content)
+        said = stdout_of("delete", "--yes", "--", name)
+        command = shlex.split(said[said.index("dreamartist ") : said.rindex('"')])
+        stdout_of(*command[1:])
+        assert (here / "embeddings" / f"{name}.pt").exists()

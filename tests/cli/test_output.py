@@ -21,6 +21,7 @@ from dreamartist_ext.cli import progress
 from dreamartist_ext.cli.commands import dreamartist
 from dreamartist_ext.engine.embedding import EmbeddingPair
 from dreamartist_ext.engine.errors import StoppedError
+from dreamartist_ext.files import ordinary_words
 from dreamartist_ext.files.storage import save_pair
 
 from .test_cli import here, model, run, train  # noqa: F401 - fixtures
@@ -236,3 +237,17 @@ class stopped_at_once:  # noqa: N801 - in place of a function
 
     def __exit__(self, *_):
         return None
+
+
+def test_a_word_of_the_models_tokenizer_is_said_though_no_list_has_it(here, model, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(ordinary_words, "is_ordinary", lambda name: False)
+    said = train(model, "--steps", 1, "--name", "cat")
+    assert 'Note: "cat" is a word that the model knows: every prompt with it will change.' in said
+    assert "Note:" not in train(model, "--steps", 1, "--name", "dog"), "three tokens to this one"
+
+
+def test_what_is_renamed_or_converted_to_an_ordinary_word_is_said(here, model):  # noqa: F811
+    train(model, "--steps", 1)
+    assert 'Note: "dog" is an ordinary word' in run("rename", "mycat", "dog")
+    assert 'Note: "boy" is an ordinary word' in run("convert", "embeddings/dog.pt", "boy.safetensors")
+    assert "Note:" not in run("convert", "embeddings/dog.pt", "mydog.safetensors")

@@ -84,3 +84,9 @@ def test_a_short_word_is_warned_of_as_an_ordinary_one_is():
     assert "t-shirt" in warning_about("t")
     assert "ordinary word" in warning_about("cat")
     assert warning_about("zzqqx") == ""
+
+
+def test_what_the_models_tokenizer_has_as_a_whole_is_warned_of():
+    assert "a word that the model knows" in warning_about("sks", is_one_token=True)
+    assert "ordinary word" in warning_about("cat", is_one_token=True)
+    assert warning_about("sks") == ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import tracemalloc
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from dreamartist_ext.files.importing import accept, look
 from dreamartist_ext.files.pictures import load_picture
 from dreamartist_ext.files.storage import find_embedding
 from dreamartist_ext.files.templates import read_templates
+from testbed import pixel_cards
 from testbed.embedding_families import everything, in_text, png, saved, vectors, webui
 from testbed.hostile_files import png_chunk, torch_file
 
@@ -177,6 +180,83 @@ def test_a_card_that_we_refuse_takes_the_name_that_the_webui_reads_in_it(tmp_pat
     with pytest.raises(FileError):
         read_card(tmp_path / "x.png")
     assert card_word(tmp_path / "x.png") == "taken"
+
+
+@pytest.fixture
+def pixels(tmp_path):
+    def keep(name: str, picture: Image.Image, form: str = "PNG", **how: object) -> Path:
+        (tmp_path / name).write_bytes(pixel_cards.saved(picture, form, **how))
+        return tmp_path / name
+
+    return keep
+
+
+def in_json(tensor, **more):
+    return webui({"TORCHTENSOR": tensor.tolist()}) | more
+
+
+def test_a_picture_with_an_embedding_in_its_pixels_is_a_word_everywhere(pixels, tmp_path):
+    card = pixels("shown.png", pixel_cards.pixel_card(in_json(vectors(), name="hidden")))
+    assert card_word(card) == "hidden"
+    assert cards_in(tmp_path) == {card: "hidden"}
+    assert [concept.name for concept in concepts_in(tmp_path)] == ["hidden"]
+    assert [path.name for path in files_of_word(tmp_path, "hidden")] == ["shown.png"]
+    assert "name     hidden" in inspected(card)
+    ((offer,), refusals) = look([card])
+    assert refusals == []
+    assert [path.name for path in accept(offer, tmp_path / "other")] == ["hidden.pt"]
+    assert torch.equal(load_embedding(tmp_path / "other" / "hidden.pt").vectors["clip"], vectors())
+
+
+def test_the_word_of_a_card_that_names_none_is_its_files(pixels, tmp_path):
+    card = pixels("mine.png", pixel_cards.pixel_card({"a word": {"TORCHTENSOR": vectors().tolist()}}))
+    assert (card_word(card), read_card(card).name) == ("mine", "mine")
+    text = base64.b64encode(json.dumps({"a word": {"TORCHTENSOR": vectors().tolist()}}).encode())
+    (tmp_path / "yours.png").write_bytes(png(png_chunk(b"tEXt", b"sd-ti-embedding\0" + text)))
+    assert card_word(tmp_path / "yours.png") == "yours"
+
+
+def test_pixels_that_are_refused_take_the_name_that_the_webui_reads_in_them(pixels):
+    card = pixels("x.png", pixel_cards.pixel_card(in_json(torch.full((2, 768), float("nan")), name="taken")))
+    with pytest.raises(FileError, match="not finite"):
+        read_card(card)
+    assert card_word(card) == "taken"
+
+
+@pytest.mark.parametrize("case", ["a JPEG", "half the size", "lines are missing", "black", "one colour", "noise"])
+def test_a_picture_without_whole_pixels_of_an_embedding_is_a_picture(pixels, case):
+    whole = pixel_cards.pixel_card(in_json(vectors()))
+    made = {
+        "a JPEG": (whole, "JPEG"),
+        "half the size": (whole.resize((whole.width // 2, whole.height // 2)), "PNG"),
+        "lines are missing": (whole.crop((0, 1, whole.width, whole.height)), "PNG"),
+        "black": (Image.new("RGB", (64, 64)), "PNG"),
+        "one colour": (Image.new("RGB", (64, 64), "red"), "PNG"),
+        "noise": (Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)), "PNG"),
+    }[case]
+    card = pixels("x.png", *made)
+    assert card_word(card) == ""
+    with pytest.raises(FileError, match="a picture only"):
+        read_card(card)
+
+
+def test_pixels_that_unpack_to_more_than_any_embedding_are_refused(pixels):
+    card = pixels("x.png", pixel_cards.pixel_card({"name": "0" * 2**24}))
+    with pytest.raises(FileError, match="more than 8 MiB of text"):
+        read_card(card)
+
+
+def test_a_card_that_was_made_an_avif_says_that_it_was_one(pixels):
+    from PIL import features
+
+    from dreamartist_ext.files.card import DamagedCardError
+
+    picture = Image.open(CARD).convert("RGB")
+    for name, form in (("x.png", "BMP"), ("x.avif", "AVIF")):
+        if form == "AVIF" and not features.check("avif"):
+            continue  # Pillow below 11.3
+        with pytest.raises(DamagedCardError, match="was a DreamArtist card"):
+            read_card(pixels(name, picture, form))
 
 
 def test_the_picture_of_a_words_page_is_no_word(tmp_path):

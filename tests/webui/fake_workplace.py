@@ -59,5 +59,8 @@ class FakeWorkplace:
     def learned(self):
         self.learnings += 1
 
+    def is_one_token(self, name):
+        return name == "sks"
+
     def clash(self, name):
         return 'prompts would take "taken" for the embedding "t".' if name == "taken" else ""

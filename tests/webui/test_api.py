@@ -161,6 +161,15 @@ def test_a_masks_weight_is_used(client, place):
     ]
 
 
+def test_a_training_that_begins_from_a_word_has_as_many_vectors_as_that(client, place):
+    half = {"clip": torch.rand(3, WIDTH)}
+    save_pair(EmbeddingPair("before", half, {"clip": torch.rand(2, WIDTH)}), place.embeddings)
+    state = trained(client, settings={**SETTINGS, "start_from": "before"})
+    assert state["status"] == "done", state["message"]
+    pair = load_pair(place.embeddings, "cat")
+    assert (len(pair.positive["clip"]), len(pair.negative["clip"])) == (3, 2)
+
+
 def test_several_pictures_of_any_kind(client, place):
     pictures = [png(), png("blue", form="JPEG"), png("green", form="WEBP")]
     trained(client, pictures=["data:image/png;base64," + base64_of(content) for content in pictures])
@@ -179,6 +188,8 @@ def test_several_pictures_of_any_kind(client, place):
         ({"settings": {"steps": 0}}, 400, "Steps must be at least 1"),
         ({"settings": {"stepps": 5}}, 400, 'There is no setting "stepps"'),
         ({"settings": {"steps": [5]}}, 400, "Steps must be a whole number"),
+        ({"settings": {"start_from": "nobody"}}, 400, "There is no embedding nobody"),
+        ({"settings": {"start_from": ["mycat"]}}, 400, "Goes on from must be text"),
         ({"settings": {"name": "dog"}}, 400, "Name must be given once"),
         ({"pictures": []}, 400, "Pictures must be 1 to 20, got 0"),
         ({"pictures": ["aGVsbG8="] * 21}, 400, "Pictures must be 1 to 20, got 21"),

@@ -43,6 +43,7 @@ def test_where_no_host_is_a_training_says_where_there_is_one_before_any_work(web
             refuse()
         assert "checkpoint" not in str(refused.value)
     assert place.model_name() == place.chosen_model() == place.clash("mycat") == ""
+    assert not place.is_one_token("cat"), "nobody knows"
 
 
 def test_words_are_read_again_where_the_model_holds_them(monkeypatch):

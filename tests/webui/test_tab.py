@@ -199,6 +199,7 @@ def test_a_name_is_checked_while_it_is_typed_as_train_does(actions):
         ("cat", "warning", "&quot;cat&quot; is an ordinary word: every prompt with it will change."),
         ("a", "warning", "every prompt with"),
         ("1", "warning", "every prompt with"),
+        ("sks", "warning", "&quot;sks&quot; is a word that the model knows: every prompt with it will change."),
         ("drawing", "error", "the prompts to train with hold that word"),
         ("taken", "error", "Prompts would take"),
         ("mycat", "good", "mycat is free."),

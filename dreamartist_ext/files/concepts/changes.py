@@ -15,6 +15,7 @@ from ...engine.errors import DreamArtistError, FileError, SettingError
 from ...engine.names import check_name, negative_name, positive_name
 from ...engine.snapshot import Snapshot
 from ..atomic import TEMPORARY_SUFFIX
+from ..below import is_file
 from ..generations import one_before
 from ..moves import move_together
 from ..only_one import only_one
@@ -42,7 +43,7 @@ def rename(embeddings: Path, concept: Concept, new: str) -> None:
     named |= {
         card_picture_of(path): card_picture_of(target)
         for path, target in named.items()
-        if card_picture_of(path).is_file()
+        if is_file(card_picture_of(path))
     }
     moves = {path: target for path, target in named.items() if path != target}
     if not moves:

@@ -13,6 +13,7 @@ from PIL import Image, PngImagePlugin
 
 from ...engine.errors import FileError
 from ..atomic import write_atomically
+from ..below import is_there
 from ..picture_files import room_for_metadata
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ def keep_card_picture(embedding: Path, picture: bytes) -> None:
     """Put a picture on the WebUI's card, unless the user has put one there. One that cannot be written is no reason to
     stop anything."""
     path = card_picture_of(embedding)
-    if any(embedding.with_name(f"{embedding.stem}{ending}").exists() for ending in _ANY) and not is_ours(path):
+    if any(is_there(embedding.with_name(f"{embedding.stem}{ending}")) for ending in _ANY) and not is_ours(path):
         return
     buffer, mark = io.BytesIO(), PngImagePlugin.PngInfo()
     mark.add_text(_MARK, "1")

@@ -12,6 +12,7 @@ from typing import Any
 
 from ...engine.errors import FileError, SettingError
 from ...engine.names import NEGATIVE_SUFFIX, negative_name
+from ..below import is_file, is_there
 from ..card_files import card_word
 from ..earlier import INSIDE, REPLACED, place_inside, trash_of
 from ..formats import clean_text
@@ -58,7 +59,7 @@ def key_of_place(place: Path) -> str:
 
 def list_concepts(embeddings: Path, cache: FactsCache) -> list[dict[str, Any]]:
     """The words that have a negative, a training beside the folder, or half of a pair; by name."""
-    return [_describe(concept, cache) for concept in concepts_in(embeddings) if is_learned(concept, cache)]
+    return [described(concept, cache) for concept in concepts_in(embeddings) if is_learned(concept, cache)]
 
 
 def is_learned(concept: Concept, cache: FactsCache) -> bool:
@@ -68,7 +69,8 @@ def is_learned(concept: Concept, cache: FactsCache) -> bool:
     return concept.positive is not None and cache.is_ours(concept.positive)
 
 
-def _describe(concept: Concept, cache: FactsCache) -> dict[str, Any]:
+def described(concept: Concept, cache: FactsCache) -> dict[str, Any]:
+    """What a program is told of it."""
     about: dict[str, Any] = {"name": clean_text(concept.name), "size": concept.size}
     halves = [half for half in (concept.positive, concept.negative) if half is not None]
     facts = [cache.of(half) for half in halves]
@@ -120,7 +122,7 @@ def throw_away_concept(embeddings: Path, concept: Concept, key: str = "") -> Pat
     name = concept.files[0].path.stem if concept.files else concept.name  # a card's word may be any text
     place = _trash(embeddings) / f"{name[:_LONGEST]}-{stamp}"
     paths = dict.fromkeys(file.path for file in concept.files)
-    paths |= dict.fromkeys(shown for path in paths if (shown := card_picture_of(path)).is_file())
+    paths |= dict.fromkeys(shown for path in paths if is_file(shown := card_picture_of(path)))
     moves = {path: place / place_inside(embeddings, path) for path in paths}
     if concept.is_trained and is_name(concept.name) and files.folder.is_dir():
         with only_one(files):
@@ -195,7 +197,7 @@ def bring_back_thrown(embeddings: Path, thrown: Thrown) -> None:
     homes = {path: _home(files, path, thrown.place) for path in _files_in(thrown.place)}
     if any(path.suffix.lower() in EMBEDDING_SUFFIXES or card_word(path) for path in homes):
         files.check_free()
-    elif files.snapshot.exists():
+    elif is_there(files.snapshot):
         raise SettingError(f"the word {thrown.name} has been trained again meanwhile; rename or delete that first.")
     if is_name(thrown.name) and thrown.place / _TRAINING in homes and not files.kept_steps():
         shutil.rmtree(files.folder, ignore_errors=True)  # of a training that never made a step

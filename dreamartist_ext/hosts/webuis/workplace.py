@@ -115,6 +115,9 @@ class WebUIWorkplace(ABC):
                 return f'there is an embedding "{found.name}" already: {file}.'
         return ""
 
+    def is_one_token(self, name: str) -> bool:
+        return any(len(tokenize([name])[0]) == 1 for tokenize, _ in self.lookups())
+
     def _is_ours(self, path: Path) -> bool:
         is_known = path.suffix.lower() in (*EMBEDDING_SUFFIXES, CARD_SUFFIX)
         return is_known and path.parent.resolve().is_relative_to(self.embeddings.resolve())

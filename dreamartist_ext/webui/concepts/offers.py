@@ -10,6 +10,7 @@ from ...engine.names import MAX_NAME_LENGTH
 from ...files.card import PICTURE_SUFFIXES
 from ...files.concepts.thumbnails import on_card
 from ...files.importing import Offer, Refusal, look
+from ...files.ordinary_words import warning_about
 from ..gradio_compat import file_paths
 from .view import attribute, button, text
 
@@ -93,6 +94,8 @@ def warnings_of(offer: Offer, folder: Path) -> list[str]:
     found = []
     if kind_of_offer(offer) in ("a positive half", "a negative half"):
         found.append("The other half is not among these files; drop both together to get the pair.")
+    if warning := warning_about(offer.name):
+        found.append(warning)
     if "wide" in offer.family:
         found.append(f"No model in wide use has vectors {offer.family}.")
     if taken := offer.taken(folder):

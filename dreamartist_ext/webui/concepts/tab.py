@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from ...engine.errors import DreamArtistError
+from ...files.ordinary_words import warning_about
 from ..gradio_compat import NOTHING, on, on_change
 from ..training.jobs import Desk, sentence
 from ..training.live_view import beat_html, message_html
@@ -101,7 +102,8 @@ class ConceptActions:
         concept = self.shelf.find(asked["key"])
         new = asked["value"].strip()
         self.shelf.rename(concept, new)
-        return said(f"{plain(concept.name)} is called {new} now.", "good")
+        warning = warning_about(new, self.shelf.desk.workplace.is_one_token(new))
+        return said(f"{plain(concept.name)} is called {new} now. {warning}".strip(), "warning" if warning else "good")
 
     def _reunite(self, asked: dict[str, Any]) -> str:
         name = self.shelf.reunite(self.shelf.find(asked["key"]), self.shelf.find(asked["value"]))

@@ -33,11 +33,12 @@ def name_said(workplace: Workplace, name: str, template: str = "", in_training: 
         return NameSaid(f'the word "{name}" is being trained right now; choose another name.')
     if clash := workplace.clash(name) or workplace.clash(negative_name(name)):
         return NameSaid(clash)
+    warning = warning_about(name, workplace.is_one_token(name))
     try:
         RunFiles(workplace.embeddings, name).check_free()
     except SettingError:
-        return NameSaid(taken(name), warning_about(name), is_taken=True)
-    return NameSaid(warning=warning_about(name))
+        return NameSaid(taken(name), warning, is_taken=True)
+    return NameSaid(warning=warning)
 
 
 def taken(name: str) -> str:

@@ -14,6 +14,7 @@ from ...engine.names import check_name, negative_name
 from ...files.earlier import trainings_of
 from ...files.presets import layered
 from ...files.run import RunFiles
+from ...files.start import with_start
 from ...files.templates import with_template_files
 from ..workplace import Workplace
 from .job import Job, Status
@@ -69,6 +70,10 @@ class Preparation:
         given = with_template_files(values, self.workplace.templates)
         return TrainConfig.from_mapping(layered(given, self.workplace.defaults, kind, recipe))
 
+    def _started(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """With as many vectors as the word has that it begins from, where they are not said; raises FileError."""
+        return with_start(values, self.workplace.embeddings)
+
     def prepare(
         self,
         values: Mapping[str, Any],
@@ -82,7 +87,7 @@ class Preparation:
 
         Raises SettingError, PictureError or FileError; nothing is changed then.
         """
-        config = self.config(values, kind, recipe)
+        config = self.config(self._started(values), kind, recipe)
         job, given = self._checked(config, pictures, overwrite, drawn)
         self._keep_pictures(self._take(job), given)
         return job
@@ -91,7 +96,7 @@ class Preparation:
         self, values: Mapping[str, Any], pictures: Sequence[Path], overwrite: bool = False, drawn: Drawn = ALL_DRAWN
     ) -> Job:
         """As `prepare`, for a training that waits for others; raises SettingError for a word that is in training."""
-        config = self.config(values)
+        config = self.config(self._started(values))
         self._check_not_running(config.name)
         job, given = self._checked(config, pictures, overwrite, drawn)
         self._keep_pictures(job, given)

@@ -52,7 +52,7 @@ class QueueActions:
         self, tray: Any, _name: str, start: str, overwrite: bool, previews: Sequence[Any], *options: Any
     ) -> list[str]:
         """A training for each picture, of which each is named as its file is."""
-        added, refused = [], []
+        added, told = [], []
         try:
             items = items_of(tray)
         except DreamArtistError as error:
@@ -61,14 +61,16 @@ class QueueActions:
             file = str(item.get("name") or "picture")
             try:
                 values = self.values(name_of_file(Path(file).stem), start, options)
+                warning = name_said(self.desk.workplace, values["name"]).warning
                 self._prepared(self.desk.enqueue, json.dumps([item]), values, overwrite, previews)
             except DreamArtistError as error:
-                refused.append(message_html(f"{file[:80]}: {sentence(error)}", "error"))
+                told.append(message_html(f"{file[:80]}: {sentence(error)}", "error"))
             else:
                 added.append(values["name"])
+                told.append(message_html(warning, "warning"))
         self.go_on_with_queue()
         said = message_html(f"In the queue: {', '.join(added)}.", "good") if added else ""
-        return [said + "".join(refused), *[""] * (len(PLACES) - 1)]
+        return [said + "".join(told), *[""] * (len(PLACES) - 1)]
 
     def _prepared(
         self, prepare: Callable[..., Job], tray: Any, values: dict[str, Any], overwrite: bool, previews: Sequence[Any]

@@ -13,7 +13,9 @@ from ...engine.embedding import pair_id
 from ...engine.errors import DreamArtistError, FileError
 from ...engine.snapshot import pair_of
 from ...engine.stopping import is_over, lacks_check
+from ...files.below import is_file
 from ...files.concepts import thumbnails
+from ...files.concepts.index import trainings
 from ...files.picture_files import find_caption, find_mask, read_caption
 from ...files.run import RunFiles
 from ...files.storage import find_embedding, load_pair
@@ -28,9 +30,9 @@ SHOWN_PICTURES = 8
 
 def trainings_in(embeddings: Path) -> list[str]:
     """Names of the trainings that left a snapshot, the newest first."""
-    found = RunFiles(embeddings, "x").folder.parent.glob("*/snapshot.safetensors")
+    found = [path for name in trainings(embeddings) if is_file(path := RunFiles(embeddings, name).snapshot)]
     newest = sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
-    return [path.parent.name for path in newest if not path.parent.name.startswith("_")]
+    return [path.parent.name for path in newest]
 
 
 def recalled(files: RunFiles) -> Job | None:

@@ -7,6 +7,7 @@ from dataclasses import fields
 
 from ...engine.config import TrainConfig
 from ...engine.errors import PictureError
+from ...engine.prompts import is_one_line
 from ...engine.stopping import Check
 from .job import Job
 
@@ -19,8 +20,11 @@ TRY_NEXT = (
 
 
 def sentence(error: BaseException) -> str:
-    """An error as the page shows it: beginning with a capital, settings by their labels instead of their names."""
-    text = str(error)
+    """An error as the page shows it: beginning with a capital, settings by their labels instead of their names.
+
+    It may name files: what no page can show is a question mark.
+    """
+    text = "".join(char if is_one_line(char) else "?" for char in str(error))
     first, _, rest = text.partition(" ")
     text = f"{_LABELS[first]} {rest}" if first in _LABELS else text[:1].upper() + text[1:]
     return _NAMES.sub(lambda match: f'"{_LABELS[match[1]]}"', text)

@@ -329,6 +329,8 @@ def test_a_name_is_checked_against_the_words_that_prompts_find(forge, tmp_path):
     assert place.clash("mycat") == "", "our own file"
     assert 'there is an embedding "dog" already' in place.clash("dog")
     assert place.clash("free") == ""
+    assert place.is_one_token("a"), "it tokenizes letter by letter"
+    assert not place.is_one_token("free")
 
 
 def test_a_vae_that_computes_in_inference_mode_does_not_in_a_session():
