@@ -10,14 +10,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from backend.diffusion_engine import sd15, sdxl
+from backend.diffusion_engine import sd15, sd20, sdxl
 from huggingface_guess import model_list
 
 KNOWN = json.loads(Path(__file__).with_suffix(".json").read_text())
 
 
 class Engine(sd15.ClassicTextProcessingEngine):
-    """Words of the text encoders' own widths, where Forge has written 768 and 2048."""
+    """Words of the text encoders' own widths, where Forge has written 768, 1024 and 2048."""
 
     def __init__(self, text_encoder: Any, embedding_expected_shape: int, **values: Any) -> None:
         table = text_encoder.transformer.text_model.embeddings.token_embedding.weight
@@ -38,4 +38,5 @@ def know(row: dict[str, Any]) -> None:
 if not any(known.__name__ == "Small" for known in model_list.models):  # "Reload UI"
     for row in KNOWN["models"]:
         know(row)
-    sd15.ClassicTextProcessingEngine = sdxl.ClassicTextProcessingEngine = Engine
+    for engines in (sd15, sd20, sdxl):
+        engines.ClassicTextProcessingEngine = Engine

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -30,8 +29,8 @@ from dreamartist_ext.hosts.diffusers.single_file import (
     to_single_file,
 )
 from dreamartist_ext.hosts.families import INPAINTING_CHANNELS
+from testbed.kinds import KINDS
 from testbed.model_folder import save_folder
-from testbed.webui import WEBUI
 
 from ..family_models import PROJECTION, WIDTH_G, WIDTH_L, WIDTH_SD2, components
 from ..models import END, START
@@ -42,8 +41,9 @@ Tensors = dict[str, torch.Tensor]
 
 
 def bpe_file() -> Path:
-    venv = Path(os.environ.get("WEBUI_PYTHON", WEBUI / "venv" / "bin" / "python")).parents[1]
-    return next(venv.glob("lib/python*/site-packages/open_clip/bpe_simple_vocab_16e6.txt.gz"))
+    """From whichever WebUI is there: each brings the package."""
+    inside = "lib/python*/site-packages/open_clip/bpe_simple_vocab_16e6.txt.gz"
+    return next(file for kind in KINDS for file in Path(kind.python).parents[1].glob(inside))
 
 
 def write_clip_tokenizer(folder: Path) -> CLIPTokenizer:

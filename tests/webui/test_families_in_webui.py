@@ -51,18 +51,24 @@ def test_loss_curve_and_vectors_are_those_of_the_standalone_host(families, famil
 @pytest.mark.parametrize("family", ["sd1-inpainting", "sd2-inpainting"])
 def test_a_painted_part_is_learned_as_standalone(families, family, tmp_path):
     load(families, family)
-    shutil.copy(PICTURE, tmp_path / "one.png")
-    mask = Image.new("L", Image.open(PICTURE).size, 64)
-    mask.paste(255, (0, 0, mask.width // 2, mask.height))
-    mask.save(tmp_path / "one_att.png")
+    picture = half_painted(tmp_path)
     settings = SETTINGS | {"inpaint": "painted", "steps": 4}
     host = DiffusersHost(families.parts[family], torch.device("cpu"), torch.float32)
-    pictures = load_pictures([tmp_path / "one.png"], 64, 64)
+    pictures = load_pictures([picture], 64, 64)
     losses = [float(report.loss) for report in Training(host, TrainConfig.from_mapping(settings), pictures).run()]
-    there = families.probe("train", settings=settings, picture=str(tmp_path / "one.png"))["losses"]
+    there = families.probe("train", settings=settings, picture=str(picture))["losses"]
     assert losses == pytest.approx(there, rel=1e-3)
-    whole = families.probe("train", settings=settings | {"inpaint": "all"}, picture=str(tmp_path / "one.png"))
+    whole = families.probe("train", settings=settings | {"inpaint": "all"}, picture=str(picture))
     assert whole["losses"] != pytest.approx(there, rel=1e-2)
+
+
+def half_painted(folder):
+    """A picture with its mask beside it: the left half."""
+    shutil.copy(PICTURE, folder / "one.png")
+    mask = Image.new("L", Image.open(PICTURE).size, 64)
+    mask.paste(255, (0, 0, mask.width // 2, mask.height))
+    mask.save(folder / "one_att.png")
+    return folder / "one.png"
 
 
 REFUSED = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import re
 import urllib.request
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -19,16 +20,18 @@ from dreamartist_ext.evaluation.features import PACKAGES
 from dreamartist_ext.files.pictures import load_pictures
 from dreamartist_ext.hosts.diffusers.host import DiffusersHost
 from dreamartist_ext.hosts.diffusers.model_files import load_host
+from testbed.embedded import WIDTH
 from testbed.kinds import FORGE
 from testbed.webui import PROMPT, pixels, wait_until_up
 
 from .conftest import EVERY
 from .forge_families import IN_FORGE, forge_parts
 from .test_a1111_host import PICTURE, left
+from .test_families_in_webui import half_painted
 from .training.test_model_changes import V1, wait
 
 SIDES = {"embedded": 128, "random": 64}  # pixels
-LORA_WIDTHS = {"embedded": (192, 192), "random": (640, 768)}  # of the U-Net's middle, and of the text encoder
+LORA_WIDTHS = {"embedded": (192, WIDTH), "random": (640, 768)}  # of the U-Net's middle, and of the text encoder
 SMALL = {"seed": 7, "steps": 4, "width": 64, "height": 64, "cfg_scale": 5, "sampler_name": "Euler a"}
 SETTINGS = {"name": "zyx", "initialization_text": "emoji", "template": "a [name]|an emoji of a [name], big"}
 
@@ -257,19 +260,59 @@ def test_its_log_has_no_word_of_ours_that_warns(anywhere):
 @pytest.mark.forge
 @pytest.mark.parametrize("anywhere", [FORGE], indirect=True, ids=["forge"])
 @pytest.mark.parametrize("family", IN_FORGE)
-def test_sdxl_in_forge_is_the_standalone_hosts(anywhere, family, tmp_path):
-    anywhere.probe("load", name=f"{family}.safetensors")
-    try:
-        anywhere.picture(PROMPT)
-        before = anywhere.probe("state")
-        values = SETTINGS | {"width": 64, "height": 64, "steps": 50, "initialization_text": "a cat"}
-        host = DiffusersHost(forge_parts(tmp_path, family), torch.device("cpu"), torch.float32)
-        run = Training(host, TrainConfig.from_mapping(values), load_pictures([PICTURE], 64, 64))
-        here = [float(report.loss) for report in run.run()]
-        there = anywhere.probe("train", settings=values, picture=str(PICTURE))["losses"]
+def test_every_family_in_forge_is_the_standalone_hosts(anywhere, family, tmp_path):
+    with loaded(anywhere, family):
+        first, before = anywhere.picture(PROMPT), anywhere.probe("state")
+        here, there = curves(anywhere, forge_parts(tmp_path, family), PICTURE, steps=50)
         relative = [abs(a - b) / a for a, b in zip(here, there, strict=True)]
         print(f"Forge, {family}: largest relative difference of the loss over 50 steps {max(relative):.2e}")
         assert max(relative) < 1e-4
         assert left(before, anywhere.probe("state")) == set()
+        assert anywhere.picture(PROMPT) == first
+
+
+@pytest.mark.forge
+@pytest.mark.parametrize("anywhere", [FORGE], indirect=True, ids=["forge"])
+@pytest.mark.parametrize("family", ["sd1-inpainting", "sd2-inpainting"])
+def test_a_painted_part_is_learned_in_forge_as_standalone(anywhere, family, tmp_path):
+    picture = half_painted(tmp_path)
+    with loaded(anywhere, family):
+        parts = forge_parts(tmp_path / "parts", family)
+        here, there = curves(anywhere, parts, picture, steps=4, inpaint="painted")
+        assert there == pytest.approx(here, rel=1e-4)
+        _, whole = curves(anywhere, parts, picture, steps=4, inpaint="all")
+        assert whole != pytest.approx(there, rel=1e-2)
+
+
+@pytest.mark.forge
+@pytest.mark.parametrize("anywhere", [FORGE], indirect=True, ids=["forge"])
+@pytest.mark.parametrize("family", IN_FORGE)
+def test_a_word_of_every_family_is_used_in_forge(anywhere, family):
+    word = f"{family}-word"
+    with loaded(anywhere, family):
+        unknown, _ = anywhere.picture(f"a {word}")
+        job = begin(anywhere, word, steps=4, learning_rate="0.1")
+        assert job["status"] == "done", job
+        used, infotext = anywhere.picture(f"a {word}")
+        assert used != unknown
+        assert f"Negative prompt: {word}-neg" in infotext
+        delete(anywhere, word)
+        assert anywhere.picture(f"a {word}")[0] == unknown
+
+
+@contextmanager
+def loaded(webui, checkpoint):
+    webui.probe("load", name=f"{checkpoint}.safetensors")
+    try:
+        yield
     finally:
-        anywhere.probe("load", name="embedded.safetensors")
+        webui.probe("load", name="embedded.safetensors")
+
+
+def curves(webui, parts, picture, **more):
+    """Losses of a training by the standalone host, and by the WebUI's."""
+    values = SETTINGS | {"width": 64, "height": 64, "initialization_text": "a cat"} | more
+    host = DiffusersHost(parts, torch.device("cpu"), torch.float32)
+    run = Training(host, TrainConfig.from_mapping(values), load_pictures([picture], 64, 64))
+    here = [float(report.loss) for report in run.run()]
+    return here, webui.probe("train", settings=values, picture=str(picture))["losses"]

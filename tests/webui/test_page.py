@@ -20,8 +20,7 @@ from dreamartist_ext.files.picture_files import find_mask
 from dreamartist_ext.files.run import RunFiles
 from dreamartist_ext.files.storage import load_pair
 from dreamartist_ext.webui.training.jobs import kept_pictures
-from testbed.kinds import FORGE
-from testbed.webui import PATIENCE, PROMPT, free_port
+from testbed.webui import PATIENCE, free_port
 
 pytestmark = pytest.mark.browser
 
@@ -353,35 +352,6 @@ def test_in_the_webui_from_a_picture_to_a_picture_with_the_word(browser, webui):
     changed = {key for key in state if state[key] != after[key]}
     assert changed == {"embeddings", "lookup"}
     assert webui.picture("a noto emoji of a lion")[0] == before
-
-
-@pytest.mark.forge
-@pytest.mark.parametrize("anywhere", [FORGE], indirect=True, ids=["forge"])
-def test_in_forge_from_a_picture_to_a_picture_with_the_word(browser, anywhere):
-    """On the page that gradio 4 makes of it; Forge does not say for which size a checkpoint was made."""
-    before = anywhere.picture(PROMPT)
-    with opened(browser, anywhere.url) as page:
-        open_tab(page)
-        ask_for(page, "forgepot", steps=SHOT_STEPS, save_every=SHOT_STEPS // 2)
-        page.locator("#dreamartist_options").get_by_text("Picture", exact=True).first.click()
-        for side in ("width", "height"):
-            fill(page, side, 128)
-        fill_shown_options(page)
-        page.locator("#dreamartist_name_says").get_by_text("Free.").wait_for(timeout=WAIT)
-        close_options(page)
-        page.click("#dreamartist_train")
-        wait_for_status(page, "forgepot", "waiting", "running", "done")
-        if SHOTS:
-            page.wait_for_selector("#dreamartist_previews img", timeout=4 * WAIT)
-        shot(page, "forge-training")
-        wait_for_status(page, "forgepot", "done", seconds=400)
-        page.wait_for_selector("#dreamartist_previews img", timeout=WAIT)
-        shot(page, "forge-done")
-        page.click("#dreamartist_use")
-        in_txt2img(page, "forgepot")
-        assert not page.problems
-    assert anywhere.probe("vectors", name="forgepot") is not None
-    assert anywhere.picture(PROMPT) == before
 
 
 @pytest.mark.webui

@@ -59,16 +59,15 @@ def without_inference_mode(*parts: nn.Module) -> Iterator[None]:
 @contextmanager
 def plain_text(engines: Sequence[Any]) -> Iterator[None]:
     """As for the next picture, which sets these itself: the user's clip skip, and weights without renormalising, whose
-    rounding would reach the gradient."""
+    rounding would reach the gradient. Neo's engines ask for the kind of weights whenever they need it; Forge's keep it.
+    """
     from backend.text_processing import emphasis
     from modules import shared
 
     kind = emphasis.EmphasisNone if shared.opts.emphasis == "None" else emphasis.EmphasisOriginalNoNorm
-    before = [(engine.clip_skip, engine.emphasis) for engine in engines]
-    try:
-        for engine in engines:
-            engine.clip_skip, engine.emphasis = int(shared.opts.CLIP_stop_at_last_layers), kind()
+    skip = int(shared.opts.CLIP_stop_at_last_layers)
+    changes: list[tuple[Any, str, Any]] = [(emphasis, "get_current_option", lambda _name: kind)]
+    changes += [(engine, "clip_skip", skip) for engine in engines]
+    changes += [(engine, "emphasis", kind()) for engine in engines if "emphasis" in vars(engine)]
+    with attributes(changes):
         yield
-    finally:
-        for engine, (skip, emphasised) in zip(engines, before, strict=True):
-            engine.clip_skip, engine.emphasis = skip, emphasised

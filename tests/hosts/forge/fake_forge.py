@@ -141,8 +141,12 @@ class TextEngine:
     return_pooled = False
 
     def __init__(self, files, opts):
+        self._make(files, opts)
+        self.emphasis = "as of the last picture"
+
+    def _make(self, files, opts):
         self.embeddings = Database(self.tokenize, files)
-        self.clip_skip, self.emphasis, self.opts = 1, "as of the last picture", opts
+        self.clip_skip, self.opts = 1, opts
         inner = SimpleNamespace(embeddings=SimpleNamespace())
         self.table = TokenEmbedding(nn.Embedding(WORDS, WIDTH), self.embeddings)
         inner.embeddings.token_embedding = self.table
@@ -176,6 +180,17 @@ class TextEngine:
         return self.table(torch.tensor(tokens)).tanh()
 
 
+class NeoTextEngine(TextEngine):
+    """Neo's of 2026: it keeps no emphasis, and asks for it each time."""
+
+    def __init__(self, files, opts):
+        self._make(files, opts)
+
+    @property
+    def emphasis(self):
+        return emphasis.get_current_option(self.opts.emphasis)()
+
+
 class Patcher:
     def __init__(self, model, device=CPU):
         self.model, self.load_device = model, device
@@ -200,7 +215,17 @@ class KModel(nn.Module):
 class EmphasisNone: ...
 
 
+class EmphasisOriginal: ...
+
+
 class EmphasisOriginalNoNorm: ...
+
+
+emphasis = SimpleNamespace(
+    EmphasisNone=EmphasisNone,
+    EmphasisOriginalNoNorm=EmphasisOriginalNoNorm,
+    get_current_option=lambda _name: EmphasisOriginal,
+)
 
 
 class Embedding:
@@ -216,7 +241,7 @@ class StableDiffusion:
             name_for_extra="tiny", filename="/m/tiny.safetensors", sha256="ab" * 32, shorthash="ab" * 5
         )
         self.sd_checkpoint_info, self.model_config = info, SimpleNamespace(ztsnr=False)
-        self.text_processing_engine = TextEngine(forge.files, forge.shared.opts)
+        self.text_processing_engine = forge.engine(forge.files, forge.shared.opts)
         clip = nn.ModuleDict({"clip_l": self.text_processing_engine.table})
         vae = Vae()
         self.forge_objects_original = SimpleNamespace(
@@ -230,7 +255,7 @@ class Forge:
     """All of it; `model()` makes and loads one, as Forge does: in inference mode."""
 
     def __init__(self, folder):
-        self.files, self.loaded_in = [], []
+        self.files, self.loaded_in, self.engine = [], [], TextEngine
         self.unet, self.vae = ModuleType("backend.nn.unet"), ModuleType("backend.nn.vae")
         blocks(self.unet)
         self.vae.attention_function_single_head_spatial = attention_without_backward
@@ -275,7 +300,6 @@ class Forge:
             "processing": self.processing,
             "call_queue": SimpleNamespace(queue_lock=turn),
         }
-        emphasis = SimpleNamespace(EmphasisNone=EmphasisNone, EmphasisOriginalNoNorm=EmphasisOriginalNoNorm)
         prediction = SimpleNamespace(rescale_zero_terminal_snr_sigmas=lambda sigmas: sigmas * 2)
         memory = SimpleNamespace(load_models_gpu=self.load_models_gpu)
         network = SimpleNamespace(unet=self.unet, vae=self.vae)

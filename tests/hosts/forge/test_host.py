@@ -18,7 +18,7 @@ from dreamartist_ext.hosts.forge.host import ForgeHost
 from dreamartist_ext.hosts.forge.session import without_inference_mode
 from dreamartist_ext.hosts.forge.workplace import ForgeWorkplace
 
-from .fake_forge import WIDTH, Embedding, Forge
+from .fake_forge import WIDTH, Embedding, Forge, NeoTextEngine, TextEngine
 
 SETTINGS = {"name": "mycat", "template": "a [name]", "steps": 3, "width": 64, "height": 64, "save_every": 0}
 
@@ -107,7 +107,9 @@ def test_a_gradient_is_that_of_finite_differences(forge):
     torch.testing.assert_close(length, difference, rtol=2e-2, atol=0)
 
 
-def test_weights_share_their_memory_and_are_read_with_the_users_clip_skip(forge):
+@pytest.mark.parametrize("engine", [TextEngine, NeoTextEngine])
+def test_weights_share_their_memory_and_are_read_with_the_users_clip_skip(forge, engine):
+    forge.engine = engine
     model = forge.model()
     host = ForgeHost()
     weight = model.forge_objects_original.unet.model.diffusion_model.first.weight
@@ -117,7 +119,10 @@ def test_weights_share_their_memory_and_are_read_with_the_users_clip_skip(forge)
         assert inside.untyped_storage().data_ptr() == weight.untyped_storage().data_ptr()
         table = model.text_processing_engine.table
         assert table.weight is table.wrapped.weight, "one tensor of two modules is one tensor still"
-    assert model.text_processing_engine.seen == [(2, "EmphasisOriginalNoNorm")]
+    engine = model.text_processing_engine
+    assert engine.seen == [(2, "EmphasisOriginalNoNorm")]
+    assert engine.clip_skip == 1
+    assert type(engine.emphasis).__name__ != "EmphasisOriginalNoNorm"
 
 
 def test_weights_in_eight_bits_are_copies_inside(forge):

@@ -33,6 +33,7 @@ THEIRS = (
     "#dreamartist_tabs > .tab-wrapper",
     "[data-testid=status-tracker]",
     ".gallery-container",
+    ".thumbnail-item",
     ".tab-nav",
     ".empty",
 )
