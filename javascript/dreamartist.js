@@ -135,9 +135,9 @@ function dreamartistAskAlone(button) {
     const asked = dreamartistUnderWay[button] || (dreamartistUnderWay[button] = {since: 0, again: false});
     if (Date.now() - asked.since < DREAMARTIST_GONE_MS) {
         asked.again = true;
-    } else {
-        Object.assign(asked, {since: Date.now(), again: false});
-        dreamartistFind(button)?.click();
+    } else if (dreamartistFind(button)) { // today's gradio makes what a tab holds only when it is opened first
+        Object.assign(asked, {since: Date.now(), again: asked.since > 0}); // gradio 3 hears no click before it has answered
+        dreamartistFind(button).click();
     }
     return [];
 }

@@ -33,13 +33,16 @@ def on(
     return made
 
 
-def on_change(events: Sequence[Callable], button: Any, fn: Callable, inputs: list, outputs: list) -> None:
+def on_change(
+    events: Sequence[Callable], button: Any, fn: Callable, inputs: list, outputs: list, js: str | None = None
+) -> None:
     """Connect events that may come faster than they are answered, by way of a hidden button: `fn` is asked once at a
-    time, and again where something has changed meanwhile."""
+    time, and again where something has changed meanwhile. Gradio 3 takes no second question before the first one is
+    answered; today's does, of two events, and the older answer may come last."""
     for event in events:
         on(event, None, [], [], js=f"() => dreamartistAskAlone('#{button.elem_id}')")
     then = f"() => dreamartistToldAlone('#{button.elem_id}')"
-    on(button.click, fn, inputs, outputs, then=then, queue=False)
+    on(button.click, fn, inputs, outputs, js=js, then=then, queue=False)
 
 
 def gallery(label: str, elem_id: str, columns: int = 3, **options: Any) -> Any:

@@ -9,16 +9,22 @@ from typing import Any
 import gradio as gr
 
 from ...engine.errors import DreamArtistError
+from ...files.importing import IMPORT_SUFFIXES
 from ...files.ordinary_words import warning_about
 from ..gradio_compat import NOTHING, on, on_change
 from ..training.jobs import Desk, sentence
 from ..training.live_view import beat_html, message_html
+from .dropped import forget, saved_files
 from .offers import offer_at, offers_html, picture_of
 from .share_view import share_html
 from .shelf import Order, Shelf, Show
 from .view import button, page_html, plain, said
 
 WITH_PAGE = "(wish, ...others) => [dreamartistShownPage(), ...others]"
+WITH_FILES = "async (given, kept) => [await dreamartistDropped(), kept]"
+DROP = f"""<label class="dreamartist-drop dreamartist-import"><input type="file" multiple aria-label="Files to import"
+  accept="{",".join(IMPORT_SUFFIXES)}"><b>Drop cards or embedding files</b>
+<span>or click to choose; a pair's two files together</span></label>"""
 
 
 class ConceptActions:
@@ -34,6 +40,15 @@ class ConceptActions:
         except DreamArtistError as error:
             return message_html(sentence(error), "error")
         return page_html(page, Show(show), bool(words.strip()), problem)
+
+    def dropped(self, given: str, kept: Any) -> list[Any]:
+        """What was dropped, to look at, and where it lies now; what lay there before is forgotten."""
+        forget(kept or [])
+        try:
+            files = saved_files(given)
+        except DreamArtistError as error:
+            return [message_html(sentence(error), "error"), []]
+        return [self.offered(files), files]
 
     def offered(self, files: Any) -> str:
         """What was dropped, to look at before anything is imported."""
@@ -154,21 +169,24 @@ def build_concepts(desk: Desk, tab: Any) -> None:
             [each.value for each in Order], value=Order.NEWEST.value, label="Sort", elem_id="dreamartist_order"
         )
     with gr.Accordion("Import a card or embedding files", open=False, elem_id="dreamartist_import"):
-        dropped = gr.File(label="Drop them here", file_count="multiple", elem_id="dreamartist_dropped")
+        gr.HTML(DROP, elem_id="dreamartist_dropped")
+    given = gr.Textbox(elem_id="dreamartist_given", elem_classes=["dreamartist-hidden"], show_label=False)
+    files = gr.State([])
     offers = gr.HTML(elem_id="dreamartist_offers")
     says = gr.HTML(elem_id="dreamartist_concepts_says")
     cards = gr.HTML(elem_id="dreamartist_concepts")
     wish = gr.Textbox(elem_id="dreamartist_wish", elem_classes=["dreamartist-hidden"])
     do = gr.Button("do", elem_id="dreamartist_do", elem_classes=["dreamartist-hidden"])
     offer = gr.Button("offer", elem_id="dreamartist_offer", elem_classes=["dreamartist-hidden"])
+    look = gr.Button("look", elem_id="dreamartist_concepts_look", elem_classes=["dreamartist-hidden"])
     refresh = gr.Button("refresh", elem_id="dreamartist_concepts_refresh", elem_classes=["dreamartist-hidden"])
     beat = gr.HTML(elem_id="dreamartist_concepts_beat")
     seen = gr.State(0)
     filters = [words, show, order]
     js = "(wish, ...others) => [dreamartistWish(), ...others]"
     then = "() => dreamartistAnswered()"
-    on(do.click, actions.act, [wish, *filters, dropped], [cards, says, offers], js=js, then=then, queue=False)
+    on(do.click, actions.act, [wish, *filters, files], [cards, says, offers], js=js, then=then, queue=False)
     on(refresh.click, actions.refresh, [wish, *filters, seen], [cards, beat, seen], js=WITH_PAGE, queue=False)
-    on_change([dropped.change], offer, actions.offered, [dropped], [offers])
-    for event in (tab.select, words.change, show.change, order.change):
-        on(event, actions.look, filters, [cards], queue=False)
+    on_change([], offer, actions.dropped, [given, files], [offers, files], js=WITH_FILES)
+    on_change([each.change for each in filters], look, actions.look, filters, [cards])
+    on(tab.select, actions.look, filters, [cards], queue=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -136,7 +136,8 @@ def _build_settings(actions: Actions, parts: SimpleNamespace, values: dict[str, 
     parts.chosen = gr.State(["thing", ""])
     parts.wish = gr.Textbox(elem_id="dreamartist_set_wish", elem_classes=HIDDEN, show_label=False)
     parts.set_back = gr.Button("set", elem_id="dreamartist_set", elem_classes=HIDDEN)
-    parts.look = gr.Button("look", elem_id="dreamartist_look", elem_classes=HIDDEN)
+    for what in ("look", "check", "count", "choose"):
+        setattr(parts, what, gr.Button(what, elem_id=f"dreamartist_{what}", elem_classes=HIDDEN))
 
 
 def _build_previews(parts: SimpleNamespace) -> None:
@@ -161,27 +162,24 @@ def _build_previews(parts: SimpleNamespace) -> None:
 
 def _connect_name_and_kind(actions: Actions, parts: SimpleNamespace) -> None:
     options = parts.options
-    template = options[OPTION_NAMES.index("template")]
-    for event in (parts.name.change, template.change):
-        on(event, actions.check_word, [parts.name, template], [parts.name_says, parts.overwrite], queue=False)
-    counted = [options[OPTION_NAMES.index(name)] for name in COUNTS]
-    start_from = options[OPTION_NAMES.index("start_from")]
-    on(start_from.change, actions.count_vectors, [start_from], counted, queue=False)
-    said = [parts.kind_says, parts.recipe_says, parts.usual]
-    for chooser in (parts.kind, parts.recipe):
-        inputs = [parts.kind, parts.recipe, parts.chosen, *options]
-        on(chooser.change, actions.choose, inputs, [*said, parts.chosen, *options], queue=False)
-    on(
-        parts.set_back.click,
-        actions.set_back,
-        [parts.wish, parts.kind, parts.recipe],
-        options,
-        js=WITH_WISH,
-        queue=False,
-    )
-    looked_at = [options[OPTION_NAMES.index(name)].change for name in LOOKED_AT]
-    inputs, outputs = [parts.kind, parts.recipe, *options], [parts.memory_says, parts.usual]
-    on_change(looked_at, parts.look, actions.look, inputs, outputs)
+
+    def of(*names: str) -> list[Any]:
+        return [options[OPTION_NAMES.index(name)] for name in names]
+
+    def changes(inputs: Sequence[Any]) -> list[Callable]:
+        return [each.change for each in inputs]
+
+    (template,), (start_from,) = of("template"), of("start_from")
+    named, said = [parts.name, template], [parts.name_says, parts.overwrite]
+    on_change(changes(named), parts.check, actions.check_word, named, said)
+    on_change([start_from.change], parts.count, actions.count_vectors, [start_from], of(*COUNTS))
+    choosers = [parts.kind, parts.recipe]
+    told = [parts.kind_says, parts.recipe_says, parts.usual, parts.chosen, *options]
+    on_change(changes(choosers), parts.choose, actions.choose, [*choosers, parts.chosen, *options], told)
+    wished = [parts.wish, *choosers]
+    on(parts.set_back.click, actions.set_back, wished, options, js=WITH_WISH, queue=False)
+    looked = [parts.memory_says, parts.usual]
+    on_change(changes(of(*LOOKED_AT)), parts.look, actions.look, [*choosers, *options], looked)
 
 
 def _connect_train(actions: Actions, parts: SimpleNamespace) -> None:

@@ -28,13 +28,10 @@ def concepts_page(browser, url, opened):
 def drop(page, *paths):
     """As a user does: on the open accordion; what lay there before goes."""
     box = page.locator("#dreamartist_import")
-    if not box.locator("#dreamartist_dropped").is_visible():
+    if not box.locator(".dreamartist-import").is_visible():
         box.get_by_text("Import a card or embedding files").click()
-    clear = box.locator("#dreamartist_dropped button[aria-label='Clear'], #dreamartist_dropped button[title='Clear']")
-    if clear.count():
-        clear.first.click()
-    box.locator("input[type=file]").first.wait_for(state="attached", timeout=WAIT)
-    box.locator("input[type=file]").first.set_input_files([str(path) for path in paths])
+        box.locator(".dreamartist-import").wait_for(timeout=WAIT)
+    box.locator("input[type=file]").set_input_files([str(path) for path in paths])
 
 
 def offer(page, words):

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from dreamartist_ext.files.card_drawing import HEIGHT, WIDTH
 from dreamartist_ext.files.concepts import thumbnails
 from dreamartist_ext.files.run import RunFiles
 from dreamartist_ext.files.storage import load_pair, save_pair
+from dreamartist_ext.webui.concepts.dropped import file_name
 from dreamartist_ext.webui.concepts.shelf import Show
 from dreamartist_ext.webui.concepts.tab import ConceptActions
 from dreamartist_ext.webui.training.jobs import Desk
@@ -206,3 +208,54 @@ def test_sdxl_vectors_are_shared_and_imported(place, page, tmp_path):
     says, _ = act(page, "import", 0, "copy", [str(files[1])])
     assert "copy is here" in says
     assert {path.name for path in place.embeddings.glob("copy*")} == {"copy.safetensors", "copy-neg.safetensors"}
+
+
+def sent(*files):
+    """As the page's script sends what was dropped."""
+    items = [{"name": name, "data": f"data:;base64,{base64.b64encode(content).decode()}"} for name, content in files]
+    return json.dumps(items)
+
+
+def test_what_is_dropped_arrives_byte_by_byte_and_what_lay_there_before_goes(page, tmp_path):
+    content = [
+        (path.name, path.read_bytes())
+        for path in save_pair(
+            EmbeddingPair("cat", {"clip": torch.ones(2, 768)}, {"clip": torch.ones(3, 768)}), tmp_path
+        )
+    ]
+    html, files = page.dropped(sent(*content, ("x.zip", b"PK")), [])
+    assert "a pair" in html and "x.zip cannot be imported" in html
+    assert [Path(path).read_bytes() for path in files] == [*(each for _, each in content), b"PK"]
+    html, others = page.dropped(sent(("../x.zip", b""), ("x.zip", b"PK")), files)
+    assert not any(Path(path).exists() for path in files)
+    assert [Path(path).name for path in others] == [".._x.zip", "x.zip"]
+    assert page.dropped("", others) == ["", []]
+
+
+@pytest.mark.parametrize(
+    "given", ["[", "{}", '["x"]', '[{"name": "a.pt", "data": "data:,unread"}]', '[{"name": "a.pt"}]']
+)
+def test_what_did_not_arrive_whole_is_said(page, given):
+    html, files = page.dropped(given, [])
+    assert ("did not arrive whole" in html or "a.pt" in html) and 'class="dreamartist-' in html
+    assert [Path(path).stat().st_size for path in files] in ([], [0])
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("a b-neg.pt", "a b-neg.pt"),
+        ("/etc/x.pt", "_etc_x.pt"),
+        ("..", "file"),
+        ("", "file"),
+        ("猫.pt", "猫.pt"),
+        ("x\0<y>.pt", "x__y_.pt"),
+    ],
+)
+def test_a_strangers_file_name_is_one_here(given, name):
+    assert file_name(given) == name
+
+
+def test_of_a_long_file_name_the_end_stays():
+    name = file_name("猫" * 200 + "-neg.pt")
+    assert name.endswith("猫-neg.pt") and len(name.encode()) <= 200
