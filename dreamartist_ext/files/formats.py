@@ -3,6 +3,7 @@ OneTrainer's, HCP-Diffusion's and ours. Nothing in a file is executed."""
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -246,6 +247,12 @@ def _read_safetensors(path: Path, file: BinaryIO) -> Embedding:
     name, step = metadata.pop("name", ""), metadata.pop("step", "")
     about = {"step": int(step) if re.fullmatch("[0-9]{1,9}", step) else None, "dreamartist": metadata}
     return embedding_in({**({"name": name} if name else {}), **about, **tensors}, where, path.stem)
+
+
+# What `json.loads` takes bytes for, as the WebUI's reader does. Python imports a codec when it is first used: done
+# here, so that reading a file imports nothing.
+for _name in ("utf-8-sig", "utf-16", "utf-16-be", "utf-16-le", "utf-32", "utf-32-be", "utf-32-le"):
+    codecs.lookup(_name)
 
 
 def embedding_in_json(text: bytes, where: str, stem: str) -> Embedding:
