@@ -206,3 +206,18 @@ def test_sdxl_vectors_are_shared_and_imported(place, page, tmp_path):
     says, _ = act(page, "import", 0, "copy", [str(files[1])])
     assert "copy is here" in says
     assert {path.name for path in place.embeddings.glob("copy*")} == {"copy.safetensors", "copy-neg.safetensors"}
+
+
+@pytest.mark.parametrize(
+    ("stem", "says"),
+    [("cat", "&quot;cat&quot; is an ordinary word"), ("t", "is found in other words too"), ("mycat2", "")],
+)
+def test_an_ordinary_word_is_warned_of_when_it_is_imported_or_a_name_is_given(page, place, tmp_path, stem, says):
+    path = put(tmp_path / "sent", stem)[0]
+    offered = page.offered([str(path)])
+    assert (says in offered) if says else "every prompt with" not in offered
+    put(place.embeddings, "before")
+    key = only(page.shelf, Show.ALL).concept.key
+    said, _ = act(page, "rename", key, stem)
+    assert f"before is called {stem} now." in said
+    assert (says in said) if says else "every prompt with" not in said
