@@ -126,12 +126,31 @@ _PARTS_OF_IDENTITY = (
 
 def _difference(old: str, new: str) -> str:
     """In words, what differs between the identities of two hosts."""
-    for what, pattern, usual in _PARTS_OF_IDENTITY:
-        values = [found[1] if (found := pattern.search(text)) else usual for text in (old, new)]
-        rest = [pattern.sub("", text, count=1) for text in (old, new)]
-        if values[0] != values[1] and rest[0] == rest[1]:
-            return f"with {what} {values[0]}, so it cannot go on with {values[1]}"
-    return "on another model, so it cannot go on with this one"
+    parts = [(what, _parts_named(pattern, usual, old, new)) for what, pattern, usual in _PARTS_OF_IDENTITY]
+    other = [(what, *values) for what, values in parts if values[0] != values[1]]
+    if not other or _weights_in(old) != _weights_in(new):
+        return "on another model, so it cannot go on with this one"
+    if len(other) == 1:
+        ((what, was, now),) = other
+        return f"with {what} {was}, so it cannot go on with {now}"
+    before, after = (" and ".join(f"{each[0]} {each[place]}" for each in other) for place in (1, 2))
+    return f"with {before}, so it cannot go on with {after}"
+
+
+def _parts_named(pattern: re.Pattern[str], usual: str, *identities: str) -> list[str]:
+    return [found[1] if (found := pattern.search(text)) else usual for text in identities]
+
+
+def _weights_in(identity: str) -> str:
+    """What is left of it without its parts, each of which stands there once."""
+    for _, pattern, _ in sorted(_PARTS_OF_IDENTITY, key=lambda part: part[0] == "device"):  # precision is behind that
+        identity = pattern.sub("", identity, count=1)
+    return identity
+
+
+def _shown(value: object) -> object:
+    """A setting's value in a sentence; an empty text is seen."""
+    return value if value != "" else '""'
 
 
 def check_same(snapshot: Snapshot, config: TrainConfig, fingerprint: str, model: str) -> None:
@@ -145,7 +164,8 @@ def check_same(snapshot: Snapshot, config: TrainConfig, fingerprint: str, model:
         free |= {"steps"} if is_whole or not config.cosine else set()
         if name not in free and old[name] != new[name]:
             raise SettingError(
-                f"this training was started with {name} {old[name]}, so it cannot go on with {new[name]}."
+                f"this training was started with {name} {_shown(old[name])}, so it cannot go on with "
+                f"{_shown(new[name])}."
             )
     if snapshot.fingerprint != fingerprint:
         raise SettingError("this training was started from another picture or mask, so it cannot go on with this one.")

@@ -6,6 +6,7 @@ import logging
 import re
 import stat
 import threading
+import unicodedata
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,8 @@ MAX_METADATA_BYTES = 64 * 2**20  # of profiles and texts in a PNG file, unpacked
 
 NEUTRAL = (128, 128, 128)  # weight 1 in a mask
 MASK_SUFFIX = "_att"
+_MOST_STEM = 100  # bytes, so that a number, _att and an ending fit into what any file system takes
+_IN_NO_NAME = frozenset('<>:"/\\|?*\t')
 _COUNTED = re.compile(r"[^\W\d]+[- ]?\d+")  # "picture1", "IMG 1234"
 _LEADING_NUMBERS = re.compile(r"(\d+[-_. ]+)*")  # of "00012-1-a cat.png"
 
@@ -120,6 +123,16 @@ def read_caption(caption: Path) -> str:
             f"The caption {shown_name(caption)} holds control characters; save it as plain text in UTF-8."
         )
     return line
+
+
+def kept_stem(name: str) -> str:
+    """The name of a picture as that of its copy on any system, without an ending: what it says is a caption too.
+
+    The same for composed and decomposed letters; a character that some system takes in no name is a _.
+    """
+    letters = unicodedata.normalize("NFC", Path(name).stem)
+    kept = "".join(c if is_one_line(c) and c not in _IN_NO_NAME else "_" for c in letters)
+    return kept.encode()[:_MOST_STEM].decode(errors="ignore").strip(". ")
 
 
 def caption_of(path: Path, otherwise: str = "") -> str:

@@ -230,6 +230,17 @@ def test_resume_gives_the_same_bytes(tmp_path, stop, values):
         ("cuda torch.float16 abc vae my vae skip 1", "cuda torch.float16 abc vae None skip 1", "the VAE my vae"),
         ("cpu fp32 abc", "cpu bf16 abc", "with precision fp32, so it cannot go on with bf16"),
         ("cpu fp32 abc", "cuda fp32 abc", "with device cpu, so it cannot go on with cuda"),
+        (
+            "cpu fp32 abc",
+            "cuda fp16 abc",
+            "with device cpu and precision fp32, so it cannot go on with device cuda and precision fp16",
+        ),
+        (
+            "cpu torch.float32 abc skip 2",
+            "cpu torch.bfloat16 abc",
+            "with clip skip 2 and precision float32, so it cannot go on with clip skip 1 and precision bfloat16",
+        ),
+        ("cpu fp32 abc skip 2", "cuda fp16 xyz", "on another model, so it cannot go on with this one"),
         ("cpu fp32 abc", "cpu fp32 xyz", "on another model"),
         ("cpu fp32 abc", "cpu fp32 xyz skip 2", "on another model"),
     ],
@@ -248,6 +259,8 @@ def test_resume_refuses_other_settings_and_other_pictures():
     snapshot = training.snapshot()
     with pytest.raises(SettingError, match="started with seed 3, so it cannot go on with 4"):
         Training(FakeHost(), config(seed=4), [picture(0)]).restore(snapshot)
+    with pytest.raises(SettingError, match='started with caption "", so it cannot go on with red pot'):
+        Training(FakeHost(), config(caption="red pot"), [picture(0)]).restore(snapshot)
     with pytest.raises(SettingError, match="another model"):
         Training(FakeHost("v_prediction"), config(), [picture(0)]).restore(snapshot)
     with pytest.raises(FileError, match="damaged"):

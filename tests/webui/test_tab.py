@@ -328,6 +328,47 @@ def test_a_hand_set_value_survives_a_change_of_kind_and_recipe(actions):
     assert actions.set_back("{}", "thing", "") == [actions.usual()[name] for name in kinds.OPTION_NAMES]
 
 
+NAMES = {
+    "été d'été.png": "été d'été",
+    "e\u0301te\u0301.png": "été",
+    "猫, a cat.png": "猫, a cat",
+    "a small cat that sits on a red chair in the garden.png": "a small cat that sits on a red chair in the garden",
+    "गिटार.jpg": "गिटार",
+    'what is "this"? <b>.png': "what is  this    b",
+    "caf\ud800.png": "caf",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_pictures_name_says_is_its_caption_on_the_page_too(actions, name):
+    """As on the command line, whatever the letters and however many."""
+    given = options(actions, template="a [name], [filewords]", steps=2)
+    actions.train(tray(name=name), "mycat", "", False, (False,), *given)
+    wait(actions)
+    (item,) = json.loads(Actions(Desk(actions.desk.workplace)).again("")[1])
+    assert item["caption"] == " ".join(NAMES[name].split())
+    assert item["name"].rpartition(".")[0].replace("_", " ").split() == NAMES[name].split(), "as it was dropped"
+
+
+def test_pictures_that_are_recalled_give_the_words_that_they_gave_before(actions):
+    given = options(actions, steps=2)
+    actions.train(tray(name="2024-garçon.png"), "mycat", "", False, (False,), *given)
+    wait(actions)
+    pictures = Actions(Desk(actions.desk.workplace)).again("")[1]
+    said = actions.each(pictures, "", "", False, (False,), *given)[0]
+    assert "In the queue: 2024-garcon." in said
+
+
+def test_each_ordinary_word_of_a_folder_is_warned_of(actions):
+    pictures = json.dumps([json.loads(tray(name=f"{name}.png"))[0] for name in ("cat", "sks", "mycat2", "ça")])
+    said = actions.each(pictures, "", "", False, (False,), *options(actions, steps=2))[0]
+    wait(actions)
+    assert "&quot;cat&quot; is an ordinary word" in said
+    assert "&quot;sks&quot; is a word that the model knows" in said
+    assert "gives the word &quot;ca&quot;" in said
+    assert said.count("dreamartist-warning") == 2
+
+
 def test_a_training_is_found_on_disk_by_another_page_and_fills_the_form(actions):
     actions.train(tray(caption="a red pot"), "mycat", "a dog", False, (True,), *options(actions, guidance="2"))
     wait(actions)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,6 +16,7 @@ from ...files.picture_files import (
     caption_of,
     find_caption,
     find_mask,
+    kept_stem,
     load_picture,
     named_caption,
     read_caption,
@@ -78,7 +78,7 @@ def keep_pictures(files: RunFiles, pictures: Sequence[GivenPicture], config: Tra
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for number, picture in enumerate(pictures, start=1):
-        picture.copy(folder, f"{number:03d}-{re.sub('[^A-Za-z0-9_-]+', '_', picture.path.stem)[:40]}", config)
+        picture.copy(folder, f"{number:03d}-{kept_stem(picture.path.name)}", config)
 
 
 def adopt_pictures(files: RunFiles) -> None:

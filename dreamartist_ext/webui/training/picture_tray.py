@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from ...engine.errors import PictureError
-from ...files.picture_files import MASK_SUFFIX, load_picture
+from ...files.picture_files import MASK_SUFFIX, kept_stem, load_picture
 
 MOST_PICTURES = 100
 UNPAINTED = 64  # the grey of what was not painted over: half of the weight that it has without a mask
@@ -40,9 +40,7 @@ def items_of(tray: Any) -> list[dict[str, Any]]:
 
 def _saved(item: dict[str, Any], number: int, folder: Path) -> Path:
     name = str(item.get("name") or "picture")
-    stem = f"{number:04d}-{re.sub('[^A-Za-z0-9_ -]+', '_', Path(name).stem)[:40] or 'picture'}".removesuffix(
-        MASK_SUFFIX
-    )
+    stem = f"{number:04d}-{kept_stem(name) or 'picture'}".removesuffix(MASK_SUFFIX)
     content, suffix = _content(item.get("data"), name)
     path = folder / f"{stem}{suffix}"
     path.write_bytes(content)
@@ -83,7 +81,7 @@ def _content(data: Any, name: str) -> tuple[bytes, str]:
 
 def picture_item(path: Path, mask: Path | None, caption: str) -> dict[str, Any]:
     """A picture on disk, as the page's script takes it into the form again."""
-    found = {"name": re.sub(r"^\d{3,4}-", "", path.name), "data": _data_url(path), "caption": caption}
+    found = {"name": re.sub(r"^\d{3}-(?:\d{4}-)?", "", path.name), "data": _data_url(path), "caption": caption}
     return found | ({"mask_file": _data_url(mask)} if mask else {})
 
 

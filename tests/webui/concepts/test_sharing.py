@@ -259,3 +259,18 @@ def test_a_strangers_file_name_is_one_here(given, name):
 def test_of_a_long_file_name_the_end_stays():
     name = file_name("猫" * 200 + "-neg.pt")
     assert name.endswith("猫-neg.pt") and len(name.encode()) <= 200
+
+
+@pytest.mark.parametrize(
+    ("stem", "says"),
+    [("cat", "&quot;cat&quot; is an ordinary word"), ("t", "is found in other words too"), ("mycat2", "")],
+)
+def test_an_ordinary_word_is_warned_of_when_it_is_imported_or_a_name_is_given(page, place, tmp_path, stem, says):
+    path = put(tmp_path / "sent", stem)[0]
+    offered = page.offered([str(path)])
+    assert (says in offered) if says else "every prompt with" not in offered
+    put(place.embeddings, "before")
+    key = only(page.shelf, Show.ALL).concept.key
+    said, _ = act(page, "rename", key, stem)
+    assert f"before is called {stem} now." in said
+    assert (says in said) if says else "every prompt with" not in said
