@@ -25,11 +25,8 @@ from ..families import (
     SDXL_SIDE,
 )
 
-DRAWS = {
-    "epsilon": PredictionType.EPSILON,
-    "eps": PredictionType.EPSILON,
-    "v_prediction": PredictionType.V,
-}  # Forge's words
+# Forge's words; "eps" is newmain_newforge's.
+DRAWS = {"epsilon": PredictionType.EPSILON, "eps": PredictionType.EPSILON, "v_prediction": PredictionType.V}
 LOW_BITS = 'set "Diffusion in Low Bits", at the top of the page, to Automatic and choose a checkpoint in fp16 or bf16'
 OTHERS = {"StableDiffusion3": "Stable Diffusion 3", "Flux": "Flux", "Chroma": "Chroma"}  # its classes
 

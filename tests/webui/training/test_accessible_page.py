@@ -34,6 +34,7 @@ THEIRS = (
     "[data-testid=status-tracker]",
     ".gallery-container",
     ".thumbnail-item",
+    "input[data-testid=number-input]:not([aria-label])",  # of gradio 3's sliders
     ".tab-nav",
     ".empty",
 )
