@@ -33,7 +33,7 @@ def block(halves: np.ndarray, height: int) -> np.ndarray:
 
 
 def pixel_card(content: object, shown: np.ndarray | None = None, pad: int = 0) -> Image.Image:
-    """`content`: bytes, or what becomes JSON; `shown`: the picture (H, W, 3) between the blocks; `pad`: a black edge."""
+    """`content`: bytes, or what becomes JSON. `shown`: the picture (H, W, 3). `pad`: a black edge around all."""
     middle = np.full((HEIGHT, 40, 3), 200, dtype=np.uint8) if shown is None else shown
     text = content if isinstance(content, bytes) else json.dumps(content).encode()
     packed = np.frombuffer(zlib.compress(text, 9), dtype=np.uint8)
