@@ -33,9 +33,10 @@ def block(halves: np.ndarray, height: int) -> np.ndarray:
 
 
 def pixel_card(content: object, shown: np.ndarray | None = None, pad: int = 0) -> Image.Image:
-    """`shown`: the picture (H, W, 3) between the blocks; `pad`: a black frame around all of it."""
+    """`content`: bytes, or what becomes JSON. `shown`: the picture (H, W, 3). `pad`: a black edge around all."""
     middle = np.full((HEIGHT, 40, 3), 200, dtype=np.uint8) if shown is None else shown
-    packed = np.frombuffer(zlib.compress(json.dumps(content).encode(), 9), dtype=np.uint8)
+    text = content if isinstance(content, bytes) else json.dumps(content).encode()
+    packed = np.frombuffer(zlib.compress(text, 9), dtype=np.uint8)
     column = np.zeros((len(middle), 1, 3), dtype=np.uint8)
     parts = block(packed & 15, len(middle)), column, middle, column, block(packed >> 4, len(middle))
     return Image.fromarray(np.pad(np.concatenate(parts, axis=1), ((pad, pad), (pad, pad), (0, 0))))

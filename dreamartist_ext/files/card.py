@@ -23,7 +23,7 @@ from ..engine.names import negative_name
 from .card_drawing import CardText, draw_card, facts_in_words
 from .card_marker import read_beads
 from .card_pixels import json_in_pixels
-from .formats import clean_text, embedding_in_json, kind_of, plain_text, read_limited, shown
+from .formats import clean_text, decoded_json, embedding_in_json, kind_of, plain_text, read_limited, shown
 from .picture_files import formats, room_for_metadata
 from .png_text import png_text
 
@@ -137,10 +137,11 @@ def name_in_card(path: Path) -> str:
     text = png_text(content, where, _KEYS) if kind_of(content) == "png" else {}
     try:
         code = text.get(POSITIVE_KEY)
-        content = json.loads(json_in_pixels(content, where) or b"" if code is None else _decoded(code, where))
+        hidden = json_in_pixels(content, where) if code is None else _decoded(code, where)
+        found = json.loads(decoded_json(hidden or b""))
     except (ValueError, RecursionError) as error:
         raise FileError(f"{where} is damaged: the embedding in it cannot be decoded.") from error
-    name = content.get("name") if isinstance(content, dict) else None
+    name = found.get("name") if isinstance(found, dict) else None
     return clean_text(name) if isinstance(name, str) and name else path.stem
 
 

@@ -86,4 +86,4 @@ def _unpacked(packed: bytes, where: str) -> bytes | None:
         return None
     if len(found) > MAX_TEXT_BYTES:
         raise FileError(f"{where} holds more than {MAX_TEXT_BYTES // 2**20} MiB of text, which no embedding has.")
-    return found if packer.eof else None
+    return found if packer.eof and found else None

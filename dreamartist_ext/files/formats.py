@@ -259,12 +259,20 @@ def embedding_in_json(text: bytes, where: str, stem: str) -> Embedding:
     """An embedding as the WebUI writes it into pictures: JSON with {"TORCHTENSOR": nested lists} for a tensor. Its
     word is the name in it, or else the file's."""
     try:
-        content = json.loads(text, object_hook=_tensor_hook)
+        content = json.loads(decoded_json(text), object_hook=_tensor_hook)
     except (ValueError, RecursionError, TypeError, RuntimeError, OverflowError) as error:
         raise FileError(f"{where} is damaged: what it holds is not JSON of an embedding.") from error
     if isinstance(content, dict) and not isinstance(content.get("name"), str):
         content = {**content, "name": stem}
     return embedding_in(content, where, stem)
+
+
+def decoded_json(content: bytes) -> str:
+    """JSON as text: UTF-8, also with a mark, or UTF-16 with one; raises ValueError. Python's own reader would import a
+    module for some of the encodings that it tells by the bytes."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16")
+    return content.removeprefix(codecs.BOM_UTF8).decode()
 
 
 def _tensor_hook(content: dict[str, Any]) -> Any:

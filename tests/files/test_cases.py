@@ -223,6 +223,16 @@ def test_pixels_that_are_refused_take_the_name_that_the_webui_reads_in_them(pixe
     assert card_word(card) == "taken"
 
 
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"\xff\xfe", b"5", b"[]", b"[" * 10_000, b'{"name": 5}', b'"\xed\xa0\x80"']
+)
+def test_pixels_that_hold_something_else_are_refused_in_a_sentence(pixels, content):
+    card = pixels("x.png", pixel_cards.pixel_card(content))
+    with pytest.raises(FileError):
+        read_card(card)
+    assert card_word(card) in ("", "x")
+
+
 @pytest.mark.parametrize("case", ["a JPEG", "half the size", "lines are missing", "black", "one colour", "noise"])
 def test_a_picture_without_whole_pixels_of_an_embedding_is_a_picture(pixels, case):
     whole = pixel_cards.pixel_card(in_json(vectors()))
