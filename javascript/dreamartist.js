@@ -77,15 +77,32 @@ function dreamartistBegun(goes = true) {
         if (typeof dreamartistMarkWrong === "function") {
             dreamartistMarkWrong();
         }
-        const to = wrong || (goes && window.innerWidth < 1000 ? dreamartistFind("#dreamartist_live") : null);
-        if (to) {
-            to.scrollIntoView({block: wrong ? "center" : "start", behavior: "smooth"});
+        if (wrong) {
+            wrong.scrollIntoView({block: "center", behavior: "smooth"});
+        } else if (goes) {
+            dreamartistBring("#dreamartist_trained", "start");
         }
         if (!wrong && "Notification" in window && Notification.permission === "default") {
             Notification.requestPermission();
         }
     }, 60);
     return [];
+}
+
+// What a training is told by its buttons is answered at its top, which may be out of sight: to the answer, or the progress.
+function dreamartistTold() {
+    dreamartistAnswered();
+    setTimeout(() => dreamartistFind("#dreamartist_says").textContent.trim()
+        ? dreamartistBring("#dreamartist_says", "center") : dreamartistBring("#dreamartist_trained", "start"), 60);
+    return [];
+}
+
+// Into sight, unless its top is.
+function dreamartistBring(selector, block) {
+    const element = dreamartistFind(selector), {top} = element.getBoundingClientRect();
+    if (top < 0 || top > window.innerHeight - 100) {
+        element.scrollIntoView({block, behavior: "smooth"});
+    }
 }
 
 // ---- what is going on, asked only while something is

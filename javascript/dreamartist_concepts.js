@@ -194,6 +194,7 @@ function dreamartistEnlarge(button) {
         if (by) {
             go(by);
         }
+        event.stopPropagation(); // Escape is the WebUI's for Interrupt
     });
     box.addEventListener("close", () => { box.remove(); button.focus(); });
     (dreamartistFind("#dreamartist_tabs") || document.body).append(box);

@@ -3,13 +3,13 @@
 
 const DREAMARTIST_BRUSH = ["#ff00aa", "#00e5ff"]; // stripes, half transparent: they show on everything
 
-const DREAMARTIST_TOOLS = `<div class="dreamartist-tools"><span>Paint over what matters:</span>
+const DREAMARTIST_TOOLS = `<div class="dreamartist-tools"><span>Optional: paint over what matters.</span>
 <label>brush <input type="range" class="size" min="2" max="40" value="14"></label>
 <label><input type="checkbox" class="erase"> erase</label>
 <button type="button" class="dreamartist-do away">Background away</button>
 <button type="button" class="dreamartist-do undo" hidden>Undo</button>
 <button type="button" class="dreamartist-do clear">Clear the mask</button>
-<label class="wide">Caption <input type="text" class="caption da" placeholder="what the picture shows, if the prompts have [filewords]"></label></div>
+<label class="wide">Caption <input type="text" class="caption da" placeholder="optional, for prompts with [filewords]"></label></div>
 <p class="away-says" role="status"></p>
 <ul></ul>`;
 

@@ -11,8 +11,14 @@ import gradio as gr
 MAJOR = int(gr.__version__.split(".")[0])
 NOTHING = gr.update()  # leaves an output as it is
 JS = "_js" if MAJOR < 4 else "js"
-# gradio 3 fades whatever is asked for anew, once a second where a training is followed.
-STILL = "<style>#dreamartist_tabs .pending { opacity: 1 !important }</style>"
+# Gradio 3 fades whatever is asked for anew, once a second where a training is followed; its galleries lie under their
+# own label, are wider than a phone, and enlarge a picture no further than their row is high.
+STILL = "#dreamartist_tabs .pending { opacity: 1 !important }"
+GALLERIES = """:is(#dreamartist_previews, #dreamartist_alone) .grid-container { padding-top: 24px !important;
+  grid-template-columns: repeat(var(--grid-cols, 3), minmax(0, 1fr)) !important }
+:is(#dreamartist_previews, #dreamartist_alone):has(.preview) { min-height: min(520px, 60vh) !important }"""
+BELOW_LABELS = ":is(#dreamartist_previews, #dreamartist_alone, #dreamartist_gallery) .grid-wrap { padding-top: 2.2em }"
+OWN_STYLE = f"<style>{STILL}{GALLERIES if MAJOR < 4 else BELOW_LABELS}</style>"
 
 
 def on(

@@ -10,7 +10,7 @@ import gradio as gr
 from .compare.tab import build_comparison
 from .concepts.share_view import trained_html
 from .concepts.tab import build_concepts
-from .gradio_compat import STILL
+from .gradio_compat import OWN_STYLE
 from .training.actions import Actions
 from .training.form import build_form
 from .training.jobs import Desk
@@ -24,7 +24,7 @@ def build_tab(
 ) -> None:
     """Put the tab into the gradio Blocks that is open. `use_label`: where the page's prompt is. `more`: further
     sub-tabs by their labels, each with what fills it."""
-    gr.HTML(f"<style>{STYLE}</style>{STILL}", elem_classes=["dreamartist-hidden"])
+    gr.HTML(f"<style>{STYLE}</style>{OWN_STYLE}", elem_classes=["dreamartist-hidden"])
     with gr.Tabs(elem_id="dreamartist_tabs"):
         with gr.Tab("Train"):
             build_training(desk, use_label)
@@ -43,5 +43,5 @@ def build_training(desk: Desk, use_label: str) -> None:
     with gr.Row(elem_id="dreamartist_tab"):
         with gr.Column(scale=1, min_width=320):
             form = build_form(actions)
-        with gr.Column(scale=1, min_width=320):
+        with gr.Column(scale=1, min_width=320, elem_id="dreamartist_trained"):
             build_live(actions, form, use_label, lambda name: trained_html(desk, name or ""))

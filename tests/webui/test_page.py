@@ -122,6 +122,16 @@ def drop_picture(page, *paths):
     page.wait_for_function("document.querySelector('.dreamartist-tray-says').textContent === ''", timeout=WAIT)
 
 
+def drop_folder(page, selector, folder):
+    """As a user drags one from the desktop; a file field's own way is files."""
+    box = page.locator(selector).first.bounding_box()
+    at = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+    browser = page.context.new_cdp_session(page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        data = {"items": [], "files": [str(folder)], "dragOperationsMask": 1}
+        browser.send("Input.dispatchDragEvent", {"type": kind, **at, "data": data})
+
+
 def open_options(page):
     page.click("#dreamartist_fold")
     field(page, "steps").wait_for(state="visible", timeout=WAIT)
@@ -250,6 +260,12 @@ def is_still(page):
     assert page.evaluate("window.asked") == 0
 
 
+IN_SIGHT = """(selector) => {
+    const {top, bottom} = document.querySelector(selector).getBoundingClientRect();
+    return top >= 0 && bottom <= innerHeight;
+}"""
+
+
 def see_the_mask_spread(page):
     assert not page.locator("#dreamartist_spread").is_visible(), "nothing is painted yet"
     paint(page)
@@ -288,10 +304,13 @@ def test_a_bad_name_and_a_missing_picture_are_said(browser, served):
 
 def test_a_training_survives_a_reload_and_is_paused_and_continued(browser, served):
     url, folder = served
-    with opened(browser, url) as page:
+    with opened(browser, url, height=600) as page:
         ask_for(page, "slowpot", steps=400, save_every=300)
+        field(page, "start").scroll_into_view_if_needed()
+        assert not page.evaluate(IN_SIGHT, "#dreamartist_live")
         page.click("#dreamartist_train")
         wait_for_status(page, "slowpot", "running")
+        page.wait_for_function(f"({IN_SIGHT})('#dreamartist_live')", timeout=WAIT)
         shot(page, "serve-training")
     with opened(browser, url, width=420, height=900) as page:
         wait_for_status(page, "slowpot", "running")
@@ -340,6 +359,11 @@ def test_in_the_webui_from_a_picture_to_a_picture_with_the_word(browser, webui):
         page.click("#dreamartist_train")
         wait_for_status(page, "wuipot", "done")
         page.wait_for_selector("#dreamartist_previews img", timeout=WAIT)
+        label, first = (
+            page.locator(f"#dreamartist_previews {each}").first.bounding_box()
+            for each in ("[data-testid=block-label]", "img")
+        )
+        assert first["y"] >= label["y"] + label["height"], "the label covers no picture"
         close_options(page)
         shot(page, "webui-done")
         page.click("#dreamartist_use")
@@ -439,6 +463,11 @@ def test_in_the_webui_paint_is_a_mask_and_a_reload_and_an_undo_find_the_training
         assert not training.exists()
         page.click("#dreamartist_undo")
         page.locator("#dreamartist_says").get_by_text("painted is back").wait_for(timeout=WAIT)
+        webui.post("/sdapi/v1/options", {"sd_model_checkpoint": "second.safetensors"})
+        page.click("#dreamartist_continue")
+        page.locator("#dreamartist_says").get_by_text("second is loaded; load embedded to go on").wait_for(timeout=WAIT)
+        page.wait_for_function(f"({IN_SIGHT})('#dreamartist_says')", timeout=WAIT)
+        webui.post("/sdapi/v1/options", {"sd_model_checkpoint": "embedded.safetensors"})
         assert not page.problems
     (picture,) = kept_pictures(RunFiles(webui.embeddings, "painted"))
     mask = Image.open(find_mask(picture)).convert("L")

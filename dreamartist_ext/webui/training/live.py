@@ -15,7 +15,7 @@ from .job import Ask
 from .live_view import progress_html
 from .page_state import PARTS
 
-ANSWERED = "() => dreamartistAnswered()"
+ANSWERED, TOLD = "() => dreamartistAnswered()", "() => dreamartistTold()"
 
 
 def build_live(actions: Actions, form: Form, use_label: str, share: Callable[[str], str]) -> None:
@@ -91,7 +91,7 @@ def _connect_buttons(actions: Actions, parts: SimpleNamespace) -> None:
         (parts.go_on, actions.resume, [parts.shown]),
         (parts.undo, actions.undo_discard, []),
     ):
-        on(button.click, do, inputs, [parts.says], then=ANSWERED, queue=False)
+        on(button.click, do, inputs, [parts.says], then=TOLD, queue=False)
         on(button.click, lambda: "", [], [parts.shared], queue=False)  # what it shows is of another training
     do_step: Any = [parts.wish, parts.shown]
     on(parts.do.click, actions.do, do_step, [parts.says], js=WITH_WISH, then=ANSWERED, queue=False)

@@ -16,4 +16,4 @@ def check_model(name: str, snapshot: Snapshot, host: TrainingHost) -> None:
         return
     shown = f"{learned_on} ({known})" if known else learned_on
     loaded = f"another file of that name ({here})" if loaded == learned_on else loaded
-    raise SettingError(f"{name} was trained on {shown}, and {loaded} is loaded; load {learned_on} to go on.")
+    raise SettingError(f"the training of {name} began on {shown}, and {loaded} is loaded; load {learned_on} to go on.")

@@ -11,7 +11,7 @@ from dreamartist_ext.engine.embedding import pair_id
 from dreamartist_ext.files.card import card_bytes, read_card
 from dreamartist_ext.files.storage import load_pair, save_pair
 
-from ..test_page import WAIT, shot
+from ..test_page import WAIT, drop_folder, shot
 from .test_concepts_page import card, open_concepts, says
 
 
@@ -32,6 +32,32 @@ def drop(page, *paths):
         box.get_by_text("Import a card or embedding files").click()
         box.locator(".dreamartist-import").wait_for(timeout=WAIT)
     box.locator("input[type=file]").set_input_files([str(path) for path in paths])
+
+
+def import_folder(page, folder, pair):
+    """All that can be imported in it is offered."""
+    folder.mkdir()
+    save_pair(pair, folder)
+    (folder / "notes.md").write_text("nothing to import")
+    drop_folder(page, ".dreamartist-import", folder)
+    assert "a pair" in offer(page, f"{pair.name}.pt").inner_text()
+    assert page.locator(".dreamartist-offer").count() == 1
+    assert "notes.md" not in page.inner_text("#dreamartist_offers")
+
+
+def draw(page, embeddings, name):
+    """A card without a picture gets one, which the WebUI's own card of the word shows too."""
+    card(page, name).get_by_role("button", name="Draw it").click()
+    card(page, name).locator("img").wait_for(timeout=4 * WAIT)
+    assert (embeddings / f"{name}.preview.png").is_file()
+    shot(page, "concepts-drawn-in-a-webui")
+    page.locator("#tabs > .tab-nav button").get_by_text("txt2img", exact=True).click()
+    page.locator("#txt2img_extra_tabs .tab-nav button").get_by_text("Textual Inversion", exact=True).click()
+    page.locator("#txt2img_textual_inversion_extra_refresh").first.click()
+    own = page.locator(f"#txt2img_textual_inversion_cards .card[data-name='{name}'] img.preview")
+    own.wait_for(timeout=WAIT)
+    assert f"{name}.preview.png" in own.get_attribute("src")
+    shot(page, "textual-inversion-cards")
 
 
 def offer(page, words):

@@ -13,7 +13,15 @@ from testbed.embedded import WIDTH
 from testbed.webui import make_data_folder, running
 
 from ..test_page import browser, opened  # noqa: F401 (fixtures)
-from .concept_files import concepts_page, refuse_and_replace, rename_delete_undo, reunite_and_unpack, share_and_import
+from .concept_files import (
+    concepts_page,
+    draw,
+    import_folder,
+    refuse_and_replace,
+    rename_delete_undo,
+    reunite_and_unpack,
+    share_and_import,
+)
 from .test_files_page import pair_of
 
 WIDTHS = {"embedded": WIDTH, "random": 768}  # of a checkpoint's token vectors
@@ -69,6 +77,9 @@ def test_my_concepts_in_its_page(anywhere, browser, tmp_path):  # noqa: F811
         refuse_and_replace(page, tmp_path, embeddings, pair_of("other", 7, width=width))
         rename_delete_undo(page, embeddings)
         reunite_and_unpack(page, embeddings, "hound", "packed")
+        import_folder(page, tmp_path / "folder", pair_of("infolder", 9, width=width))
+        if anywhere.kind.marker == "webui":
+            draw(page, embeddings, "tom")
         assert not page.problems
     for name in ("mycat", "fromcard", "tom", "hound", "packed"):
         for half in (name, f"{name}-neg"):

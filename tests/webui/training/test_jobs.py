@@ -66,11 +66,13 @@ def test_going_on_with_another_model_names_both_before_anything_begins(desk, pla
     about = job.files.last_snapshot().about
     place.tiny.checkpoint_hash = "0123456789"
     with pytest.raises(
-        SettingError, match=r"cat was trained on .*, and another file of that name \(0123456789\) is loaded"
+        SettingError, match=r"the training of cat began on .*, and another file of that name \(0123456789\) is loaded"
     ):
         desk.prepare_continuation("cat")
     place.tiny.parts = replace(place.tiny.parts, name="other")
-    with pytest.raises(SettingError, match=rf"cat was trained on {about['model']} .*, and other is loaded; load"):
+    with pytest.raises(
+        SettingError, match=rf"the training of cat began on {about['model']} .*, and other is loaded; load"
+    ):
         desk.prepare_continuation("cat")
     assert desk.job is job
     with place.turn:  # a picture is drawn: what is loaded cannot be asked

@@ -16,6 +16,7 @@ from ..test_page import (
     WAIT,
     ask_for,
     browser,
+    drop_folder,
     drop_picture,
     opened,
     paint,
@@ -154,3 +155,18 @@ def test_each_picture_has_its_mask_and_caption(browser, served):
     assert (find_mask(first), find_caption(first)) == (None, None)
     assert find_caption(second).read_text() == "an owl"
     assert max(Image.open(find_mask(second)).convert("L").tobytes()) == 255
+
+
+def test_of_a_folder_the_pictures_and_their_captions_are_taken(browser, served, tmp_path):
+    url, _ = served
+    for name in ("one", "two"):
+        Image.open(PICTURE).save(tmp_path / f"{name}.png")
+    (tmp_path / "one.txt").write_text("a red pot")
+    (tmp_path / "notes.md").write_text("no picture")
+    with opened(browser, url) as page:
+        drop_folder(page, ".dreamartist-tray .dreamartist-drop", tmp_path)
+        thumbs(page, 2)
+        taken = page.evaluate("dreamartistWork.then(() => dreamartistTray.map((item) => [item.name, item.caption]))")
+        assert taken == [["one.png", "a red pot"], ["two.png", ""]]
+        assert not page.inner_text(".dreamartist-tray-says")
+        assert not page.problems
