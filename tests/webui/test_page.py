@@ -262,7 +262,7 @@ def is_still(page):
 
 IN_SIGHT = """(selector) => {
     const {top, bottom} = document.querySelector(selector).getBoundingClientRect();
-    return top >= 0 && bottom <= innerHeight;
+    return top > -1 && bottom < innerHeight + 1; // fractions of a pixel
 }"""
 
 
