@@ -166,7 +166,7 @@ class Shooting:
         self.pointing("#dreamartist_draw")
         page.locator("#dreamartist_draw").click()
         page.wait_for_selector("#dreamartist_gallery img", timeout=LONGEST_MS)
-        self.shot("use", settle_ms=2500, last="#dreamartist_draw, #dreamartist_gallery")
+        self.shot("use", settle_ms=2500, last="#dreamartist_try_says, #dreamartist_gallery")
 
     def concepts(self) -> None:
         self.open_tab("My concepts")
