@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import json
 import re
@@ -38,6 +39,7 @@ from dreamartist_ext.webui.training import (  # noqa: E402
 )
 from dreamartist_ext.webui.training.actions import Actions  # noqa: E402
 from dreamartist_ext.webui.training.curve_svg import curve_svg, ticks  # noqa: E402
+from dreamartist_ext.webui.training.estimate import Estimate  # noqa: E402
 from dreamartist_ext.webui.training.job import Ask, Job, PreviewRow, Stage, Status  # noqa: E402
 from dreamartist_ext.webui.training.jobs import Desk  # noqa: E402
 from dreamartist_ext.webui.training.own_recipes import RecipeActions  # noqa: E402
@@ -274,6 +276,13 @@ def test_an_estimate_says_for_which_size_and_what_views_cost(actions):
     assert "encode" not in plain
     actions.estimate(tray(), "", "", *options(actions, mirror=True, views=8))
     assert "to encode 8 views, then 4 steps of" in measured(actions)
+
+
+def test_an_estimate_says_what_a_step_takes_and_what_its_previews(actions):
+    found = Estimate(4, 110.0, 0, 1, 0.5, 0, 0, reconstruction=0.0, step=0.5, width=64, height=64)
+    text = live_view.estimate_text(found)
+    assert text.startswith("About 1:50 at 64x64: 4 steps of 0.5 s and 1:48 for checks and previews.")
+    assert "previews" not in live_view.estimate_text(dataclasses.replace(found, seconds=3.0))
 
 
 def test_an_estimate_that_waits_is_seen_and_called_off(actions):

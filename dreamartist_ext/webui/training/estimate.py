@@ -32,7 +32,7 @@ class Estimate:
 
     Of the seconds, `encoding` come before the first step: that many `views` of the pictures are encoded. `kept` is what
     a pass holds for its backward pass, computed from the model's shapes; `plain` would be it without "less memory".
-    `reconstruction` is the share of a step's seconds that the reconstruction term takes.
+    `step` are the seconds of one; `reconstruction` is the share of them that the reconstruction term takes.
     """
 
     steps: int
@@ -42,8 +42,8 @@ class Estimate:
     encoding: float
     kept: int
     plain: int
-    reconstruction: float = 0.0
-    step: float = 0.0
+    reconstruction: float
+    step: float
     width: int = 0
     height: int = 0
 

@@ -111,10 +111,12 @@ def _facts(job: Job) -> str:
 
 def estimate_text(found: Estimate) -> str:
     """How long, of what, and what it takes."""
-    step = (found.seconds - found.encoding) / found.steps
-    parts = [f"{found.steps} steps of {step:.2g} s"]
+    training = found.steps * found.step
+    parts = [f"{found.steps} steps of {found.step:.2g} s"]
     if found.views > 1:
         parts.insert(0, f"{duration(found.encoding)} to encode {found.views} views, then")
+    if (rest := found.seconds - found.encoding - training) >= 1:
+        parts.append(f"and {duration(rest)} for checks and previews")
     memory = f", {found.memory / 1e9:.1f} GB of GPU memory" if found.memory else ""
     size = f" at {found.width}x{found.height}" if found.width else ""
     text = f"About {duration(found.seconds)}{size}: {' '.join(parts)}{memory}."
