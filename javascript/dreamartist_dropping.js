@@ -63,7 +63,7 @@ function dreamartistImport(files) {
     const isLarge = (file) => file.size > DREAMARTIST_MOST_BYTES;
     dreamartistGiven = files.filter((file) => !isLarge(file));
     const names = dreamartistGiven.slice(0, 3).map((file) => file.name).join(", "), more = dreamartistGiven.length - 3;
-    const large = files.filter(isLarge).map((file) => `"${file.name}" is too large for an embedding.`);
+    const large = files.filter(isLarge).map((file) => `"${file.name}" is too large to be dropped here; copy it into the embeddings folder instead.`);
     dreamartistFind(".dreamartist-import span").textContent = [names + (more > 0 ? ` and ${more} more` : ""), ...large].join(" ");
     dreamartistAskAlone("#dreamartist_offer");
 }
