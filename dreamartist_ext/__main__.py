@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+STOPPED = 130  # as a shell says it of what Ctrl-C has ended
+
 
 def main() -> None:
     """Run the command line, and exit with its status; whatever happens, at any moment, ends in one sentence."""
@@ -12,15 +14,25 @@ def main() -> None:
         from .cli.output import safe_streams
 
         safe_streams()
-        sys.exit(_run())
+        status = _run()
+        if status == STOPPED:
+            _forget_ctrl_c()
+        sys.exit(status)
     except KeyboardInterrupt:  # also while something is loading
         sys.stderr.write("dreamartist: stopped.\n")
-        sys.exit(130)
+        _forget_ctrl_c()
+        sys.exit(STOPPED)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in ("click", "rich", "rich_click"):
             raise
         sys.stderr.write(f'dreamartist: this needs {error.name}: pip install "dreamartist[standalone]".\n')
         sys.exit(1)
+
+
+def _forget_ctrl_c() -> None:
+    """Without this a Ctrl-C that came inside code which a library hands to Python from C, as some do while they are
+    imported, makes Python end itself by that signal, though it was dealt with. Any text that is run makes it forget."""
+    exec("")
 
 
 def _run() -> int:

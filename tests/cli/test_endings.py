@@ -136,6 +136,31 @@ def test_ctrl_c_while_a_model_loads_is_a_stop(here, model):  # noqa: F811
     assert "Traceback" not in error
 
 
+INTERRUPTED_INSIDE_C = """
+import ctypes, sys
+import dreamartist_ext.cli.commands as commands
+import dreamartist_ext.cli.failures  # what is made here runs texts too
+from dreamartist_ext.__main__ import main
+
+def interrupted(**_):
+    api, space = ctypes.pythonapi, {}
+    api.PyRun_String.restype = ctypes.py_object
+    api.PyRun_String.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.py_object, ctypes.py_object]
+    api.PyRun_String(b"raise KeyboardInterrupt", 257, space, space)
+
+commands.dreamartist = interrupted
+main()
+"""
+
+
+def test_ctrl_c_inside_code_that_a_library_hands_to_python_is_a_stop(tmp_path):
+    (tmp_path / "interrupted.py").write_text(INTERRUPTED_INSIDE_C)
+    command = [sys.executable, "-m", "interrupted"]
+    result = subprocess.run(command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True)
+    assert result.stderr.decode().strip() == "dreamartist: stopped."
+    assert result.returncode == 130
+
+
 def sentences_of(path: Path) -> list[tuple[int, str]]:
     """All text within what is raised as one of our errors, or kept in a constant for it."""
     kinds = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)}
