@@ -249,12 +249,6 @@ def _read_safetensors(path: Path, file: BinaryIO) -> Embedding:
     return embedding_in({**({"name": name} if name else {}), **about, **tensors}, where, path.stem)
 
 
-# What `json.loads` takes bytes for, as the WebUI's reader does. Python imports a codec when it is first used: done
-# here, so that reading a file imports nothing.
-for _name in ("utf-8-sig", "utf-16", "utf-16-be", "utf-16-le", "utf-32", "utf-32-be", "utf-32-le"):
-    codecs.lookup(_name)
-
-
 def embedding_in_json(text: bytes, where: str, stem: str) -> Embedding:
     """An embedding as the WebUI writes it into pictures: JSON with {"TORCHTENSOR": nested lists} for a tensor. Its
     word is the name in it, or else the file's."""
