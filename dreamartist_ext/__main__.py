@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import sys
 
-STOPPED = 130  # as a shell says it of what Ctrl-C has ended
-
 
 def main() -> None:
     """Run the command line, and exit with its status; whatever happens, at any moment, ends in one sentence."""
@@ -15,13 +13,12 @@ def main() -> None:
 
         safe_streams()
         status = _run()
-        if status == STOPPED:
-            _forget_ctrl_c()
+        _forget_ctrl_c()
         sys.exit(status)
     except KeyboardInterrupt:  # also while something is loading
         sys.stderr.write("dreamartist: stopped.\n")
         _forget_ctrl_c()
-        sys.exit(STOPPED)
+        sys.exit(130)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in ("click", "rich", "rich_click"):
             raise
