@@ -8,7 +8,6 @@ from __future__ import annotations
 import atexit
 import base64
 import binascii
-import json
 import re
 import shutil
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ...engine.errors import FileError
+from ..sent import items_sent
 
 MOST_NAME_BYTES = 200  # of what a file system takes in a name
 _NOT_IN_NAMES = re.compile(r'[\x00-\x1f<>:"/\\|?*]')
@@ -24,7 +24,10 @@ _NOT_IN_NAMES = re.compile(r'[\x00-\x1f<>:"/\\|?*]')
 
 def saved_files(given: Any) -> list[str]:
     """Write what was sent into a folder of its own, which is gone when the program ends; raises FileError."""
-    items = _items_of(given)
+    try:
+        items = items_sent(given)
+    except ValueError as error:
+        raise FileError("the files did not arrive whole; drop them again.") from error
     if not items:
         return []
     folder = Path(tempfile.mkdtemp(prefix="dreamartist-import-"))
@@ -36,16 +39,6 @@ def forget(paths: Sequence[str]) -> None:
     """Files of an earlier `saved_files`."""
     for folder in {Path(path).parents[1] for path in paths}:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _items_of(given: Any) -> list[dict[str, Any]]:
-    try:
-        items = json.loads(given or "[]")
-    except (TypeError, ValueError, RecursionError):
-        items = None
-    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise FileError("the files did not arrive whole; drop them again.")
-    return items
 
 
 def _saved(item: dict[str, Any], folder: Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from ...engine.errors import PictureError
 from ...files.picture_files import MASK_SUFFIX, kept_stem, load_picture
+from ..sent import items_sent
 
 MOST_PICTURES = 100
 UNPAINTED = 64  # the grey of what was not painted over: half of the weight that it has without a mask
@@ -28,11 +28,9 @@ def saved_pictures(tray: Any, folder: Path) -> list[Path]:
 def items_of(tray: Any) -> list[dict[str, Any]]:
     """What the page's script sent; raises PictureError for anything else."""
     try:
-        items = json.loads(tray or "[]")
-    except (TypeError, ValueError, RecursionError):
-        items = None
-    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise PictureError("The pictures did not arrive whole; drop them again.")
+        items = items_sent(tray)
+    except ValueError as error:
+        raise PictureError("The pictures did not arrive whole; drop them again.") from error
     if len(items) > MOST_PICTURES:
         raise PictureError(f"{len(items)} pictures are too many at once; {MOST_PICTURES} are the most.")
     return items
