@@ -12,9 +12,11 @@ from pathlib import Path
 from PIL import Image, PngImagePlugin
 
 from ...engine.errors import FileError
+from ...engine.names import negative_name
 from ..atomic import write_atomically
 from ..below import is_there
 from ..picture_files import room_for_metadata
+from ..storage import find_embedding
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +33,15 @@ def card_picture_of(embedding: Path) -> Path:
 
 
 def keep_card_picture(embedding: Path, picture: bytes) -> None:
-    """Put a picture on the WebUI's card, unless the user has put one there. One that cannot be written is no reason to
-    stop anything."""
+    """Put a picture on the WebUI's card, and in grey on that of its negative, unless the user has put one there. One
+    that cannot be written is no reason to stop anything."""
+    _keep(embedding, picture, "RGB")
+    negative = find_embedding(embedding.parent, negative_name(embedding.stem))
+    if negative is not None:
+        _keep(negative, picture, "L")
+
+
+def _keep(embedding: Path, picture: bytes, mode: str) -> None:
     path = card_picture_of(embedding)
     if any(is_there(embedding.with_name(f"{embedding.stem}{ending}")) for ending in _ANY) and not is_ours(path):
         return
@@ -40,7 +49,7 @@ def keep_card_picture(embedding: Path, picture: bytes) -> None:
     mark.add_text(_MARK, "1")
     try:
         with room_for_metadata(), Image.open(io.BytesIO(picture)) as image:
-            shown = image.convert("RGB")
+            shown = image.convert("RGB").convert(mode)
         shown.thumbnail((SIDE, SIDE))
         shown.save(buffer, "PNG", pnginfo=mark)
         write_atomically(path, buffer.getvalue())

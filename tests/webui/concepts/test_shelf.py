@@ -105,15 +105,16 @@ def test_in_a_webui_its_own_cards_show_the_picture_too_and_it_goes_where_the_pai
     shelf, shown = Shelf(desk), place.embeddings / "cat.preview.png"
     first = shown.read_bytes()
     assert Image.open(shown).format == "PNG"
+    assert Image.open(place.embeddings / "cat-neg.preview.png").mode == "L", "its negative's is told from it by grey"
     assert names(shelf.page(show=Show.ALL)) == ["cat"], "it is no word"
     desk.use_step("cat", 2)
     assert shown.read_bytes() != first, "ours is brought up to date"
     shelf.rename(only(shelf).concept, "tom")
-    assert {path.name for path in place.embeddings.iterdir()} == {"tom.pt", "tom-neg.pt", "tom.preview.png"}
+    assert {path.name for path in place.embeddings.iterdir()} == {"tom.pt", "tom-neg.pt", "tom.preview.png", "tom-neg.preview.png"}
     thrown = shelf.delete(only(shelf).concept)
     assert not list(place.embeddings.iterdir())
     shelf.bring_back(thrown)
-    assert {path.name for path in place.embeddings.iterdir()} == {"tom.pt", "tom-neg.pt", "tom.preview.png"}
+    assert {path.name for path in place.embeddings.iterdir()} == {"tom.pt", "tom-neg.pt", "tom.preview.png", "tom-neg.preview.png"}
 
 
 @pytest.mark.parametrize("ending", [".preview.png", ".preview.jpg", ".png"])
@@ -124,7 +125,8 @@ def test_a_picture_that_the_user_put_on_the_webuis_card_stays(place, tmp_path, e
     before = own.read_bytes()
     trained(place, tmp_path)
     assert own.read_bytes() == before
-    assert {path.name for path in place.embeddings.iterdir()} == {"cat.pt", "cat-neg.pt", own.name}
+    negative = {"cat-neg.pt", "cat-neg.preview.png"}
+    assert {path.name for path in place.embeddings.iterdir()} == {"cat.pt", own.name} | negative
 
 
 def test_a_concept_without_a_drawing_is_drawn_when_asked_for(tmp_path):
