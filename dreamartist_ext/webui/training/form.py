@@ -91,20 +91,23 @@ def _build_pictures(parts: SimpleNamespace) -> None:
 
 
 def _build_name(parts: SimpleNamespace, values: dict[str, Any]) -> None:
-    parts.name = gr.Textbox(label="Name", placeholder="mycat", max_lines=1, elem_id="dreamartist_name")
+    with gr.Row(elem_classes=["dreamartist-row"]):
+        room = {"max_lines": 1, "min_width": 150}
+        parts.name = gr.Textbox(label="Name", placeholder="mycat", scale=3, elem_id="dreamartist_name", **room)
+        parts.start = gr.Textbox(
+            value=values["initialization_text"],
+            label="Starts from",
+            info="A word such as cat; * is neutral.",
+            scale=2,
+            elem_id="dreamartist_start",
+            **room,
+        )
     parts.name_says = gr.HTML(elem_id="dreamartist_name_says")
     parts.overwrite = gr.Checkbox(
         False, label="Replace the concept of this name", visible=False, elem_id="dreamartist_overwrite"
     )
     parts.kind = gr.Radio(list(kinds.KIND_LABELS), value="thing", label="What is it", elem_id="dreamartist_kind")
     parts.kind_says = gr.HTML(kinds.kind_html("thing"), elem_id="dreamartist_kind_says")
-    parts.start = gr.Textbox(
-        value=values["initialization_text"],
-        label="Starts from",
-        info="A word for what it is, such as cat; * is neutral.",
-        max_lines=1,
-        elem_id="dreamartist_start",
-    )
 
 
 def _build_train(parts: SimpleNamespace) -> None:
