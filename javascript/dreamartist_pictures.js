@@ -189,7 +189,7 @@ function dreamartistTakeBack(tray, says) {
 // ---- the frame of what will be learned, and what there is to say of a picture
 
 function dreamartistTrained() {
-    const own = dreamartistUsual()?.own || 0;
+    const own = Number(dreamartistFind("#dreamartist_memory .dreamartist-own")?.dataset.own) || 0;
     const side = (name) => Number(dreamartistValue(name)) || own;
     return {width: side("width"), height: side("height"), fit: dreamartistValue("fit") || "crop", own};
 }

@@ -9,7 +9,7 @@ function dreamartistUsual() {
         dreamartistRead.text = element.dataset.usual;
         dreamartistRead.values = JSON.parse(dreamartistRead.text);
     }
-    return element ? {values: dreamartistRead.values, own: Number(element.dataset.own)} : null;
+    return element ? dreamartistRead.values : null;
 }
 
 function dreamartistSetting(name) {
@@ -37,7 +37,7 @@ function dreamartistMark() {
         return;
     }
     let count = 0;
-    for (const [name, value] of Object.entries(usual.values)) {
+    for (const [name, value] of Object.entries(usual)) {
         const block = dreamartistSetting(name);
         const now = block ? dreamartistValue(name) : undefined;
         const isChanged = now !== undefined && !dreamartistSame(now, value);

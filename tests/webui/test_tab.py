@@ -10,6 +10,8 @@ import re
 import shutil
 import time
 from dataclasses import fields
+from itertools import combinations
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
@@ -19,6 +21,7 @@ from PIL import Image
 from dreamartist_ext.engine.config import TrainConfig
 from dreamartist_ext.engine.embedding import EmbeddingPair
 from dreamartist_ext.engine.errors import DreamArtistError
+from dreamartist_ext.engine.host import Kept
 from dreamartist_ext.engine.stopping import Check
 from dreamartist_ext.files.pictures import load_mask
 from dreamartist_ext.files.presets import KINDS, PRESET_HELP, PRESETS
@@ -42,6 +45,7 @@ from dreamartist_ext.webui.training.curve_svg import curve_svg, ticks  # noqa: E
 from dreamartist_ext.webui.training.estimate import Estimate  # noqa: E402
 from dreamartist_ext.webui.training.job import Ask, Job, PreviewRow, Stage, Status  # noqa: E402
 from dreamartist_ext.webui.training.jobs import Desk  # noqa: E402
+from dreamartist_ext.webui.training.memory_hint import MemoryHint  # noqa: E402
 from dreamartist_ext.webui.training.own_recipes import RecipeActions  # noqa: E402
 from dreamartist_ext.webui.training.preview_plan import PreviewPlan  # noqa: E402
 from dreamartist_ext.webui.training.queue import QUEUE  # noqa: E402
@@ -460,6 +464,33 @@ def test_a_recipe_of_ones_own_is_saved_chosen_and_deleted(actions, tmp_path, mon
     assert "Only recipes of your own" in do.delete(chosen["value"])[0]
     (tmp_path / "recipes" / "broken.json").write_text("{")
     assert "broken (yours)" not in kinds.recipe_labels().values()
+
+
+def test_no_two_answers_that_come_by_themselves_write_the_same(tmp_path):
+    """The older one may come last, and would stay: what is usual for *thing*, while *style* is chosen."""
+    with gr.Blocks() as page:
+        tab.build_tab(Desk(FakeWorkplace(tmp_path)))
+    config = page.get_config_file()
+    names = {each["id"]: each["props"].get("elem_id", "") for each in config["components"]}
+    written = {}
+    for answer in config["dependencies"]:
+        target = answer["targets"][0] if answer["targets"] else ("", "")
+        asked_by = names.get(target[0] if isinstance(target, list | tuple) else target, "").removeprefix("dreamartist_")
+        if asked_by in ("look", "check", "choose", "count") and answer["backend_fn"]:
+            written[asked_by] = {names[output] for output in answer["outputs"]}
+    assert len(written) == 4
+    both = {(one, other): written[one] & written[other] for one, other in combinations(sorted(written), 2)}
+    assert {pair: shared for pair, shared in both.items() if shared} == {
+        ("choose", "count"): {"dreamartist_vectors", "dreamartist_negative_vectors"}  # both by what it goes on from
+    }
+
+
+def test_the_models_own_size_comes_with_what_the_settings_take(actions):
+    hint = MemoryHint(128, 128, Kept(0, 0), free=0, less=False, own=64)
+    actions.hints = SimpleNamespace(look=lambda *_: hint)
+    said = actions.look(*options(actions))
+    assert 'data-own="64"' in said
+    assert "64x64" in said
 
 
 def test_going_through_the_kinds_ends_with_the_last_one_whatever_was_answered_between(actions):

@@ -236,18 +236,18 @@ class Actions(QueueActions):
             return message_html(sentence(error), "error")
         return self.measuring.html()
 
-    def look(self, kind: str, label: str, *options: Any) -> list[str]:
-        """What these settings will take, before anything is run; and the usual values with the model's own size."""
-        recipe = kinds.recipe_named(label)
+    def look(self, *options: Any) -> str:
+        """What these settings will take, before anything is run; and for the page's script the model's own size."""
         values = {key: value for key, value in zip(OPTION_NAMES, options, strict=True) if value is not None}
         try:
             hint = self.hints.look(self.desk.workplace, values | {"name": "x"}, self.desk.pace)
         except DreamArtistError as error:
-            return [message_html(sentence(error), "error"), kinds.usual_html(self.model, kind, recipe)]
+            return message_html(sentence(error), "error")
         if hint is None:
-            return ["", kinds.usual_html(self.model, kind, recipe)]
+            return ""
         says = message_html(" ".join(filter(None, (hint.time_text(), hint.text()))))
-        return [says + message_html(hint.size_text(), "warning"), kinds.usual_html(self.model, kind, recipe, hint.own)]
+        own = f'<i class="dreamartist-own" data-own="{hint.own}"></i>'
+        return own + says + message_html(hint.size_text(), "warning")
 
     def spread(self, tray: Any, name: str, start: str, *options: Any) -> tuple[str, Any]:
         """The painted mask before and after it spreads; and how far that is, which the training then uses."""

@@ -181,8 +181,7 @@ def _connect_name_and_kind(actions: Actions, parts: SimpleNamespace) -> None:
     on_change(changes(choosers), parts.choose, actions.choose, [*choosers, parts.chosen, *options], told)
     wished = [parts.wish, *choosers]
     on(parts.set_back.click, actions.set_back, wished, options, js=WITH_WISH, queue=False)
-    looked = [parts.memory_says, parts.usual]
-    on_change(changes(of(*LOOKED_AT)), parts.look, actions.look, [*choosers, *options], looked)
+    on_change(changes(of(*LOOKED_AT)), parts.look, actions.look, options, [parts.memory_says])
 
 
 def _connect_train(actions: Actions, parts: SimpleNamespace) -> None:

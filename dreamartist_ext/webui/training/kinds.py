@@ -94,10 +94,10 @@ def recipe_html(model: Mapping[str, Any], kind: str, recipe: str) -> str:
     return f'<p class="dreamartist-about-kind">{says}</p>'
 
 
-def usual_html(model: Mapping[str, Any], kind: str, recipe: str, own_size: int = 0) -> str:
-    """For the page's script, which marks what was changed: every setting's usual value, and the model's own size."""
+def usual_html(model: Mapping[str, Any], kind: str, recipe: str) -> str:
+    """For the page's script, which marks what was changed: every setting's usual value."""
     values = json.dumps({key: value for key, value in usual(model, kind, recipe).items() if key in OPTION_NAMES})
-    return f'<i class="dreamartist-usual" data-usual="{escape(values)}" data-own="{own_size}"></i>'
+    return f'<i class="dreamartist-usual" data-usual="{escape(values)}"></i>'
 
 
 def differing(model: Mapping[str, Any]) -> set[str]:
