@@ -110,11 +110,12 @@ def test_in_a_webui_its_own_cards_show_the_picture_too_and_it_goes_where_the_pai
     desk.use_step("cat", 2)
     assert shown.read_bytes() != first, "ours is brought up to date"
     shelf.rename(only(shelf).concept, "tom")
-    assert {path.name for path in place.embeddings.iterdir()} == {"tom.pt", "tom-neg.pt", "tom.preview.png", "tom-neg.preview.png"}
+    both = {"tom.pt", "tom-neg.pt", "tom.preview.png", "tom-neg.preview.png"}
+    assert {path.name for path in place.embeddings.iterdir()} == both
     thrown = shelf.delete(only(shelf).concept)
     assert not list(place.embeddings.iterdir())
     shelf.bring_back(thrown)
-    assert {path.name for path in place.embeddings.iterdir()} == {"tom.pt", "tom-neg.pt", "tom.preview.png", "tom-neg.preview.png"}
+    assert {path.name for path in place.embeddings.iterdir()} == both
 
 
 @pytest.mark.parametrize("ending", [".preview.png", ".preview.jpg", ".png"])
