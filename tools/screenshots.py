@@ -25,7 +25,7 @@ from PIL import Image, ImageDraw
 ROOT = Path(__file__).parents[1]
 ASSETS = ROOT / "dreamartist_ext" / "assets"
 PROMPT = "a [name] on a blue background"
-WIDE, HIGH = 1200, 1560  # high enough for the whole form, and for the curve below the previews
+WIDE, HIGH = 1200, 1650  # high enough for the whole form, and for the curve below the previews
 FORM = "#dreamartist_train, #dreamartist_memory, #dreamartist_recipe, #dreamartist_recipe_says"
 CURVE = "#dreamartist_curve"
 SHOTS = ("drop", "training", "done", "use", "concepts", "compare", "moving")
