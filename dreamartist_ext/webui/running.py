@@ -56,6 +56,10 @@ def workplace() -> WebUIWorkplace:
         from ..hosts.a1111.workplace import A1111Workplace
 
         return A1111Workplace(webui.value)
+    if webui is WebUI.SDNEXT:
+        from ..hosts.sdnext.workplace import SDNextWorkplace
+
+        return SDNextWorkplace()
     return UntrainedWorkplace(webui.value)
 
 
