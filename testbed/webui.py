@@ -25,6 +25,8 @@ WEBUI = A1111.home
 PATIENCE = float(os.environ.get("DREAMARTIST_PATIENCE", "1"))  # times every deadline, for a machine with other work
 START_SECONDS = 400 * PATIENCE
 PROMPT = "a noto emoji of a lion"
+# SD.Next breaks the lines of its log otherwise, and tries a compiler out at every start.
+OF_SDNEXT = {"COLUMNS": "1000", "TORCHDYNAMO_DISABLE": "1"}
 IS_UP = "Startup time:"  # a line of its log; a request before that can end its start ("Cannot add middleware")
 
 
@@ -172,8 +174,8 @@ def start_process(data: Path, *flags: str, kind: Kind = A1111, **variables: str)
         "TRANSFORMERS_OFFLINE": "1",
         "GRADIO_ANALYTICS_ENABLED": "False",
         "PYTHONUNBUFFERED": "1",
-        "COLUMNS": "1000",  # SD.Next breaks the lines of its log otherwise
         "no_proxy": "127.0.0.1,localhost",
+        **(OF_SDNEXT if kind.marker == "sdnext" else {}),
         **variables,
     }
     command = [kind.python, "launch.py", *kind.arguments, "--data-dir", str(data), "--port", str(port), *flags]

@@ -71,6 +71,23 @@ def test_every_picture_of_every_batch_has_it(words):
     assert all(one != other for one, other in zip(hooked, drawn("x", **OFF), strict=True))
 
 
+def test_the_control_tab_has_it_too(words):
+    def drawn(prompt, negative):
+        wish = {"prompt": prompt, "negative_prompt": negative, "seed": 7, "steps": 4, "cfg_scale": 5}
+        wish |= {"width_before": 64, "height_before": 64, "sampler_name": "Euler a"}
+        answer = words.post("/sdapi/v1/control", wish)
+        return pixels(answer["images"][0])
+
+    hooked = drawn("a cat1", "x")
+    assert hooked == drawn("a cat1", "x, cat1-neg"), "what is there already is not added again"
+    words.probe("options", dreamartist_enabled=False)
+    try:
+        assert drawn("a cat1", "x") != hooked
+        assert drawn("a cat1", "x, cat1-neg") == hooked
+    finally:
+        words.probe("options", dreamartist_enabled=True)
+
+
 def test_a_word_with_fewer_vectors_than_before_leaves_none_of_the_old(anywhere):
     def written(count):
         generator = torch.Generator().manual_seed(count)

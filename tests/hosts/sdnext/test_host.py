@@ -21,7 +21,14 @@ from tests.webui.test_page import PICTURE
 
 from .fake_sdnext import pipeline_of, running
 
-SETTINGS = {"name": "zyx", "initialization_text": "a cat", "template": "a [name]", "width": 64, "height": 64, "steps": 3}
+SETTINGS = {
+    "name": "zyx",
+    "initialization_text": "a cat",
+    "template": "a [name]",
+    "width": 64,
+    "height": 64,
+    "steps": 3,
+}
 
 
 def losses(host):
