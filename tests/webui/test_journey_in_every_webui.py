@@ -10,7 +10,7 @@ import pytest
 from testbed.webui import PROMPT
 
 from .test_a1111_host import STATE_OF_A_PICTURE, left
-from .test_in_every_webui import SIDES
+from .test_in_every_webui import IN_SDNEXT_TOO, SIDES
 from .test_page import (
     PICTURE,
     SHOT_STEPS,
@@ -73,6 +73,7 @@ def draw(page):
     return page.inner_text("#html_info_txt2img")
 
 
+@IN_SDNEXT_TOO
 def test_from_a_dropped_picture_to_a_picture_with_the_word(anywhere, browser):
     kind, side = anywhere.kind.marker, SIDES[anywhere.kind.checkpoint]
     name, before, state = f"{kind}pot", anywhere.picture(PROMPT), anywhere.probe("state")

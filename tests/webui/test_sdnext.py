@@ -25,7 +25,7 @@ ROWS = [
     ("cat1", "", "cat1-neg"),
     ("a photo of cat1, big", "blurry", "blurry, cat1-neg"),
     ("a (cat1:1.3)", "x", "x, (cat1-neg:1.3)"),
-    ("((cat1)) and dog2", "", "((cat1-neg)), dog2-neg"),
+    ("((cat1)) and dog2", "", "(cat1-neg:1.21), dog2-neg"),
     ("[cat1:2]", "x", "x, [cat1-neg:2]"),
     ("[cat1:dog2:2]", "", "[cat1-neg:dog2-neg:2]"),
     ("[cat1|a lion]", "", "[cat1-neg|]"),
