@@ -432,6 +432,23 @@ def added_tokens():
     return sorted(token for token, place in tokenizer.get_vocab().items() if place >= tokenizer.vocab_size)
 
 
+def control_tab(prompt, negative):
+    """The negative prompt that a picture of SD.Next's Control tab is drawn with, and whether our script is there."""
+    from modules import call_queue, processing, scripts_manager
+    from modules.api.script import init_default_script_args
+    from modules.processing_class import StableDiffusionProcessingControl
+
+    runner = scripts_manager.scripts_control
+    with call_queue.queue_lock:
+        p = StableDiffusionProcessingControl(
+            sd_model=shared.sd_model, prompt=prompt, negative_prompt=negative, seed=7, steps=2, width=64, height=64
+        )
+        p.scripts, p.script_args = runner, init_default_script_args(runner)
+        p.do_not_save_samples = p.do_not_save_grid = True
+        done = processing.process_images(p)
+    return {"negatives": done.all_negative_prompts, "ours": "DreamArtist" in [each.title() for each in runner.scripts]}
+
+
 def in_offload_mode(mode):
     """As if SD.Next had loaded its model with it."""
     from modules import call_queue

@@ -69,8 +69,8 @@ def draw(page):
         number.blur()
     page.click("#txt2img_generate")
     page.wait_for_selector("#txt2img_gallery img", timeout=4 * WAIT)
-    page.locator("#html_info_txt2img").get_by_text("Steps: 4").first.wait_for(timeout=WAIT)
-    return page.inner_text("#html_info_txt2img")
+    page.locator("#html_info_txt2img", has_text="Steps: 4").first.wait_for(state="attached", timeout=WAIT)
+    return page.text_content("#html_info_txt2img")  # SD.Next shows a table that it makes of it
 
 
 @IN_SDNEXT_TOO
