@@ -346,7 +346,7 @@ def state():
     digest, tensors = hashlib.sha256(), []
     for part in parts:
         for name, tensor in sorted(part.state_dict(keep_vars=True).items()):
-            raw = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)
+            raw = _without_words(name, tensor.detach()).cpu().contiguous().view(-1).view(torch.uint8)
             digest.update(name.encode() + raw.numpy().tobytes())
             tensors.append(tensor)
     modules = [module for part in parts for module in part.modules()]
@@ -369,6 +369,12 @@ def state():
         "lowvram": getattr(lowvram, "module_in_gpu", None) is None,
         "devices": sorted({str(tensor.device) for tensor in tensors}),
     }
+
+
+def _without_words(name, tensor):
+    """SD.Next's learned words are rows behind those of the vocabulary."""
+    is_table = _is_sdnext() and name.endswith("token_embedding.weight")
+    return tensor[: shared.sd_model.tokenizer.vocab_size] if is_table else tensor
 
 
 def _attention():

@@ -71,6 +71,36 @@ def test_every_picture_of_every_batch_has_it(words):
     assert all(one != other for one, other in zip(hooked, drawn("x", **OFF), strict=True))
 
 
+def test_a_hires_pass_has_it_too(words):
+    hires = {"enable_hr": True, "hr_force": True, "hr_scale": 2, "hr_upscaler": "Latent Nearest-exact"}
+    hires |= {"hr_second_pass_steps": 4, "denoising_strength": 0.6}
+    hooked, infotext = words.picture("a cat1", "x", **hires)
+    assert len(hooked) == 3 * 128 * 128, "the second pass was drawn"
+    assert negative_of(infotext) == "x, cat1-neg"
+    assert words.picture("a cat1", "x, cat1-neg", **hires, **OFF)[0] == hooked
+    assert words.picture("a cat1", "x", **hires, **OFF)[0] != hooked
+
+
+def test_a_word_of_another_width_is_left_alone_and_said_once(anywhere):
+    save_pairs(anywhere.embeddings, {"widecat": (1, 1)}, 768, seed=2)
+    anywhere.probe("reload_embeddings")
+    try:
+        for _ in range(2):
+            _, infotext = anywhere.picture("a widecat", "x")
+            assert negative_of(infotext) == "x"
+        log = anywhere.log.read_text(errors="replace")
+        assert log.count('"widecat" was learned on another kind of model') == 1
+    finally:
+        for half in ("widecat", "widecat-neg"):
+            (anywhere.embeddings / f"{half}.pt").unlink()
+        anywhere.probe("reload_embeddings")
+
+
+def test_the_plot_has_the_axes_that_need_no_other_vectors(anywhere):
+    ours = [label for label in anywhere.probe("axes") if label.startswith("[DreamArtist]")]
+    assert ours == ["[DreamArtist] Negative strength", "[DreamArtist] Pair or positive only"]
+
+
 def test_the_control_tab_has_it_too(words):
     """Its own route fails at this commit ("unexpected keyword argument 'xyz'"), so that it is asked in the process."""
     assert words.probe("control_tab", prompt="a cat1", negative="x") == {"negatives": ["x, cat1-neg"], "ours": True}
