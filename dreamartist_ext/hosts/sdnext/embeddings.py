@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterable
 from typing import Any
 
-from torch import Tensor
+from tokenizers import AddedToken, Tokenizer
 
 from .model import loaded_pipeline
 
@@ -32,53 +33,43 @@ def reload_embeddings() -> None:
     found = database()
     if found is None:
         return
-    others = _take_out(found)
+    of_files = [each for each in found.word_embeddings.values() if each.filename]
+    of_loras = {name: each for name, each in found.word_embeddings.items() if not each.filename}
     fresh = copy.copy(found)
     for name in CONTENTS:
         setattr(fresh, name, {})
     fresh.load_textual_inversion_embeddings(force_reload=True)
+    fresh.word_embeddings = {**of_loras, **fresh.word_embeddings}
     for name in CONTENTS:
         setattr(found, name, getattr(fresh, name))
-    for encoder, tokenizer, rows in others:
-        table = encoder.get_input_embeddings()
-        for token, row in rows.items():
-            table.weight.data[tokenizer.convert_tokens_to_ids(token)] = row
+    _take_out(_tokens(of_files) - _tokens(fresh.word_embeddings.values()))
     _forget_encoded_prompts()
 
 
-def _take_out(found: Any) -> list[tuple[Any, Any, dict[str, Tensor]]]:
-    """Take the tokens of words that came from files out of the tokenizers.
+def _tokens(embeddings: Iterable[Any]) -> set[str]:
+    return {token for each in embeddings for token in each.tokens or ()}
 
-    Those of words that a LoRA brought along stay: they come back with the rows of the table to put in their new places.
-    """
+
+def _take_out(gone: set[str]) -> None:
+    """Take these tokens out of the tokenizers; the rows of those behind them move up."""
     pipeline = loaded_pipeline()
-    gone = {token for each in found.word_embeddings.values() if each.filename for token in each.tokens or ()}
-    others = []
     for encoder_name, tokenizer_name in ENCODERS:
         encoder, tokenizer = getattr(pipeline, encoder_name, None), getattr(pipeline, tokenizer_name, None)
         if encoder is None or not hasattr(tokenizer, "backend_tokenizer"):
             continue
-        table = encoder.get_input_embeddings()
-        kept = _without_tokens(tokenizer, gone)
-        rows = {token: table.weight.data[place].clone() for token, place in kept.items() if place < len(table.weight)}
-        others.append((encoder, tokenizer, rows))
-    return others
-
-
-def _without_tokens(tokenizer: Any, gone: set[str]) -> dict[str, int]:
-    """Those that stay of what was added to the tokenizer's vocabulary, with the places that they had."""
-    from tokenizers import AddedToken, Tokenizer
-
-    state = json.loads(tokenizer.backend_tokenizer.to_str())
-    first = tokenizer.vocab_size
-    added = sorted((each["id"], each["content"]) for each in state["added_tokens"] if each["id"] >= first)
-    if gone.isdisjoint(content for _, content in added):
-        return {}
-    state["added_tokens"] = [each for each in state["added_tokens"] if each["id"] < first]
-    tokenizer._tokenizer = Tokenizer.from_str(json.dumps(state))
-    kept = {content: place for place, content in added if content not in gone}
-    tokenizer.add_tokens([AddedToken(content, normalized=False) for content in kept])
-    return kept
+        table = encoder.get_input_embeddings().weight.data
+        first = tokenizer.vocab_size
+        state = json.loads(tokenizer.backend_tokenizer.to_str())
+        added = sorted((each["id"], each["content"]) for each in state["added_tokens"] if each["id"] >= first)
+        kept = [(place, content) for place, content in added if content not in gone and place < len(table)]
+        if len(kept) == len(added):
+            continue
+        state["added_tokens"] = [each for each in state["added_tokens"] if each["id"] < first]
+        without = Tokenizer.from_str(json.dumps(state))
+        without.add_tokens([AddedToken(content, normalized=False) for _, content in kept])
+        rows = table[[place for place, _ in kept]].clone()
+        tokenizer._tokenizer = without
+        table[[without.token_to_id(content) for _, content in kept]] = rows
 
 
 def _forget_encoded_prompts() -> None:

@@ -68,6 +68,7 @@ def test_offloading_is_put_back_after_an_error_too(monkeypatch, tmp_path):
         host = SDNextHost()
         with pytest.raises(RuntimeError, match="inside"), host.session():
             assert torch.nn.functional.scaled_dot_product_attention is scaled_dot_product_attention
+            torch.randn(1)
             raise RuntimeError("inside")
         assert sdnext.told[-1] == "on"
         assert state(pipeline) == before
