@@ -54,7 +54,8 @@ def _take_out(gone: set[str]) -> None:
     """Take these tokens out of the tokenizers; the rows of those behind them move up."""
     pipeline = loaded_pipeline()
     for encoder_name, tokenizer_name in ENCODERS:
-        encoder, tokenizer = getattr(pipeline, encoder_name, None), getattr(pipeline, tokenizer_name, None)
+        encoder: Any = getattr(pipeline, encoder_name, None)
+        tokenizer: Any = getattr(pipeline, tokenizer_name, None)
         if encoder is None or not hasattr(tokenizer, "backend_tokenizer"):
             continue
         table = encoder.get_input_embeddings().weight.data
