@@ -75,21 +75,19 @@ def test_a_hires_pass_has_it_too(words):
     hires = {"enable_hr": True, "hr_force": True, "hr_scale": 2, "hr_upscaler": "Latent Nearest-exact"}
     hires |= {"hr_second_pass_steps": 4, "denoising_strength": 0.6}
     hooked, infotext = words.picture("a cat1", "x", **hires)
-    assert len(hooked) == 3 * 128 * 128, "the second pass was drawn"
+    assert words.picture("a cat1", "x")[0] != hooked, "the second pass was drawn"
     assert negative_of(infotext) == "x, cat1-neg"
     assert words.picture("a cat1", "x, cat1-neg", **hires, **OFF)[0] == hooked
     assert words.picture("a cat1", "x", **hires, **OFF)[0] != hooked
 
 
-def test_a_word_of_another_width_is_left_alone_and_said_once(anywhere):
+def test_a_word_of_another_width_is_left_alone(anywhere):
     save_pairs(anywhere.embeddings, {"widecat": (1, 1)}, 768, seed=2)
     anywhere.probe("reload_embeddings")
     try:
-        for _ in range(2):
-            _, infotext = anywhere.picture("a widecat", "x")
-            assert negative_of(infotext) == "x"
-        log = anywhere.log.read_text(errors="replace")
-        assert log.count('"widecat" was learned on another kind of model') == 1
+        hooked, infotext = anywhere.picture("a widecat", "x")
+        assert negative_of(infotext) == "x"
+        assert anywhere.picture("a widecat", "x", **OFF)[0] == hooked
     finally:
         for half in ("widecat", "widecat-neg"):
             (anywhere.embeddings / f"{half}.pt").unlink()
@@ -98,7 +96,7 @@ def test_a_word_of_another_width_is_left_alone_and_said_once(anywhere):
 
 def test_the_plot_has_the_axes_that_need_no_other_vectors(anywhere):
     ours = [label for label in anywhere.probe("axes") if label.startswith("[DreamArtist]")]
-    assert ours == ["[DreamArtist] Negative strength", "[DreamArtist] Pair or positive only"]
+    assert set(ours) == {"[DreamArtist] Negative strength", "[DreamArtist] Pair or positive only"}
 
 
 def test_the_control_tab_has_it_too(words):
