@@ -9,7 +9,7 @@ UNET_MINUTES ?= 180
 CODES_MINUTES ?= 85
 ICONS := $(WORK)/icons/node_modules/@iconify-json
 
-.PHONY: bench docs evaluate gpu-check study install install-dev demo serve test test-slow test-browser test-webui test-forge test-reforge lint types embedded-model embedded-model-gpu clean
+.PHONY: bench docs evaluate gpu-check study install install-dev demo serve test test-slow test-browser test-webui test-forge test-reforge test-sdnext lint types embedded-model embedded-model-gpu clean
 
 install: $(VENV)/installed
 install-dev: $(VENV)/installed-dev
@@ -46,7 +46,7 @@ test-slow: install-dev
 
 # Needs Chromium; says what it skips without it.
 test-browser: install-dev
-	$(BIN)/pytest -m "browser and not webui and not forge and not reforge" -rs
+	$(BIN)/pytest -m "browser and not webui and not forge and not reforge and not sdnext" -rs
 
 # Needs AUTOMATIC1111 v1.10.1 at $$WEBUI_DIR or ~/stable-diffusion-webui; says what it skips without it.
 test-webui: install-dev
@@ -58,6 +58,10 @@ test-forge: install-dev
 
 test-reforge: install-dev
 	$(BIN)/pytest -m reforge -rs
+
+# A part of them, and its own cases, in SD.Next at $$SDNEXT_DIR or ~/sdnext.
+test-sdnext: install-dev
+	$(BIN)/pytest -m sdnext -rs
 
 lint: install-dev
 	$(BIN)/ruff check .

@@ -17,6 +17,26 @@ function dreamartistVisible(element) {
     return element !== null && element.offsetParent !== null && !document.hidden;
 }
 
+// ---- light or dark
+
+// SD.Next has dark themes that no class tells of: what is behind the tab does.
+function dreamartistShade() {
+    const tabs = dreamartistFind("#dreamartist_tabs");
+    if (!dreamartistVisible(tabs)) {
+        return;
+    }
+    for (let element = tabs; element; element = element.parentElement || element.getRootNode().host) {
+        const colour = getComputedStyle(element).backgroundColor;
+        const [red, green, blue, alpha = 1] = (colour.match(/^rgba?\((.*)\)$/)?.[1] || "0,0,0,0").split(",").map(Number);
+        if (alpha > 0.5) {
+            tabs.classList.toggle("dreamartist-dark", 0.3 * red + 0.59 * green + 0.11 * blue < 110);
+            return;
+        }
+    }
+}
+
+setInterval(dreamartistShade, DREAMARTIST_REFRESH_MS);
+
 // ---- what a click says at once, until the server has answered
 
 const dreamartistBusy = {

@@ -17,7 +17,8 @@ NO_DOWNLOADS = "--no-download-sd-model --do-not-download-clip"
 
 @dataclass(frozen=True)
 class Kind:
-    """`marker` is pytest's; `checkpoint` is "embedded", our model, or "random", SD 1.5's layout with random weights."""
+    """`marker` is pytest's; `checkpoint` is "embedded", our model, "folder", the same as the folder that it is, or
+    "random", SD 1.5's layout with random weights."""
 
     name: str
     marker: str
@@ -58,4 +59,12 @@ FORGE = Kind("Forge", "forge", "FORGE_DIR", "forge", f"{EVERYWHERE} --always-cpu
 REFORGE = Kind(
     "reForge", "reforge", "REFORGE_DIR", "reforge", f"{EVERYWHERE} {NO_DOWNLOADS} --always-cpu", checkpoint="random"
 )
-KINDS = (A1111, FORGE, REFORGE)
+SDNEXT = Kind(
+    "SD.Next",
+    "sdnext",
+    "SDNEXT_DIR",
+    "sdnext",
+    "--skip-all --skip-git --skip-requirements --skip-torch --use-cpu all --no-half --no-half-vae",
+    checkpoint="folder",
+)
+KINDS = (A1111, FORGE, REFORGE)  # that come of AUTOMATIC1111's code; SD.Next has a part of their cases

@@ -15,13 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import fastapi
-import open_clip
 import torch
 from modules import script_callbacks, sd_models, shared
 
 
 def ready():
     """The checkpoint's name; Forge has chosen one, and loads it with the first picture."""
+    if _is_sdnext():
+        return shared.sd_model.sd_checkpoint_info.name
     chosen = getattr(sd_models.model_data, "forge_loading_parameters", {}).get("checkpoint_info")
     model = sd_models.model_data.sd_model
     assert model is not None or chosen is not None
@@ -34,14 +35,22 @@ def _workplace():
     return workplace()
 
 
+def _is_sdnext():
+    return hasattr(shared, "native")
+
+
 def _databases():
     """Of the words that the loaded model knows."""
+    if _is_sdnext():
+        return [shared.sd_model.embedding_db]
     return [database for _, database in _workplace().lookups()]
 
 
 def _parts():
     """All modules of the loaded model, without what the last picture made of them."""
     model = sd_models.model_data.sd_model
+    if _is_sdnext():
+        return [part for part in model.components.values() if isinstance(part, torch.nn.Module)]
     if isinstance(model, torch.nn.Module):
         return [model]
     parts = model.forge_objects_original
@@ -332,13 +341,12 @@ def trainable():
 
 def state():
     """Whatever a training could leave behind, as a digest and as counts."""
-    from modules import lowvram
-
+    lowvram = sys.modules.get("modules.lowvram")
     parts = _parts()
     digest, tensors = hashlib.sha256(), []
     for part in parts:
         for name, tensor in sorted(part.state_dict(keep_vars=True).items()):
-            raw = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)
+            raw = _without_words(name, tensor.detach()).cpu().contiguous().view(-1).view(torch.uint8)
             digest.update(name.encode() + raw.numpy().tobytes())
             tensors.append(tensor)
     modules = [module for part in parts for module in part.modules()]
@@ -357,10 +365,16 @@ def state():
         "embeddings": [sorted(database.word_embeddings) for database in databases],
         "lookup": [sum(len(found) for found in database.ids_lookup.values()) for database in databases],
         "own lookups": ["find_embedding_at_position" in vars(database) for database in databases],
-        "emphasis": shared.opts.emphasis,
+        "emphasis": getattr(shared.opts, "emphasis", None),
         "lowvram": getattr(lowvram, "module_in_gpu", None) is None,
         "devices": sorted({str(tensor.device) for tensor in tensors}),
     }
+
+
+def _without_words(name, tensor):
+    """SD.Next's learned words are rows behind those of the vocabulary."""
+    is_table = _is_sdnext() and name.endswith("token_embedding.weight")
+    return tensor[: shared.sd_model.tokenizer.vocab_size] if is_table else tensor
 
 
 def _attention():
@@ -372,6 +386,7 @@ def _attention():
         "modules_forge.forge_clip": ("move_clip_to_gpu",),
         "backend.nn.unet": ("attention_function", "BasicTransformerBlock.forward"),
         "backend.nn.vae": ("attention_function_single_head_spatial",),
+        "torch.nn.functional": ("scaled_dot_product_attention",),
     }
     loaded = {sys.modules[name]: names for name, names in places.items() if name in sys.modules}
     return [id(operator.attrgetter(name)(module)) for module, names in loaded.items() for name in names]
@@ -402,15 +417,53 @@ def cards_while_a_word_is_live(name):
             return [item["name"] for item in ExtraNetworksPageTextualInversion().list_items()]
 
 
+def _halves(vec):
+    """By text encoder; SD.Next has a list of them, in the order of their widths."""
+    if isinstance(vec, dict):
+        return vec
+    names = ("clip",) if len(vec) == 1 or not _is_sdnext() else ("clip_l", "clip_g")
+    return dict(zip(names, vec if _is_sdnext() else [vec], strict=True))
+
+
 def vectors(name):
     """What the WebUI has loaded under a word."""
     database = next(iter(_databases()), None)
     embedding = None if database is None else database.word_embeddings.get(name)
-    return (
-        None
-        if embedding is None
-        else _lists(embedding.vec if isinstance(embedding.vec, dict) else {"clip": embedding.vec})
-    )
+    return None if embedding is None else _lists(_halves(embedding.vec))
+
+
+def added_tokens():
+    """In SD.Next, what is behind the vocabulary of the tokenizer."""
+    tokenizer = shared.sd_model.tokenizer
+    return sorted(token for token, place in tokenizer.get_vocab().items() if place >= tokenizer.vocab_size)
+
+
+def control_tab(prompt, negative):
+    """The negative prompt that a picture of SD.Next's Control tab is drawn with, and whether our script is there."""
+    from modules import call_queue, processing, scripts_manager
+    from modules.api.script import init_default_script_args
+    from modules.processing_class import StableDiffusionProcessingControl
+
+    runner = scripts_manager.scripts_control
+    with call_queue.queue_lock:
+        p = StableDiffusionProcessingControl(
+            sd_model=shared.sd_model, prompt=prompt, negative_prompt=negative, seed=7, steps=2, width=64, height=64
+        )
+        p.scripts, p.script_args = runner, init_default_script_args(runner)
+        p.do_not_save_samples = p.do_not_save_grid = True
+        done = processing.process_images(p)
+    return {"negatives": done.all_negative_prompts, "ours": "DreamArtist" in [each.title() for each in runner.scripts]}
+
+
+def in_offload_mode(mode):
+    """As if SD.Next had loaded its model with it."""
+    from modules import call_queue
+
+    with call_queue.queue_lock:
+        sd_models.disable_offload(shared.sd_model)
+        shared.opts.data["diffusers_offload_mode"] = mode
+        sd_models.set_diffuser_offload(shared.sd_model, "model")
+    return sum(hasattr(module, "_hf_hook") for part in _parts() for module in part.modules())
 
 
 def reload_embeddings():
@@ -479,5 +532,7 @@ def _mount(_demo, app):
 
 
 for arch in Path(__file__).parents[1].glob("open_clip/*.json"):
+    import open_clip
+
     open_clip.add_model_config(arch)
 script_callbacks.on_app_started(_mount)

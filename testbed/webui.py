@@ -25,6 +25,8 @@ WEBUI = A1111.home
 PATIENCE = float(os.environ.get("DREAMARTIST_PATIENCE", "1"))  # times every deadline, for a machine with other work
 START_SECONDS = 400 * PATIENCE
 PROMPT = "a noto emoji of a lion"
+# SD.Next breaks the lines of its log otherwise, and tries a compiler out at every start.
+OF_SDNEXT = {"COLUMNS": "1000", "TORCHDYNAMO_DISABLE": "1"}
 IS_UP = "Startup time:"  # a line of its log; a request before that can end its start ("Cannot add middleware")
 
 
@@ -38,7 +40,7 @@ class RunningWebUI:
 
     @property
     def embeddings(self) -> Path:
-        return self.data / "embeddings"
+        return self.data / "models" / "embeddings" if self.kind.marker == "sdnext" else self.data / "embeddings"
 
     def starts(self) -> int:
         """How often the page was built."""
@@ -110,6 +112,9 @@ def make_data_folder(data: Path, kind: Kind = A1111) -> None:
     """A data folder of its own, so that the user's WebUI keeps its settings, models and embeddings."""
     from dreamartist_ext.hosts.diffusers.single_file import to_single_file
 
+    if kind.checkpoint == "folder":
+        _make_sdnext_folder(data)
+        return
     models, scripts = data / "models" / "Stable-diffusion", data / "extensions" / "dreamartist-probe" / "scripts"
     for folder in (models, data / "embeddings", scripts):
         folder.mkdir(parents=True)
@@ -128,6 +133,21 @@ def make_data_folder(data: Path, kind: Kind = A1111) -> None:
     settings["live_previews_enable"] = kind.marker == "webui"  # the others fetch a small decoder for them
     (data / "config.json").write_text(json.dumps(settings))
     (data / "styles.csv").write_text('name,prompt,negative_prompt\npets,"{prompt}, cat1",\n')
+
+
+def _make_sdnext_folder(data: Path) -> None:
+    """A copy of the extension: what a link leads to is no file of SD.Next's own, and its page is not given it."""
+    extension, scripts = data / "extensions" / "dreamartist", data / "extensions" / "dreamartist-probe" / "scripts"
+    for name in ("dreamartist_ext", "javascript", "scripts"):
+        shutil.copytree(ROOT / name, extension / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "install.py", extension)
+    scripts.mkdir(parents=True)
+    shutil.copy(Path(__file__).with_name("probe.py"), scripts)
+    shutil.copytree(MODEL, data / "models" / "Diffusers" / "embedded")
+    (data / "models" / "embeddings").mkdir()
+    settings = {"sd_model_checkpoint": "Diffusers/embedded", "samples_save": False, "grid_save": False}
+    settings |= {"sd_checkpoint_autodownload": False, "diffusers_offload_mode": "none", "theme_type": "Standard"}
+    (data / "config.json").write_text(json.dumps(settings))
 
 
 def _change_weights(checkpoint: Path) -> None:
@@ -155,6 +175,7 @@ def start_process(data: Path, *flags: str, kind: Kind = A1111, **variables: str)
         "GRADIO_ANALYTICS_ENABLED": "False",
         "PYTHONUNBUFFERED": "1",
         "no_proxy": "127.0.0.1,localhost",
+        **(OF_SDNEXT if kind.marker == "sdnext" else {}),
         **variables,
     }
     command = [kind.python, "launch.py", *kind.arguments, "--data-dir", str(data), "--port", str(port), *flags]

@@ -18,12 +18,14 @@ Door = Callable[[Request], bool]  # whether a request may pass
 def webui_door(app: Any, cmd_opts: Any) -> Door:
     """Open to all where the WebUI was started without accounts, and to their owners otherwise.
 
-    An account of --api-auth or of --gradio-auth is shown by HTTP Basic, one of --gradio-auth also by the page's login.
+    An account of --api-auth or of --gradio-auth is shown by HTTP Basic, one of --gradio-auth also by the page's login;
+    so is one of SD.Next's --auth.
     """
     flags = [getattr(cmd_opts, name, None) for name in ("api_auth", "gradio_auth", "gradio_auth_path")]
-    if not any(flags) and getattr(app, "auth", None) is None:
+    of_sdnext = [getattr(cmd_opts, name, None) for name in ("auth", "auth_file")]
+    if not any([*flags, *of_sdnext]) and getattr(app, "auth", None) is None:
         return lambda request: True
-    accounts = webui_accounts(*flags)
+    accounts = (*webui_accounts(*flags), *sdnext_accounts(*of_sdnext))
 
     def may_pass(request: Request) -> bool:
         return has_account(request.headers.get("authorization", ""), accounts) or is_logged_in(request, app)
@@ -41,6 +43,16 @@ def webui_accounts(api_auth: str | None, gradio_auth: str | None, gradio_auth_pa
         lines += Path(gradio_auth_path).read_text(encoding="utf-8").split("\n")
     for_pages = (entry.strip() for line in lines for entry in line.split(","))
     return (*_accounts((api_auth or "").split(",")), *_accounts(for_pages))
+
+
+def sdnext_accounts(auth: str | None, auth_file: str | None) -> tuple[Account, ...]:
+    """As SD.Next reads them: "user:password" between commas or lines, with quotation marks that count for nothing."""
+    text = auth or ""
+    if auth_file and Path(auth_file).is_file():
+        text += "\n" + Path(auth_file).read_text(encoding="utf-8")
+    entries = text.replace('"', "").replace("\n", ",").split(",")
+    parts = (entry.partition(":") for entry in entries)
+    return tuple(_accounts(f"{user.strip()}{colon}{password.strip()}" for user, colon, password in parts))
 
 
 def _accounts(entries: Iterable[str]) -> list[Account]:

@@ -8,7 +8,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 from ..hosts.webuis.options import script_runner, settings_page
-from .running import workplace
+from .running import take_part_in_control, workplace
 from .training.jobs import Desk
 
 
@@ -38,11 +38,14 @@ def settings() -> None:
     register(settings_page())
 
 
-def axes() -> None:
-    """Our axes of the X/Y/Z plot, for the WebUI's `on_before_ui`: every script is loaded by then."""
+def axes_and_control() -> None:
+    """Our axes of the X/Y/Z plot, and SD.Next's Control tab, for the WebUI's `on_before_ui`: every script is loaded by
+    then, and no page is built."""
+    from .prompts.generation_script import TITLE
     from .prompts.xyz import register
 
     register(script_runner())
+    take_part_in_control(TITLE)
 
 
 def mount_api(_page: Any, app: Any) -> None:
@@ -55,7 +58,7 @@ def mount_api(_page: Any, app: Any) -> None:
 CALLBACKS: dict[str, Callable[..., Any]] = {
     "ui_tabs": tab,
     "ui_settings": settings,
-    "before_ui": axes,
+    "before_ui": axes_and_control,
     "app_started": mount_api,
 }
 

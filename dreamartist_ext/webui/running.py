@@ -56,7 +56,19 @@ def workplace() -> WebUIWorkplace:
         from ..hosts.a1111.workplace import A1111Workplace
 
         return A1111Workplace(webui.value)
+    if webui is WebUI.SDNEXT:
+        from ..hosts.sdnext.workplace import SDNextWorkplace
+
+        return SDNextWorkplace()
     return UntrainedWorkplace(webui.value)
+
+
+def take_part_in_control(title: str) -> None:
+    """In SD.Next, have the script of this title run for its Control tab; the others have no such tab."""
+    if running() is WebUI.SDNEXT:
+        from ..hosts.sdnext.control import take_part_in_control
+
+        take_part_in_control(title)
 
 
 def standing_for() -> StandingFor | None:

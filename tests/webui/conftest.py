@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from testbed.kinds import KINDS
+from testbed.kinds import KINDS, SDNEXT
 from testbed.webui import MODEL, PROMPT, WEBUI, make_data_folder, running
 
 EVERY = [pytest.param(kind, id=kind.marker, marks=getattr(pytest.mark, kind.marker)) for kind in KINDS]
+AND_SDNEXT = [*EVERY, pytest.param(SDNEXT, id=SDNEXT.marker, marks=pytest.mark.sdnext)]
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -1,4 +1,4 @@
-"""Our routes in Forge and reForge that were started with accounts of their API, as `test_api_in_webui` in
+"""Our routes in Forge, reForge and SD.Next that were started with accounts, as `test_api_in_webui` in
 AUTOMATIC1111."""
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ import pytest
 
 from testbed.webui import MODEL, make_data_folder, running
 
-from .conftest import EVERY
+from .conftest import AND_SDNEXT
 from .forge_families import write_forge_families
 from .test_api_in_webui import ROUTES, V1, Caller
 from .test_in_every_webui import settings
@@ -15,7 +15,7 @@ from .test_in_every_webui import settings
 ACCOUNTS = ("me:secret", "you:other")
 
 
-@pytest.fixture(scope="module", params=EVERY[1:])
+@pytest.fixture(scope="module", params=AND_SDNEXT[1:])
 def guarded(request, tmp_path_factory):
     kind = request.param
     if kind.missing:
@@ -24,7 +24,8 @@ def guarded(request, tmp_path_factory):
     make_data_folder(data, kind)
     if kind.marker == "forge":
         write_forge_families(data, MODEL)
-    with running(data, "--api", "--api-auth", ",".join(ACCOUNTS), kind=kind) as webui:
+    flag = "--auth" if kind.marker == "sdnext" else "--api-auth"
+    with running(data, "--api", flag, ",".join(ACCOUNTS), kind=kind) as webui:
         yield webui
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 from dreamartist_ext.engine.embedding import EmbeddingPair
 from dreamartist_ext.files.storage import load_pair, save_pair
 from dreamartist_ext.webui import api, api_guards
-from dreamartist_ext.webui.api_auth import has_account, webui_accounts, webui_door
+from dreamartist_ext.webui.api_auth import has_account, sdnext_accounts, webui_accounts, webui_door
 from dreamartist_ext.webui.training.jobs import Desk
 
 from ..engine.fake_host import WIDTH, FakeHost
@@ -575,6 +575,20 @@ class TestDoor:
         assert webui_accounts("a:1,a:2", None, None) == (("a", "2"),)
         assert webui_accounts("nobody", "nobody", None) == ()
         assert not has_account(basic("nobody", "")["Authorization"], webui_accounts("nobody", None, None))
+
+    def test_sdnexts_flags_are_read_as_it_reads_them(self, tmp_path, knock):
+        (tmp_path / "accounts").write_text("c:3\n d : 4:5 \n", encoding="utf-8")
+        assert sdnext_accounts('"a:1, b:2"', str(tmp_path / "accounts")) == (
+            ("a", "1"),
+            ("b", "2"),
+            ("c", "3"),
+            ("d", "4:5"),
+        )
+        assert sdnext_accounts("nobody", str(tmp_path / "none")) == ()
+        assert knock(flags(auth="me:secret"), basic("me", "secret")) == 200
+        assert knock(flags(auth="me:secret"), basic("me", "other")) == knock(flags(auth="me:secret"), {}) == 401
+        assert knock(flags(auth_file=str(tmp_path / "accounts")), basic("d", "4:5")) == 200
+        assert knock(flags(auth_file=str(tmp_path / "accounts")), {}) == 401
 
 
 class TestInTheWebUI:

@@ -24,15 +24,16 @@ from testbed.embedded import WIDTH
 from testbed.kinds import FORGE
 from testbed.webui import PROMPT, pixels, wait_until_up
 
-from .conftest import EVERY
+from .conftest import AND_SDNEXT, EVERY
 from .forge_families import IN_FORGE, forge_parts
 from .test_a1111_host import PICTURE, left
 from .test_families_in_webui import half_painted
 from .training.test_model_changes import V1, wait
 
-SIDES = {"embedded": 128, "random": 64}  # pixels
+SIDES = {"embedded": 128, "folder": 128, "random": 64}  # pixels
 LORA_WIDTHS = {"embedded": (192, WIDTH), "random": (640, 768)}  # of the U-Net's middle, and of the text encoder
 SMALL = {"seed": 7, "steps": 4, "width": 64, "height": 64, "cfg_scale": 5, "sampler_name": "Euler a"}
+IN_SDNEXT_TOO = pytest.mark.parametrize("anywhere", AND_SDNEXT, indirect=True)
 SETTINGS = {"name": "zyx", "initialization_text": "emoji", "template": "a [name]|an emoji of a [name], big"}
 
 
@@ -53,6 +54,7 @@ def delete(webui, name):
     return webui._send(request, 60, "")
 
 
+@IN_SDNEXT_TOO
 def test_fifty_steps_are_those_of_the_standalone_host(anywhere):
     values = settings(anywhere, steps=50)
     folder = anywhere.data / "random" if anywhere.kind.checkpoint == "random" else None
@@ -67,6 +69,7 @@ def test_fifty_steps_are_those_of_the_standalone_host(anywhere):
     assert max(relative) < 1e-3
 
 
+@IN_SDNEXT_TOO
 @pytest.mark.parametrize("way", [{}, {"stop_after": 2}, {"fail_at": 3}], ids=["done", "stopped", "an error"])
 def test_a_picture_is_the_same_to_the_bit_before_and_after(anywhere, way):
     first = anywhere.picture(PROMPT, "blurry")
@@ -79,6 +82,7 @@ def test_a_picture_is_the_same_to_the_bit_before_and_after(anywhere, way):
     assert anywhere.picture(PROMPT, "blurry") == first
 
 
+@IN_SDNEXT_TOO
 def test_a_word_is_known_at_once_is_gone_when_deleted_and_comes_back(anywhere):
     unknown, _ = anywhere.picture("a teapotword")
     job = begin(anywhere, "teapotword", steps=4, learning_rate="0.1")
@@ -94,6 +98,7 @@ def test_a_word_is_known_at_once_is_gone_when_deleted_and_comes_back(anywhere):
     assert anywhere.picture("a teapotword")[0] == learned
 
 
+@IN_SDNEXT_TOO
 def test_the_memory_hint_counts_what_a_pass_keeps(anywhere):
     """Forge's and ldm's blocks keep a few small things more than the copy without memory shows."""
     found = anywhere.probe("kept", batch=1, side=8)
@@ -102,6 +107,7 @@ def test_the_memory_hint_counts_what_a_pass_keeps(anywhere):
     assert 0 < found["less"] < found["plain"]
 
 
+@IN_SDNEXT_TOO
 @pytest.mark.parametrize("button", ["interrupt", "skip"])
 def test_interrupt_and_skip_end_a_training_and_keep_its_best_and_the_next_picture_is_the_same(anywhere, button):
     first = anywhere.picture(PROMPT, "blurry")
@@ -114,6 +120,7 @@ def test_interrupt_and_skip_end_a_training_and_keep_its_best_and_the_next_pictur
     assert anywhere.picture(PROMPT, "blurry") == first
 
 
+@IN_SDNEXT_TOO
 def test_a_training_is_paused_and_goes_on_to_its_end(anywhere):
     begin(anywhere, "restword", wait=False, steps=5000)
     wait(anywhere, lambda job: job["step"] >= 3, 300)
@@ -146,6 +153,7 @@ def our_routes(webui):
     return sorted((path, method) for path, methods in paths.items() for method in methods if path.startswith(V1))
 
 
+@IN_SDNEXT_TOO
 def test_a_start_that_fails_leaves_no_folder(anywhere):
     before = {path.name for path in anywhere.data.glob("embeddings-training/*")}
     answer = begin(anywhere, "unborn", steps=4, initialization_text=" ")
@@ -229,7 +237,10 @@ def test_a_name_that_prompts_would_take_for_another_word_is_refused(anywhere):
         other.rename(file)
 
 
-@pytest.mark.parametrize("anywhere", EVERY[:2], indirect=True)  # 512 pixels of SD 1.5's widths take a core too long
+NOT_REFORGE = [*EVERY[:2], AND_SDNEXT[-1]]  # 512 pixels of SD 1.5's widths take a core too long
+
+
+@pytest.mark.parametrize("anywhere", NOT_REFORGE, indirect=True)
 def test_a_comparison_is_drawn_on_the_loaded_model(anywhere):
     begin(anywhere, "cupword", steps=2)
     wish = {"name": "cupword", "prompts": ["a [name]"], "seeds": 1, "steps": 2, "wait": True}

@@ -183,6 +183,29 @@ def has_at_least(page, count, selector):
     )
 
 
+def test_a_dark_page_is_known_by_its_background(browser, served):
+    """SD.Next's themes are dark without the class that gradio has for it."""
+    url, _ = served
+
+    def text():
+        return page.evaluate(
+            "getComputedStyle(document.querySelector('#dreamartist_tabs')).getPropertyValue('--da-text')"
+        )
+
+    with opened(browser, f"{url}?__theme=light") as page:
+        page.wait_for_timeout(1500)
+        light = text()
+        page.add_style_tag(
+            content="* { background-color: transparent !important } body { background: #101014 !important }"
+        )
+        page.wait_for_selector("#dreamartist_tabs.dreamartist-dark", timeout=WAIT)
+        dark = text()
+        page.add_style_tag(content="body { background: #fafafa !important }")
+        page.wait_for_selector("#dreamartist_tabs:not(.dreamartist-dark)", timeout=WAIT)
+        assert text() == light
+    assert [int(colour.strip()[1:3], 16) > 128 for colour in (light, dark)] == [False, True]
+
+
 def test_from_a_picture_to_a_word(browser, served):
     url, folder = served
     with opened(browser, url) as page:

@@ -10,8 +10,9 @@ import pytest
 from dreamartist_ext.engine.errors import ModelError
 from dreamartist_ext.hosts.a1111.workplace import A1111Workplace
 from dreamartist_ext.hosts.forge.workplace import ForgeWorkplace
+from dreamartist_ext.hosts.sdnext.workplace import SDNextWorkplace
 from dreamartist_ext.hosts.webuis.workplace import UntrainedWorkplace
-from dreamartist_ext.webui.running import WebUI, running, standing_for, workplace
+from dreamartist_ext.webui.running import WebUI, running, standing_for, take_part_in_control, workplace
 
 ROWS = [
     (("ldm", "sgm"), "", WebUI.AUTOMATIC1111, A1111Workplace),
@@ -19,7 +20,7 @@ ROWS = [
     (("ldm", "sgm", "modules_forge", "ldm_patched"), "classic", WebUI.CLASSIC, A1111Workplace),
     (("modules_forge", "backend"), "2.0.1v1.10.1", WebUI.FORGE, ForgeWorkplace),
     (("modules_forge", "backend"), "neo", WebUI.NEO, ForgeWorkplace),
-    (("installer",), "", WebUI.SDNEXT, UntrainedWorkplace),
+    (("installer",), "", WebUI.SDNEXT, SDNextWorkplace),
     ((), "", WebUI.OTHER, UntrainedWorkplace),
 ]
 
@@ -32,36 +33,41 @@ def test_each_is_known_by_its_packages_and_gets_its_host(monkeypatch, packages, 
         monkeypatch.setitem(sys.modules, "modules_forge.forge_version", SimpleNamespace(version=version))
     assert running() is webui
     assert type(workplace()) is place
-    assert (standing_for() is None) == (place is UntrainedWorkplace)
+    assert (standing_for() is None) == (place in (UntrainedWorkplace, SDNextWorkplace))
 
 
-@pytest.mark.parametrize("webui", ["SD.Next", "this WebUI"])
-def test_where_no_host_is_a_training_says_where_there_is_one_before_any_work(webui):
-    place = UntrainedWorkplace(webui)
+def test_only_in_sdnext_the_script_is_put_on_the_list_of_its_control_tab_and_once(monkeypatch):
+    installer = ModuleType("installer")
+    installer.control_extensions = ["NudeNet"]
+    monkeypatch.setitem(sys.modules, "installer", installer)
+    for _ in range(2):
+        take_part_in_control("DreamArtist")
+    assert installer.control_extensions == ["NudeNet", "DreamArtist"]
+    del installer.control_extensions
+    take_part_in_control("DreamArtist")
+    installer.control_extensions = []
+    for name in ("modules_forge", "backend"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    take_part_in_control("DreamArtist")
+    assert installer.control_extensions == []
+
+
+def test_where_no_host_is_a_training_says_where_there_is_one_before_any_work():
+    place = UntrainedWorkplace("this WebUI")
     for refuse in (lambda: place.gpu("task(a)").__enter__(), place.host):
-        with pytest.raises(ModelError, match=f"cannot train in {webui}; train in AUTOMATIC1111, Forge") as refused:
+        with pytest.raises(ModelError, match="cannot train in this WebUI; train in AUTOMATIC1111, Forge") as refused:
             refuse()
         assert "checkpoint" not in str(refused.value)
     assert place.model_name() == place.chosen_model() == place.clash("mycat") == ""
     assert not place.is_one_token("cat"), "nobody knows"
 
 
-def test_words_are_read_again_where_the_model_holds_them(monkeypatch):
-    read = []
-    database = SimpleNamespace(load_textual_inversion_embeddings=lambda force_reload: read.append(force_reload))
-    shared = SimpleNamespace(sd_model=SimpleNamespace(embedding_db=database))
+def test_the_folder_of_words_is_the_one_that_the_webui_reads(monkeypatch):
+    """SD.Next goes by its settings even where its command line names another folder; the others have no setting."""
+    shared = SimpleNamespace(cmd_opts=SimpleNamespace(embeddings_dir="/flags/embeddings"), opts=SimpleNamespace())
     monkeypatch.setitem(sys.modules, "modules", SimpleNamespace(shared=shared))
-    UntrainedWorkplace("SD.Next").learned()
-    shared.sd_loaded = False
-    UntrainedWorkplace("SD.Next").learned()
-    assert read == [True], "no model is loaded for it"
-
-
-def test_the_folder_of_words_is_the_command_lines_or_a_setting(monkeypatch):
-    shared = SimpleNamespace(cmd_opts=SimpleNamespace(), opts=SimpleNamespace(embeddings_dir="/settings"))
-    monkeypatch.setitem(sys.modules, "modules", SimpleNamespace(shared=shared))
-    place = UntrainedWorkplace("SD.Next")
+    place = UntrainedWorkplace("this WebUI")
+    assert str(place.embeddings) == "/flags/embeddings"
+    shared.opts.embeddings_dir = "/settings"
     assert str(place.embeddings) == "/settings"
     assert str(place.templates) == "/textual_inversion_templates"
-    shared.cmd_opts.embeddings_dir = "/flags/embeddings"
-    assert str(place.embeddings) == "/flags/embeddings"

@@ -87,7 +87,7 @@ def test_the_queue_is_free_and_at_rest_whatever_fails(webui, failing):
 class Pressed(FakeWorkplace):
     """A training under the WebUI's own buttons."""
 
-    gpu, interrupted = A1111Workplace.gpu, A1111Workplace.interrupted
+    gpu, begin, interrupted = A1111Workplace.gpu, A1111Workplace.begin, A1111Workplace.interrupted
 
 
 @pytest.mark.parametrize("button", FLAGS)

@@ -52,21 +52,25 @@ class DiffusersHost(BoundWords):
         self.precision = precision
         self._identity = ""
         self._is_halved = computes_in(device, precision)
-        for module in self._modules():
-            module.float()
-        if self._is_halved:
-            self.identity()  # of the weights as they are in the file
-            for module in (parts.unet, *(encoder.model for encoder in self.encoders)):
-                halved(module, precision)
-        for module in self._modules():
-            module.to(device)
-        for convolutional in (parts.unet, parts.vae):
-            convolutional.to(memory_format=torch.channels_last)
+        self._place()
         self.schedule = schedule_of(parts, device)
         self.picture_size = int(parts.unet.config.sample_size) * self.latent_factor
         self.remark = ""
         self._context = InpaintingContext(self.encode_images, self.latent_factor)
         self._known_ids: dict[tuple[str, str], list[int]] = {}
+
+    def _place(self) -> None:
+        """Bring the weights to where, and into the types in which, they compute."""
+        for module in self._modules():
+            module.float()
+        if self._is_halved:
+            self.identity()  # of the weights as they are in the file
+            for module in (self.parts.unet, *(encoder.model for encoder in self.encoders)):
+                halved(module, self.precision)
+        for module in self._modules():
+            module.to(self.device)
+        for convolutional in (self.parts.unet, self.parts.vae):
+            convolutional.to(memory_format=torch.channels_last)
 
     @property
     def name(self) -> str:

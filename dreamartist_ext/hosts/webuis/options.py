@@ -14,10 +14,10 @@ def command_line() -> Any:
 
 
 def embeddings_folder() -> Path:
-    """By the command line; SD.Next has it among its settings."""
+    """By the command line; SD.Next reads the one among its settings, whatever its command line says."""
     from modules import shared
 
-    return Path(getattr(shared.cmd_opts, "embeddings_dir", None) or shared.opts.embeddings_dir)
+    return Path(getattr(shared.opts, "embeddings_dir", None) or shared.cmd_opts.embeddings_dir)
 
 
 def setting(name: str, otherwise: Any) -> Any:

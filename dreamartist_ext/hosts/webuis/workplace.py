@@ -20,7 +20,7 @@ from .called_off import call_off_waiting
 from .options import embeddings_folder
 
 RELOAD_SECONDS = 0.5  # from "Reload UI" interrupting to its closing the page; usually a few milliseconds
-CAN_TRAIN = "AUTOMATIC1111, Forge, Forge Neo, reForge and Forge Classic"
+CAN_TRAIN = "AUTOMATIC1111, Forge, Forge Neo, reForge, Forge Classic and SD.Next"
 
 Lookup = tuple[Callable[[list[str]], Sequence[list[int]]], Any]  # a tokenizer, and the embeddings found by its tokens
 
@@ -55,11 +55,17 @@ class WebUIWorkplace(ABC):
                 afterwards.callback(_put_at_rest, shared.state)
                 afterwards.callback(shared.state.end)
                 afterwards.callback(progress.finish_task, task)
-                shared.state.begin(job=task)
+                self.begin(task)
                 progress.start_task(task)
                 yield
         finally:
             progress.pending_tasks.pop(task, None)
+
+    def begin(self, task: str) -> None:
+        """Tell the WebUI's progress whose turn it is."""
+        from modules import shared
+
+        shared.state.begin(job=task)
 
     @contextmanager
     def glance(self) -> Iterator[Any]:
@@ -80,7 +86,7 @@ class WebUIWorkplace(ABC):
         state = shared.state
         if state.interrupted and page_is_closing():
             state.interrupted = False  # "Reload UI" interrupts whatever is under way; a training needs no page
-        pressed = bool(state.interrupted or state.skipped or state.stopping_generation)
+        pressed = bool(state.interrupted or state.skipped or getattr(state, "stopping_generation", False))
         if pressed and call_off_waiting():
             state.skipped = state.interrupted = state.stopping_generation = False
             return False
@@ -178,13 +184,7 @@ class UntrainedWorkplace(WebUIWorkplace):
         return ""
 
     def learned(self) -> None:
-        """SD.Next keeps its database on the model, and loads one for whoever asks for it."""
-        from modules import shared
-
-        if getattr(shared, "sd_loaded", True):
-            database = getattr(shared.sd_model, "embedding_db", None)
-            if database is not None:
-                database.load_textual_inversion_embeddings(force_reload=True)
+        """Nobody knows where such a WebUI keeps them."""
 
     def lookups(self) -> Sequence[Lookup]:
         return ()

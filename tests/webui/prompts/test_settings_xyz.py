@@ -118,7 +118,9 @@ def database(tmp_path, monkeypatch):
     database, embeddings = Database(), tmp_path / "embeddings"
     embedding_module = SimpleNamespace(Embedding=Embedding)
     modules = {
-        "shared": SimpleNamespace(cmd_opts=SimpleNamespace(embeddings_dir=str(embeddings)), sd_model=object()),
+        "shared": SimpleNamespace(
+            cmd_opts=SimpleNamespace(embeddings_dir=str(embeddings)), opts=SimpleNamespace(), sd_model=object()
+        ),
         "devices": SimpleNamespace(device=torch.device("cpu")),
         "sd_hijack": SimpleNamespace(model_hijack=SimpleNamespace(embedding_db=database)),
         "textual_inversion": SimpleNamespace(textual_inversion=embedding_module),
