@@ -49,6 +49,14 @@ def _parts():
     return [parts.unet.model, parts.clip.patcher.model, parts.vae.patcher.model]
 
 
+def vae_padding():
+    """How the loaded VAE's convolutions pad; those of reForge's newmain_newforge do by reflection."""
+    model = sd_models.model_data.sd_model
+    parts = (model.first_stage_model,) if isinstance(model, torch.nn.Module) else _parts()[-1:]
+    convolutions = [m for part in parts for m in part.modules() if isinstance(m, torch.nn.Conv2d)]
+    return sorted({m.padding_mode for m in convolutions if any(m.padding)})
+
+
 def own_size(side):
     """From now on, models are for pictures of so many pixels a side; with 0, as they are again."""
     from dreamartist_ext.hosts.webuis.host import LoadedModelHost
