@@ -5,6 +5,7 @@ Every function here can be called through POST /dreamartist-test/NAME with its a
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import operator
@@ -55,6 +56,27 @@ def _parts():
         return [model]
     parts = model.forge_objects_original
     return [parts.unet.model, parts.clip.patcher.model, parts.vae.patcher.model]
+
+
+def vae_padding():
+    """How the loaded VAE's convolutions pad; those of reForge's newmain_newforge do by reflection."""
+    model = sd_models.model_data.sd_model
+    parts = (model.first_stage_model,) if isinstance(model, torch.nn.Module) else _parts()[-1:]
+    convolutions = [m for part in parts for m in part.modules() if isinstance(m, torch.nn.Conv2d)]
+    return sorted({m.padding_mode for m in convolutions if any(m.padding)})
+
+
+def own_size(side):
+    """From now on, models are for pictures of so many pixels a side; with 0, as they are again."""
+    from dreamartist_ext.hosts.webuis.host import LoadedModelHost
+
+    real = getattr(LoadedModelHost._describe, "__wrapped__", LoadedModelHost._describe)
+
+    @functools.wraps(real)
+    def described(host, webui, picture_size, *more):
+        real(host, webui, side or picture_size, *more)
+
+    LoadedModelHost._describe = described if side else real
 
 
 def load(name):

@@ -9,6 +9,7 @@ from testbed.webui import MODEL, PROMPT, WEBUI, make_data_folder, running
 
 EVERY = [pytest.param(kind, id=kind.marker, marks=getattr(pytest.mark, kind.marker)) for kind in KINDS]
 AND_SDNEXT = [*EVERY, pytest.param(SDNEXT, id=SDNEXT.marker, marks=pytest.mark.sdnext)]
+SIDES = {"embedded": 128, "folder": 128, "random": 64}  # pixels of a training's pictures
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -36,6 +37,15 @@ def anywhere(request, tmp_path_factory):
     with running(data, "--api", kind=kind) as webui:
         webui.picture(PROMPT)
         yield webui
+
+
+@pytest.fixture
+def small_pictures(anywhere):
+    """Comparisons and reports are drawn in the model's own size: 512 pixels of SD 1.5's widths take a core too long."""
+    is_large = anywhere.kind.checkpoint == "random"
+    anywhere.probe("own_size", side=SIDES["random"] if is_large else 0)
+    yield
+    anywhere.probe("own_size", side=0)
 
 
 @pytest.fixture(scope="session")

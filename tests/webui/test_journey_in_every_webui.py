@@ -9,8 +9,9 @@ import pytest
 
 from testbed.webui import PROMPT
 
+from .conftest import SIDES
 from .test_a1111_host import STATE_OF_A_PICTURE, left
-from .test_in_every_webui import IN_SDNEXT_TOO, SIDES
+from .test_in_every_webui import IN_SDNEXT_TOO
 from .test_page import (
     PICTURE,
     SHOT_STEPS,
