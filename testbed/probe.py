@@ -461,7 +461,7 @@ def added_tokens():
 
 
 def control_tab(prompt, negative):
-    """The negative prompt that a picture of SD.Next's Control tab is drawn with, and whether our script is there."""
+    """The negative prompts that a picture of SD.Next's Control tab is drawn with."""
     from modules import call_queue, processing, scripts_manager
     from modules.api.script import init_default_script_args
     from modules.processing_class import StableDiffusionProcessingControl
@@ -474,7 +474,7 @@ def control_tab(prompt, negative):
         p.scripts, p.script_args = runner, init_default_script_args(runner)
         p.do_not_save_samples = p.do_not_save_grid = True
         done = processing.process_images(p)
-    return {"negatives": done.all_negative_prompts, "ours": "DreamArtist" in [each.title() for each in runner.scripts]}
+    return done.all_negative_prompts
 
 
 def in_offload_mode(mode):

@@ -8,7 +8,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 from ..hosts.webuis.options import script_runner, settings_page
-from .running import take_part_in_control, workplace
+from .running import workplace
 from .training.jobs import Desk
 
 
@@ -38,14 +38,11 @@ def settings() -> None:
     register(settings_page())
 
 
-def axes_and_control() -> None:
-    """Our axes of the X/Y/Z plot, and SD.Next's Control tab, for the WebUI's `on_before_ui`: every script is loaded by
-    then, and no page is built."""
-    from .prompts.generation_script import TITLE
+def axes() -> None:
+    """Our axes of the X/Y/Z plot, for the WebUI's `on_before_ui`: every script is loaded by then."""
     from .prompts.xyz import register
 
     register(script_runner())
-    take_part_in_control(TITLE)
 
 
 def mount_api(_page: Any, app: Any) -> None:
@@ -58,7 +55,7 @@ def mount_api(_page: Any, app: Any) -> None:
 CALLBACKS: dict[str, Callable[..., Any]] = {
     "ui_tabs": tab,
     "ui_settings": settings,
-    "before_ui": axes_and_control,
+    "before_ui": axes,
     "app_started": mount_api,
 }
 

@@ -63,14 +63,6 @@ def workplace() -> WebUIWorkplace:
     return UntrainedWorkplace(webui.value)
 
 
-def take_part_in_control(title: str) -> None:
-    """In SD.Next, have the script of this title run for its Control tab; the others have no such tab."""
-    if running() is WebUI.SDNEXT:
-        from ..hosts.sdnext.control import take_part_in_control
-
-        take_part_in_control(title)
-
-
 def standing_for() -> StandingFor | None:
     """What has prompts take words for other vectors than their files'; None where there is no host that can."""
     webui = running()

@@ -73,7 +73,7 @@ def load_script(monkeypatch, callbacks):
 def test_each_callback_is_registered_once_for_its_event_in_the_scripts_name(monkeypatch, kind):
     callbacks = kind()
     load_script(monkeypatch, callbacks)
-    ours = (registration.tab, registration.settings, registration.axes_and_control, registration.mount_api)
+    ours = (registration.tab, registration.settings, registration.axes, registration.mount_api)
     assert callbacks.registered() == [(e, fun, str(SCRIPT)) for e, fun in zip(EVENTS, ours, strict=True)]
 
 

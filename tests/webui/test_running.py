@@ -12,7 +12,7 @@ from dreamartist_ext.hosts.a1111.workplace import A1111Workplace
 from dreamartist_ext.hosts.forge.workplace import ForgeWorkplace
 from dreamartist_ext.hosts.sdnext.workplace import SDNextWorkplace
 from dreamartist_ext.hosts.webuis.workplace import UntrainedWorkplace
-from dreamartist_ext.webui.running import WebUI, running, standing_for, take_part_in_control, workplace
+from dreamartist_ext.webui.running import WebUI, running, standing_for, workplace
 
 ROWS = [
     (("ldm", "sgm"), "", WebUI.AUTOMATIC1111, A1111Workplace),
@@ -34,22 +34,6 @@ def test_each_is_known_by_its_packages_and_gets_its_host(monkeypatch, packages, 
     assert running() is webui
     assert type(workplace()) is place
     assert (standing_for() is None) == (place in (UntrainedWorkplace, SDNextWorkplace))
-
-
-def test_only_in_sdnext_the_script_is_put_on_the_list_of_its_control_tab_and_once(monkeypatch):
-    installer = ModuleType("installer")
-    installer.control_extensions = ["NudeNet"]
-    monkeypatch.setitem(sys.modules, "installer", installer)
-    for _ in range(2):
-        take_part_in_control("DreamArtist")
-    assert installer.control_extensions == ["NudeNet", "DreamArtist"]
-    del installer.control_extensions
-    take_part_in_control("DreamArtist")
-    installer.control_extensions = []
-    for name in ("modules_forge", "backend"):
-        monkeypatch.setitem(sys.modules, name, ModuleType(name))
-    take_part_in_control("DreamArtist")
-    assert installer.control_extensions == []
 
 
 def test_where_no_host_is_a_training_says_where_there_is_one_before_any_work():

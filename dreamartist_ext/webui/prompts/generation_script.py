@@ -72,12 +72,8 @@ class PromptHook:
 
     def after_component(self, component: Any, **kwargs: Any) -> None:
         """A new picture's text comes last, so that the accordion can then say what was added to it."""
-        tabs = ("img2img",) if self.is_img2img else ("txt2img", "control")  # the last is SD.Next's
-        if (
-            kwargs.get("elem_id") in [f"html_info_{tab}" for tab in tabs]
-            and self._line is not None
-            and hasattr(component, "change")
-        ):
+        tab = "img2img" if self.is_img2img else "txt2img"
+        if kwargs.get("elem_id") == f"html_info_{tab}" and self._line is not None and hasattr(component, "change"):
             component.change(fn=self._said, inputs=[], outputs=[self._line], show_progress=False, queue=False)
 
     def process(self, p: Any, *_values: Any) -> None:
