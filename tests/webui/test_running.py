@@ -53,5 +53,7 @@ def test_the_folder_of_words_is_the_one_that_the_webui_reads(monkeypatch):
     place = UntrainedWorkplace("this WebUI")
     assert str(place.embeddings) == "/flags/embeddings"
     shared.opts.embeddings_dir = "/settings"
+    assert str(place.embeddings) == "/flags/embeddings", "what another WebUI left in the settings is nothing here"
+    shared.opts.data_labels = {"embeddings_dir": None}
     assert str(place.embeddings) == "/settings"
     assert str(place.templates) == "/textual_inversion_templates"

@@ -14,10 +14,12 @@ def command_line() -> Any:
 
 
 def embeddings_folder() -> Path:
-    """By the command line; SD.Next reads the one among its settings, whatever its command line says."""
+    """By the command line; SD.Next reads the one among its settings, whatever its command line says. Settings that came
+    from SD.Next's file are nothing to the others."""
     from modules import shared
 
-    return Path(getattr(shared.opts, "embeddings_dir", None) or shared.cmd_opts.embeddings_dir)
+    has_setting = "embeddings_dir" in getattr(shared.opts, "data_labels", ())
+    return Path((has_setting and shared.opts.embeddings_dir) or shared.cmd_opts.embeddings_dir)
 
 
 def setting(name: str, otherwise: Any) -> Any:
