@@ -21,7 +21,7 @@ from ..diffusers.prompt_tokens import Chunk
 from ..diffusers.text_encoding import TextEncoder
 from ..put_back import full_precision, own_forwards, random_state
 from ..webuis.moved_weights import ordinary_tensors
-from .model import chosen_pipeline, loaded_pipeline, parts_of
+from .model import chosen_pipeline, loaded_pipeline, parts_of, plain
 from .session import on_device, plain_attention, without_free_u
 
 
@@ -57,8 +57,7 @@ class SDNextHost(DiffusersHost):
 
     def check_loaded(self) -> None:
         """Raises ModelError when somebody took the model away."""
-        unet = getattr(loaded_pipeline(), "unet", None)
-        if getattr(unet, "_orig_mod", unet) is not self.parts.unet:
+        if plain(getattr(loaded_pipeline(), "unet", None)) is not self.parts.unet:
             raise ModelError("the checkpoint was unloaded or changed during the training; load it again and continue.")
 
     @contextmanager

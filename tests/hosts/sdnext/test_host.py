@@ -177,6 +177,18 @@ def test_a_model_that_is_taken_away_is_one_sentence(monkeypatch, tmp_path):
             losses(host)
 
 
+def test_parts_that_sdnext_compiles_are_trained_as_they_were(monkeypatch, tmp_path):
+    """A compiled text encoder would run past the hook that puts the vectors in."""
+    parts = components(tmp_path, "sdxl")
+    pipeline = pipeline_of(parts)
+    names = ("unet", "vae", "text_encoder", "text_encoder_2")
+    for name in names:
+        setattr(pipeline, name, torch.compile(getattr(pipeline, name)))
+    with running(monkeypatch, pipeline):
+        found = SDNextHost().parts
+    assert all(getattr(found, name) is getattr(parts, name) for name in names)
+
+
 def refusal(monkeypatch, pipeline, **options):
     with running(monkeypatch, pipeline, **options), pytest.raises(ModelError) as refused:
         SDNextHost()
