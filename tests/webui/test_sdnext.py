@@ -125,7 +125,19 @@ def test_a_word_with_fewer_vectors_than_before_leaves_none_of_the_old(anywhere):
 
 def test_a_name_that_is_a_token_of_another_word_is_refused(words):
     assert 'for a part of the embedding "cat1"' in words.probe("clash", name="cat1_1")
+    assert 'for a part of the embedding "cat1"' in words.probe("clash", name="cat1_3"), "the first it does not have"
     assert words.probe("clash", name="cat1_9") == ""
+
+
+def test_a_token_of_the_model_gets_no_vector_and_leaves_words_whole_when_its_file_goes(anywhere):
+    piece, prompt = "cap", "a captain"
+    assert "its model has a token" in anywhere.probe("clash", name=piece)
+    before = anywhere.picture(prompt)
+    save_pairs(anywhere.embeddings, {piece: (1, 1)}, WIDTH, seed=2)
+    anywhere.probe("reload_embeddings")
+    assert piece not in anywhere.probe("added_tokens")
+    delete(anywhere, piece)
+    assert anywhere.picture(prompt) == before
 
 
 def test_a_lora_that_is_still_in_the_weights_is_one_sentence(anywhere):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
@@ -51,7 +52,10 @@ def _tokens(embeddings: Iterable[Any]) -> set[str]:
 
 
 def _take_out(gone: set[str]) -> None:
-    """Take these tokens out of the tokenizers; the rows of those behind them move up."""
+    """Take these tokens out of the tokenizers; the rows of those behind them move up.
+
+    One that is a piece of the vocabulary has no row of its own, but words are cut at it as long as it is here.
+    """
     pipeline = loaded_pipeline()
     for encoder_name, tokenizer_name in ENCODERS:
         encoder: Any = getattr(pipeline, encoder_name, None)
@@ -61,16 +65,17 @@ def _take_out(gone: set[str]) -> None:
         table = encoder.get_input_embeddings().weight.data
         first = tokenizer.vocab_size
         state = json.loads(tokenizer.backend_tokenizer.to_str())
-        added = sorted((each["id"], each["content"]) for each in state["added_tokens"] if each["id"] >= first)
-        kept = [(place, content) for place, content in added if content not in gone and place < len(table)]
-        if len(kept) == len(added):
+        before = sorted(state["added_tokens"], key=itemgetter("id"))
+        kept = [each for each in before if each["content"] not in gone and each["id"] < len(table)]
+        if len(kept) == len(before):
             continue
-        state["added_tokens"] = [each for each in state["added_tokens"] if each["id"] < first]
+        state["added_tokens"] = [each for each in kept if each["id"] < first]
+        learned = [each for each in kept if each["id"] >= first]
         without = Tokenizer.from_str(json.dumps(state))
-        without.add_tokens([AddedToken(content, normalized=False) for _, content in kept])
-        rows = table[[place for place, _ in kept]].clone()
+        without.add_tokens([AddedToken(each["content"], normalized=False) for each in learned])
+        rows = table[[each["id"] for each in learned]].clone()
         tokenizer._tokenizer = without
-        table[[without.token_to_id(content) for _, content in kept]] = rows
+        table[[without.token_to_id(each["content"]) for each in learned]] = rows
 
 
 def _forget_encoded_prompts() -> None:

@@ -7,7 +7,7 @@ without it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -17,10 +17,11 @@ from torch import Tensor
 from ...engine.errors import ModelError
 from ...engine.host import Cond, Kept, Vectors
 from ..diffusers.host import DiffusersHost
+from ..diffusers.prompt_tokens import Chunk
 from ..diffusers.text_encoding import TextEncoder
 from ..put_back import full_precision, own_forwards, random_state
 from ..webuis.moved_weights import ordinary_tensors
-from .model import chosen_pipeline, loaded_pipeline, parts_of
+from .model import chosen_pipeline, loaded_pipeline, parts_of, plain
 from .session import on_device, plain_attention, without_free_u
 
 
@@ -37,7 +38,7 @@ class SDNextHost(DiffusersHost):
         parts = parts_of(self.model)
         kind = next(parts.unet.parameters()).dtype
         super().__init__(parts, torch.device(devices.device), kind)
-        self._more_ids = self._ids_of_long_words()
+        self._vocabularies, self._more_ids = self._read_vocabularies(), self._ids_of_long_words()
 
     def _place(self) -> None:
         """The weights stay as SD.Next has them; a session brings them to the device."""
@@ -56,8 +57,7 @@ class SDNextHost(DiffusersHost):
 
     def check_loaded(self) -> None:
         """Raises ModelError when somebody took the model away."""
-        unet = getattr(loaded_pipeline(), "unet", None)
-        if getattr(unet, "_orig_mod", unet) is not self.parts.unet:
+        if plain(getattr(loaded_pipeline(), "unet", None)) is not self.parts.unet:
             raise ModelError("the checkpoint was unloaded or changed during the training; load it again and continue.")
 
     @contextmanager
@@ -113,6 +113,18 @@ class SDNextHost(DiffusersHost):
             rows = [encoder.tokenizer.convert_tokens_to_ids(list(tokens)) for tokens in words]
             found[encoder.key] = {ids[0]: ids for ids in rows if len(ids) > 1}
         return found
+
+    def _chunks(self, prompts: Sequence[str], encoder: TextEncoder) -> list[list[Chunk]]:
+        """Words come and go during a training, and others' ids with them."""
+        vocabularies = self._read_vocabularies()
+        if vocabularies != self._vocabularies:
+            self._vocabularies, self._more_ids = vocabularies, self._ids_of_long_words()
+            self._known_ids.clear()
+        return super()._chunks(prompts, encoder)
+
+    def _read_vocabularies(self) -> list[tuple[Any, int]]:
+        """Others when words were added, or taken out (see `embeddings`)."""
+        return [(getattr(each.tokenizer, "backend_tokenizer", None), len(each.tokenizer)) for each in self.encoders]
 
     def _ids(self, encoder: TextEncoder, text: str) -> list[int]:
         """SD.Next spells a word's further vectors out in the prompt."""

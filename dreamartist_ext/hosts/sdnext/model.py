@@ -43,13 +43,17 @@ def name_of(pipeline: Any) -> str:
     return str(getattr(info, "model_name", "") or getattr(info, "name", "") or "the loaded model")
 
 
+def plain(part: Any) -> Any:
+    """What torch.compile wraps: the compiled one runs past hooks that came later."""
+    return getattr(part, "_orig_mod", part)
+
+
 def parts_of(pipeline: Any) -> Components:
     """The very parts that SD.Next draws with. Raises ModelError, in one sentence, for what cannot be trained."""
     name = name_of(pipeline)
-    unet = getattr(pipeline, "unet", None)
-    unet = getattr(unet, "_orig_mod", unet)  # what torch.compile wraps
-    vae, encoder = getattr(pipeline, "vae", None), getattr(pipeline, "text_encoder", None)
-    if getattr(pipeline, "text_encoder_2", None) is not None and encoder is None:
+    names = ("unet", "vae", "text_encoder", "text_encoder_2")
+    unet, vae, encoder, second = (plain(getattr(pipeline, each, None)) for each in names)
+    if second is not None and encoder is None:
         raise ModelError(f"{name} is an SDXL refiner, which only finishes pictures; choose its base checkpoint.")
     if not isinstance(unet, UNet2DConditionModel) or not isinstance(vae, AutoencoderKL) or encoder is None:
         raise ModelError(
@@ -64,10 +68,10 @@ def parts_of(pipeline: Any) -> Components:
         tokenizer=pipeline.tokenizer,
         scheduler=_scheduler(pipeline, name),
         name=name,
-        text_encoder_2=getattr(pipeline, "text_encoder_2", None),
+        text_encoder_2=second,
         tokenizer_2=getattr(pipeline, "tokenizer_2", None),
     )
-    modules = (unet, vae, encoder, parts.text_encoder_2)
+    modules = (unet, vae, encoder, second)
     _check_weights([module for module in modules if module is not None], name)
     _check_additions(unet, modules, name)
     return parts

@@ -23,9 +23,10 @@ def on_device(pipeline: Any, modules: Sequence[nn.Module], name: str) -> Iterato
     from modules import devices, sd_models
 
     was_offloaded = getattr(pipeline, "has_accelerate", False)
-    sd_models.disable_offload(pipeline)
     try:
-        sd_models.move_model(pipeline, devices.device)
+        sd_models.disable_offload(pipeline)
+        # Without force it leaves all where they are as soon as the text encoder, its first part, is there.
+        sd_models.move_model(pipeline, devices.device, force=True)
         wanted = torch.device(devices.device).type
         if any(p.device.type != wanted for module in modules for p in module.parameters()):
             raise ModelError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -49,23 +50,35 @@ class SDNextWorkplace(WebUIWorkplace):
         return ()
 
     def clash(self, name: str) -> str:
-        """Each vector of a word is a token, `name`, `name_1` and so on, and upper and lower case are apart."""
+        """Each vector of a word is a token, `name`, `name_1` and so on, and upper and lower case are apart.
+
+        A word goes on for as long as there is a token with the next number; and one that is a token of the model
+        itself, which is not the same as a word of it, gets no vector.
+        """
+        if any(_place(name, each) is not None for each in _tokenizers()):
+            return f'SD.Next loads no embedding "{name}", as its model has a token "{name}"; choose another name.'
         found = database()
         for word, embedding in ({} if found is None else found.word_embeddings).items():
             tokens = embedding.tokens or [word]
-            if name in tokens[1:]:
+            if name in (*tokens[1:], f"{word}_{len(tokens)}"):
                 return f'prompts would take "{name}" for a part of the embedding "{word}"; choose another name.'
+            if re.fullmatch(rf"{re.escape(name)}_[1-9]\d?", word):
+                return f'prompts would take the embedding "{word}" for a part of "{name}"; choose another name.'
             if name == word and not self._is_ours(Path(str(embedding.filename))):
                 return f'there is an embedding "{word}" already: {embedding.filename}.'
         return ""
 
     def is_one_token(self, name: str) -> bool:
-        pipeline = loaded_pipeline()
-        found = [getattr(pipeline, each, None) for each in ("tokenizer", "tokenizer_2")]
-        return any(_is_ordinary(name, each) for each in found if each is not None)
+        return any(_place(name.lower() + END_OF_WORD, each) is not None for each in _tokenizers())
 
 
-def _is_ordinary(name: str, tokenizer: Any) -> bool:
-    """Whether the vocabulary has it as one word, apart from what was learned since."""
-    place = tokenizer.get_vocab().get(name.lower() + END_OF_WORD)
-    return place is not None and place < tokenizer.vocab_size
+def _tokenizers() -> list[Any]:
+    pipeline = loaded_pipeline()
+    found = [getattr(pipeline, each, None) for each in ("tokenizer", "tokenizer_2")]
+    return [each for each in found if each is not None]
+
+
+def _place(token: str, tokenizer: Any) -> int | None:
+    """In the vocabulary, apart from what was learned since."""
+    place = tokenizer.get_vocab().get(token)
+    return place if place is not None and place < tokenizer.vocab_size else None

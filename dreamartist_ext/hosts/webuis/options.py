@@ -14,12 +14,14 @@ def command_line() -> Any:
 
 
 def embeddings_folder() -> Path:
-    """By the command line; SD.Next reads the one among its settings, whatever its command line says. Settings that came
-    from SD.Next's file are nothing to the others."""
+    """By the command line; SD.Next reads the one among its settings, whatever its command line says.
+
+    The others' settings also hold what is in their file and no setting of theirs, as a file of SD.Next's has it.
+    """
     from modules import shared
 
-    has_setting = "embeddings_dir" in getattr(shared.opts, "data_labels", ())
-    return Path((has_setting and shared.opts.embeddings_dir) or shared.cmd_opts.embeddings_dir)
+    is_setting = "embeddings_dir" in getattr(shared.opts, "data_labels", ())
+    return Path((is_setting and shared.opts.embeddings_dir) or shared.cmd_opts.embeddings_dir)
 
 
 def setting(name: str, otherwise: Any) -> Any:

@@ -56,9 +56,11 @@ def running(monkeypatch: Any, pipeline: Any, **options: Any):
         told.append("off")
         model.has_accelerate = False
 
-    sd_models = SimpleNamespace(
-        disable_offload=unloaded, set_diffuser_offload=offloaded, move_model=lambda model, device: told.append("moved")
-    )
+    def moved(model, device, force=False):
+        """A pipeline's device is its first part's."""
+        told.append("moved" if force or getattr(model, "device", None) != device else "left")
+
+    sd_models = SimpleNamespace(disable_offload=unloaded, set_diffuser_offload=offloaded, move_model=moved)
     lora = SimpleNamespace(lora_common=SimpleNamespace(loaded_networks=[]))
     package = types.ModuleType("modules")
     shared = SimpleNamespace(opts=SimpleNamespace(**OPTIONS | options), sd_model=pipeline)

@@ -111,6 +111,37 @@ def test_the_vocabulary_stays_as_it_was(sdnext):
     assert added(sdnext) == {}
 
 
+def test_a_word_that_is_a_piece_of_others_leaves_them_whole(sdnext):
+    """A file of any name may be there. SD.Next adds no row for one like this, but its tokenizer cuts words at it."""
+    tokenizer = sdnext.pipeline.tokenizer
+    before = tokenizer("a coat").input_ids
+    sdnext.pipeline.embedding_db.files["o"] = rows(2, 1)
+    reload_embeddings()
+    assert tokenizer("a coat").input_ids != before
+    del sdnext.pipeline.embedding_db.files["o"]
+    reload_embeddings()
+    assert tokenizer("a coat").input_ids == before
+    assert added(sdnext) == {}
+
+
+def test_a_word_whose_next_token_is_another_word_would_swallow_it(sdnext, monkeypatch):
+    """SD.Next goes on for as long as it finds `name_1`, `name_2`, ..., whatever the files hold."""
+    place = SDNextWorkplace()
+    monkeypatch.setattr(SDNextWorkplace, "embeddings", Path("/embeddings"))
+    sdnext.pipeline.embedding_db.files |= {"cat1": rows(2, 1), "fox_1": rows(1, 1), "year_2024": rows(1, 1)}
+    reload_embeddings()
+    assert 'for a part of the embedding "cat1"' in place.clash("cat1_2"), "the first that it does not have"
+    assert place.clash("cat1_3") == ""
+    assert 'take the embedding "fox_1" for a part of "fox"' in place.clash("fox")
+    assert place.clash("fox_1") == place.clash("year") == ""
+
+
+def test_a_token_of_the_model_is_no_name(sdnext):
+    assert "its model has a token" in SDNextWorkplace().clash("o")
+    sdnext.data.sd_model = None
+    assert SDNextWorkplace().clash("o") == "", "nobody knows yet"
+
+
 def test_names_by_their_tokens(sdnext, monkeypatch, tmp_path):
     place = SDNextWorkplace()
     sdnext.pipeline.embedding_db.files |= {"cat1": rows(2, 1)}
@@ -118,7 +149,7 @@ def test_names_by_their_tokens(sdnext, monkeypatch, tmp_path):
     monkeypatch.setattr(SDNextWorkplace, "embeddings", tmp_path)
     assert 'for a part of the embedding "cat1"' in place.clash("cat1_1")
     assert "there is an embedding" in place.clash("cat1"), "of another folder"
-    assert place.clash("Cat1") == place.clash("cat1_2") == place.clash("cat") == ""
+    assert place.clash("Cat1") == place.clash("cat1_3") == place.clash("cat") == ""
     monkeypatch.setattr(SDNextWorkplace, "embeddings", Path("/embeddings"))
     assert place.clash("cat1") == "", "our own, which may be replaced"
     assert place.is_one_token("cat")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+import json
+import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
+from tokenizers import Tokenizer
 from torch.nn.functional import scaled_dot_product_attention
 
 from dreamartist_ext.engine.config import TrainConfig
@@ -120,6 +123,42 @@ def test_a_learned_word_in_a_caption_stands_for_all_of_its_vectors(monkeypatch, 
         assert host._ids(host.encoders[0], "dog2") == pipeline.tokenizer.convert_tokens_to_ids(names)
 
 
+def test_a_word_is_found_when_its_id_has_changed_since_the_training_began(monkeypatch, tmp_path):
+    """Another one was deleted, or written, meanwhile: the tokens have other numbers than before."""
+    pipeline = pipeline_of(components(tmp_path, "sd1"))
+    pipeline.tokenizer.add_tokens(["zyx"])
+    with running(monkeypatch, pipeline):
+        host = SDNextHost()
+        vectors = {"zyx": {"clip": torch.zeros(2, 32)}}
+        with host.bind(vectors):
+            host.encode_prompts(["a zyx"])
+            without = json.loads(pipeline.tokenizer.backend_tokenizer.to_str())
+            without["added_tokens"] = [each for each in without["added_tokens"] if each["content"] != "zyx"]
+            pipeline.tokenizer._tokenizer = Tokenizer.from_str(json.dumps(without))
+            pipeline.tokenizer.add_tokens(["dog2", "zyx"])
+            (chunk,) = host._chunks(["a big zyx"], host.encoders[0])[0]
+            assert [name for _, name in chunk.places] == ["zyx"]
+
+
+def test_all_parts_are_moved_when_the_first_is_there_already(monkeypatch, tmp_path):
+    """As after a picture in the mode "balanced": SD.Next's own look is only at the pipeline's first part."""
+    pipeline = pipeline_of(components(tmp_path, "sd1"))
+    pipeline.device = torch.device("cpu")
+    with running(monkeypatch, pipeline) as sdnext, SDNextHost().session():
+        assert sdnext.told == ["off", "moved"]
+
+
+def test_offloading_is_put_back_when_taking_it_off_fails(monkeypatch, tmp_path):
+    pipeline = pipeline_of(components(tmp_path, "sd1"))
+    with running(monkeypatch, pipeline) as sdnext:
+        pipeline.has_accelerate = True
+        host = SDNextHost()
+        monkeypatch.setattr(sys.modules["modules.sd_models"], "disable_offload", lambda model: 1 / 0)
+        with pytest.raises(ZeroDivisionError), host.session():
+            pass
+        assert sdnext.told == ["on"]
+
+
 def test_the_mean_norm_is_the_vocabularys(monkeypatch, tmp_path):
     parts = components(tmp_path, "sd1")
     alone = DiffusersHost(copy.deepcopy(parts), torch.device("cpu"), torch.float32).mean_norms()
@@ -136,6 +175,18 @@ def test_a_model_that_is_taken_away_is_one_sentence(monkeypatch, tmp_path):
         sdnext.data.sd_model = None
         with pytest.raises(ModelError, match="unloaded or changed"):
             losses(host)
+
+
+def test_parts_that_sdnext_compiles_are_trained_as_they_were(monkeypatch, tmp_path):
+    """A compiled text encoder would run past the hook that puts the vectors in."""
+    parts = components(tmp_path, "sdxl")
+    pipeline = pipeline_of(parts)
+    names = ("unet", "vae", "text_encoder", "text_encoder_2")
+    for name in names:
+        setattr(pipeline, name, torch.compile(getattr(pipeline, name)))
+    with running(monkeypatch, pipeline):
+        found = SDNextHost().parts
+    assert all(getattr(found, name) is getattr(parts, name) for name in names)
 
 
 def refusal(monkeypatch, pipeline, **options):
