@@ -215,7 +215,7 @@ function dreamartistWarnings(item) {
         found.push([`It is small: ${item.width}x${item.height}, and is enlarged to ${width}x${height}.`]);
     }
     if (cut >= 10) {
-        found.push([`${cut} % of it are cut off: only the bright part is learned.`, "Keep all of it", "fit", "pad"]);
+        found.push([`${cut} % of it is cut off: only the bright part is learned.`, "Keep all of it", "fit", "pad"]);
     }
     if (item.isClear && dreamartistValue("transparency_as_mask") !== true) {
         const background = dreamartistValue("background") || "white";

@@ -36,15 +36,24 @@ def reload_embeddings() -> None:
         return
     of_files = [each for each in found.word_embeddings.values() if each.filename]
     of_loras = {name: each for name, each in found.word_embeddings.items() if not each.filename}
-    fresh = copy.copy(found)
-    for name in CONTENTS:
-        setattr(fresh, name, {})
-    fresh.load_textual_inversion_embeddings(force_reload=True)
+    try:
+        fresh = _read(found)
+    except FileNotFoundError:  # SD.Next lists the folder and then looks at each file, of which one went meanwhile
+        fresh = _read(found)
     fresh.word_embeddings = {**of_loras, **fresh.word_embeddings}
     for name in CONTENTS:
         setattr(found, name, getattr(fresh, name))
     _take_out(_tokens(of_files) - _tokens(fresh.word_embeddings.values()))
     _forget_encoded_prompts()
+
+
+def _read(found: Any) -> Any:
+    """Another database like this one, of the files as they are now."""
+    fresh = copy.copy(found)
+    for name in CONTENTS:
+        setattr(fresh, name, {})
+    fresh.load_textual_inversion_embeddings(force_reload=True)
+    return fresh
 
 
 def _tokens(embeddings: Iterable[Any]) -> set[str]:

@@ -155,3 +155,20 @@ def test_names_by_their_tokens(sdnext, monkeypatch, tmp_path):
     assert place.is_one_token("cat")
     assert not place.is_one_token("cat1")
     assert not place.is_one_token("zyxwv")
+
+
+def test_a_file_that_goes_while_the_folder_is_listed_fails_no_training(sdnext, monkeypatch):
+    database = sdnext.pipeline.embedding_db
+    database.files |= {"cat1": rows(2, 1)}
+    whole, tried = Database.load_textual_inversion_embeddings, []
+
+    def listed(self, force_reload):
+        tried.append(self)
+        if len(tried) == 1:
+            raise FileNotFoundError("/embeddings/gone.pt")
+        whole(self, force_reload)
+
+    monkeypatch.setattr(Database, "load_textual_inversion_embeddings", listed)
+    reload_embeddings()
+    assert len(tried) == 2
+    assert added(sdnext) == {"cat1": 1, "cat1_1": 1}
