@@ -83,7 +83,8 @@ embedded-model: install-dev
 	$(STAGE) export --out $(WORK)/words
 	$(STAGE) render-wide --icons $(ICONS)
 	$(STAGE) latents-wide --model $(WORK)/words --by-vae 100000
-	$(STAGE) codes --model $(WORK)/words --snapshot codes.pt --batch 24 --minutes $(CODES_MINUTES) --fall-from 0.45
+	$(STAGE) views
+	$(STAGE) codes --model $(WORK)/words --snapshot codes.pt --batch 32 --minutes $(CODES_MINUTES) --fall-from 0.45
 	$(STAGE) export-codes --model $(WORK)/words --snapshot codes.pt --out $(WORK)/model
 	$(STAGE) measure --model $(WORK)/model --out $(WORK)/figures
 	$(STAGE) references --icons $(ICONS)

@@ -11,7 +11,7 @@ import torch
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from dreamartist_ext.hosts.diffusers.model_files import EMBEDDED_MODEL
-from tools.embedded_model import codes, drawings, on_gpu, share, stand_in
+from tools.embedded_model import captions, codes, drawings, latents, on_gpu, share, stand_in, views
 from tools.embedded_model.measure import load_model
 from tools.embedded_model.seeing import seeing_unet
 from tools.embedded_model.shapes import make_text_encoder, make_unet
@@ -101,6 +101,7 @@ def make_folder(folder: Path) -> None:
     done = np.zeros((4, 10), np.uint8)
     done[:, :3] = 1
     np.save(folder / "done.npy", done)
+    views.make(folder, fit_steps=2)
 
 
 @pytest.fixture
@@ -117,6 +118,51 @@ def small_model(tmp_path, monkeypatch) -> Path:
     unet = make_unet((32, 32))
     type(unet).from_config(dict(unet.config) | {"cross_attention_dim": 64}).save_pretrained(folder / "unet")
     return folder
+
+
+@pytest.fixture
+def made(tmp_path) -> views.Views:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    make_folder(folder)
+    return views.load(folder)
+
+
+def test_views_are_what_was_there_five_of_each_drawing_and_one_for_scenes(made):
+    assert len(made.drawing) == len(made.seen) == len(made.latents) == 4 * 3 + 4 * len(views.KINDS) + 4
+    assert [made.drawing[made.in_scenes(number)].item() for number in range(4)] == [0, 1, 2, 3]
+    assert (made.background >= 0).tolist() == [True] * (len(made.drawing) - 4) + [False] * 4
+    assert made.named[:12].all(), "its name is true of a drawing as it is"
+    assert made.named[12:-4].sum() == 4 * views.KINDS.count("mirrored"), "and of a mirrored one, and of no other"
+
+
+def test_the_mapper_sees_a_drawing_where_its_picture_has_it(tmp_path, made):
+    """On white and on black, the parts of the picture are what is seen of it."""
+    growing = latents.Growing(tmp_path / "data")
+    for row in range(12):
+        drawing, background = int(made.drawing[row]), int(made.background[row])
+        colour, *_ = latents.placement_of(drawing, background)
+        picture = torch.nn.functional.adaptive_avg_pool2d(growing.pictures([(drawing, background)]), views.SEEN_SIZE)[0]
+        seen = made.seen[row].float()
+        said = (seen[:3] + (1 - seen[3:]) * colour[:, None, None] / 255) * 2 - 1
+        torch.testing.assert_close(said, picture, atol=5e-3, rtol=0)
+
+
+def test_a_view_is_mirrored_turned_and_in_other_hues():
+    box = torch.zeros(1, 64, 64, 4, dtype=torch.uint8)
+    box[:, 8:24, 8:24] = torch.tensor([255, 0, 0, 255])  # red, at the upper left
+    none, whole = torch.zeros(1), torch.ones(1)
+    plain = views.placed(box, whole, torch.zeros(1, 2), none, whole, none > 0)
+    torch.testing.assert_close(plain[0], box[0].permute(2, 0, 1) / 255)
+    mirrored = views.placed(box, whole, torch.zeros(1, 2), none, whole, none == 0)
+    torch.testing.assert_close(mirrored, plain.flip(3))
+    turned = views.placed(box, whole, torch.zeros(1, 2), none + torch.pi / 2, whole, none > 0)
+    torch.testing.assert_close(turned, plain.rot90(1, (2, 3)), atol=1e-4, rtol=0)
+    green = views.other_hue(plain, none + 2 * torch.pi / 3)
+    torch.testing.assert_close(green, plain[:, [2, 0, 1, 3]], atol=1e-5, rtol=0)
+    on_blue = views.over(plain, torch.tensor([[0.0, 0.0, 255.0]]))
+    assert on_blue[0, :, 10, 10].tolist() == [1, -1, -1]
+    assert on_blue[0, :, 40, 40].tolist() == [-1, -1, 1]
 
 
 def weights(snapshot: Path) -> dict[str, torch.Tensor]:
@@ -140,11 +186,10 @@ def test_a_u_net_that_sees_text_at_every_level_draws_as_before_at_first(text, id
     assert seeing_unet(seeing) is seeing
 
 
+@pytest.mark.usefixtures("made")
 @pytest.mark.parametrize("more", [{}, {"whole": True}, {"whole": True, "workers": 2}])
 def test_a_training_that_stopped_makes_the_same_step_as_one_that_did_not(tmp_path, small_model, more):
     folder = tmp_path / "data"
-    folder.mkdir()
-    make_folder(folder)
     at_once, stopped = tmp_path / "at_once.pt", tmp_path / "stopped.pt"
     codes.train(folder, small_model, at_once, minutes=1, batch=3, steps=4, **(more | {"workers": 0}))
     codes.train(folder, small_model, stopped, minutes=1, batch=3, steps=2, **more)
@@ -155,16 +200,14 @@ def test_a_training_that_stopped_makes_the_same_step_as_one_that_did_not(tmp_pat
         torch.testing.assert_close(twice[name], tensor, msg=name)
 
 
-@torch.no_grad()
+@pytest.mark.usefixtures("made")
 def test_a_code_stands_where_the_caption_has_it_and_nowhere_else(tmp_path, small_model):
     folder = tmp_path / "data"
-    folder.mkdir()
-    make_folder(folder)
     student, _ = codes.begin(folder, small_model, seed=0)
     lines = [
-        codes.Line(f"a {codes.CODE} on a red background", ((1, 6),)),
-        codes.Line("a cat"),
-        codes.Line(f"a {codes.CODE} beside a {codes.CODE}", ((2, 2), (0, 3))),
+        captions.Line(f"a {captions.CODE} on a red background", ((1, 6),)),
+        captions.Line("a cat"),
+        captions.Line(f"a {captions.CODE} beside a {captions.CODE}", ((2, 2), (0, 3))),
     ]
     said = student.captions(lines, None)
     ids, stands, which = said.ids, said.codes, said.which
@@ -183,7 +226,7 @@ def test_a_code_stands_where_the_caption_has_it_and_nowhere_else(tmp_path, small
 
 
 def test_the_codes_have_the_size_that_is_held(tmp_path):
-    seen = torch.randn(5, 1024)
+    seen = torch.randn(5, 4, 24, 24)
     made = codes.Codes(seen, 64, torch.randn(64)).of(seen)
     torch.testing.assert_close(made.square().mean(-1).sqrt(), torch.full((5, 8), codes.CODE_SIZE))
 
@@ -229,15 +272,27 @@ def test_what_a_gpu_makes_comes_back_whole(tmp_path, small_model):
     make_folder(folder)
     icons = icons_of(json.loads((folder / "labels.json").read_text()), tmp_path / "icons")
     packed = on_gpu.pack(tmp_path / "work", icons, tmp_path / "packed")
-    sizes = ["--batch", "4", "--minutes", "0.02", "--backgrounds", "2", "--scenes", "5", "--steps", "0"]
+    sizes = [
+        "--fit-steps",
+        "2",
+        "--batch",
+        "4",
+        "--minutes",
+        "0.02",
+        "--backgrounds",
+        "2",
+        "--scenes",
+        "5",
+        "--steps",
+        "0",
+    ]
     where = ["--device", "cpu", "--workers", "1", "--scratch", str(tmp_path / "scratch"), "--out", str(out)]
     on_gpu.main(["train", "--drawings", str(packed), "--model", str(small_model), *sizes, *where])
-    mirrored = np.load(tmp_path / "scratch" / "wide" / "rgba.npy")
-    assert mirrored.shape == (8, 128, 128, 4)
-    assert (mirrored[:4, :, :64, 3] == 255).all(), "each icon is a box at the left"
-    assert (mirrored[:4, :, 64:, 3] == 0).all()
-    np.testing.assert_array_equal(mirrored[4:], mirrored[:4, :, ::-1])
-    assert len(np.unique(mirrored[:4, 0, 0], axis=0)) == 4
+    rgba = np.load(tmp_path / "scratch" / "wide" / "rgba.npy")
+    assert rgba.shape == (4, 128, 128, 4)
+    assert (rgba[:, :, :64, 3] == 255).all(), "each icon is a box at the left"
+    assert (rgba[:, :, 64:, 3] == 0).all()
+    assert len(np.unique(rgba[:, 0, 0], axis=0)) == 4
     on_gpu.main(["join", "--parts", str(out), "--model", str(tmp_path / "joined")])
     model = load_model(tmp_path / "joined")
     assert model.unet.config.down_block_types == ["CrossAttnDownBlock2D"] * 2

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
-from . import codes, drawings, export, inversion, latents, measure, share, tokenizer, unet, vae, world
+from . import codes, drawings, export, inversion, latents, measure, share, tokenizer, unet, vae, views, world
 
 STAGES = (
     *("render", "vae", "decoder", "tokenizer", "latents", "unet", "export", "measure", "references", "inversion"),
-    *("render-wide", "latents-wide", "scenes", "codes", "export-codes", "share", "world"),
+    *("render-wide", "latents-wide", "views", "scenes", "codes", "export-codes", "share", "world"),
 )
 WIDE = "wide"  # folder of the many drawings, in the work folder
 
@@ -34,17 +34,19 @@ def main() -> None:
     parser.add_argument("--backgrounds", type=int, default=4, help="latents-wide: of each drawing")
     parser.add_argument("--by-vae", type=int, default=1800, help="latents-wide: pictures that the VAE itself encodes")
     parser.add_argument("--scenes", type=int, default=10000, help="scenes: how many to paint and encode")
-    parser.add_argument("--fit-steps", type=int, default=1500, help="latents-wide: of the VAE's stand-in")
+    parser.add_argument("--fit-steps", type=int, default=1500, help="latents-wide, views: of the VAE's stand-in")
     parser.add_argument(
         "--fall-from", type=float, default=1.0, help="codes: share of the time after which the rate falls"
     )
     parser.add_argument("--words", type=float, default=1 / 3, help="codes: share of captions in words")
     parser.add_argument("--scene-share", type=float, default=0.0, help="codes: share of pictures that are scenes")
     parser.add_argument("--known", type=float, default=0.6, help="codes: share of these about things it knows well")
-    parser.add_argument("--whole", action="store_true", help="codes: train all of the U-Net, every level with text")
+    parser.add_argument("--whole", action="store_true", help="codes: every level of the U-Net sees the text")
     parser.add_argument("--device", default="cpu", help="codes: where to train, such as cuda")
     parser.add_argument("--workers", type=int, default=0, help="codes: processes that make captions beside a GPU")
-    parser.add_argument("--gentle", type=float, default=1.0, help="codes: a factor of all rates")
+    parser.add_argument(
+        "--gentle", type=float, default=1.0, help="codes: a factor of the rates of what is trained already"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="share: of the inversion")
     parser.add_argument("--ways", nargs="+", default=share.WAYS, choices=share.WAYS, help="share: output is its end")
     parser.add_argument("--steps", type=int, default=300, help="share: of the inversion")
@@ -87,7 +89,7 @@ def run(arguments: argparse.Namespace) -> None:
         concepts = arguments.concepts or sorted(drawings.HELD_OUT)
         settings = dict(setting.split("=", 1) for setting in arguments.set)
         inversion.measure_inversion(arguments.model, work / "references", arguments.out, concepts, [5.0], settings)
-    elif arguments.stage in ("render-wide", "latents-wide", "scenes", "codes", "export-codes", "share"):
+    elif arguments.stage in ("render-wide", "latents-wide", "views", "scenes", "codes", "export-codes", "share"):
         run_wide(arguments)
     elif arguments.stage == "world":
         run_world(arguments)
@@ -108,6 +110,8 @@ def run_wide(arguments: argparse.Namespace) -> None:
         drawings.render(arguments.icons, folder, drawings.wide_names())
     elif arguments.stage == "latents-wide":
         latents.grow(folder, arguments.model, arguments.backgrounds, arguments.by_vae, arguments.fit_steps)
+    elif arguments.stage == "views":
+        views.make(folder, fit_steps=arguments.fit_steps)
     elif arguments.stage == "scenes":
         latents.encode_scenes(folder, arguments.model, arguments.scenes)
     elif arguments.stage == "codes":

@@ -65,10 +65,8 @@ class Growing:
         """(B, 3, 128, 128) in [-1, 1]; a pair of drawing and background looks the same whenever it is asked for"""
         made = []
         for drawing, background in pairs:
-            generator = torch.Generator().manual_seed(drawing * len(drawings.BACKGROUND_NAMES) + background)
-            colour = drawings.BACKGROUND_RGB[background] + 4 * torch.randn(3, generator=generator)
-            place = drawings.placement(1, generator)
-            made.append(drawings.compose(self.drawings.rgba[drawing][None], colour.clamp(0, 255)[None], *place))
+            colour, *place = placement_of(drawing, background)
+            made.append(drawings.compose(self.drawings.rgba[drawing][None], colour[None], *place))
         return torch.cat(made)
 
     @torch.no_grad()
@@ -80,6 +78,14 @@ class Growing:
             for pair, latents in zip(part, encode(pictures), strict=True):
                 self.latents[pair] = latents.half().numpy()
                 self.done[pair] = maker
+
+
+def placement_of(drawing: int, background: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Of a pair's picture: the colour (3,) in 0..255, scale (1,) and shift (1, 2), the same whenever they are asked
+    for."""
+    generator = torch.Generator().manual_seed(drawing * len(drawings.BACKGROUND_NAMES) + background)
+    colour = drawings.BACKGROUND_RGB[background] + 4 * torch.randn(3, generator=generator)
+    return colour.clamp(0, 255), *drawings.placement(1, generator)
 
 
 def _beside(make: Callable[[list], Tensor], parts: list, workers: int) -> Iterable[Tensor]:

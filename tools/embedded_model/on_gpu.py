@@ -25,7 +25,7 @@ import numpy as np
 
 from dreamartist_ext.hosts.diffusers.model_files import EMBEDDED_MODEL
 
-from . import codes, drawings, latents, share, world
+from . import codes, drawings, latents, share, views, world
 
 PART_BYTES = 15 * 2**20
 PART = "model.tar.{}"  # three digits
@@ -46,8 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, default=14)
     parser.add_argument("--minutes", type=float, default=5.5, help="train: of the training itself")
     parser.add_argument("--batch", type=int, default=512)
-    parser.add_argument("--rate", type=float, default=2.0, help="train: a factor of the rates for a batch of 16")
+    parser.add_argument("--rate", type=float, default=4.0, help="train: a factor of the rates for a batch of 32")
     parser.add_argument("--backgrounds", type=int, default=10, help="train: of each drawing")
+    parser.add_argument("--fit-steps", type=int, default=1200, help="train: of the VAE's stand-in")
     parser.add_argument("--scenes", type=int, default=60000)
     parser.add_argument("--scene-share", type=float, default=0.4)
     parser.add_argument("--words", type=float, default=0.4, help="train: share of captions in words")
@@ -76,8 +77,8 @@ def pack(work: Path, icons: Path, out: Path) -> Path:
     return path
 
 
-def unpack(packed: Path, work: Path, mirrored: bool = True, workers: int = 1) -> None:
-    """As render-wide and references leave them; `mirrored`: each drawing once more, turned left to right."""
+def unpack(packed: Path, work: Path, workers: int = 1) -> None:
+    """As render-wide and references leave them."""
     folder = work / "wide"
     folder.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(packed) as file:
@@ -87,11 +88,8 @@ def unpack(packed: Path, work: Path, mirrored: bool = True, workers: int = 1) ->
                 file.extract(name, work)
     with multiprocessing.Pool(max(1, workers)) as pool:
         rgba = np.stack(pool.map(drawings.rasterised, given["svgs"], chunksize=16))
-    labels = given["labels"]
-    if mirrored:
-        labels, rgba = labels + labels, np.concatenate([rgba, rgba[:, :, ::-1]])
     np.save(folder / "rgba.npy", rgba)
-    (folder / "labels.json").write_text(json.dumps(labels))
+    (folder / "labels.json").write_text(json.dumps(given["labels"]))
 
 
 def train(given: argparse.Namespace) -> None:
@@ -108,6 +106,8 @@ def train(given: argparse.Namespace) -> None:
     everything = len(drawings.load(folder).labels) * given.backgrounds
     latents.grow(folder, given.model, given.backgrounds, everything, 0, device=device, workers=given.workers)
     say(f"{everything} latents")
+    views.make(folder, fit_steps=given.fit_steps)
+    say("views")
     latents.encode_scenes(folder, given.model, given.scenes, device=device, workers=given.workers)
     say(f"{given.scenes} scenes")
     mix = codes.Mix(words=given.words, known=0.6, rate=given.rate, scenes=given.scene_share)

@@ -36,7 +36,7 @@ from dreamartist_ext.evaluation import features
 from dreamartist_ext.hosts.diffusers.host import to_image
 
 from . import drawings, scenes, share
-from .codes import CODE
+from .captions import CODE
 from .inversion import save_sheet
 from .latents import Encode, encoder
 from .measure import Model, decode, load_model
