@@ -137,7 +137,7 @@ def test_views_are_what_was_there_five_of_each_drawing_and_one_for_scenes(made):
 
 
 def test_the_mapper_sees_a_drawing_where_its_picture_has_it(tmp_path, made):
-    """On white and on black, the parts of the picture are what is seen of it."""
+    """On the picture's background, what is seen is the picture itself, made small."""
     growing = latents.Growing(tmp_path / "data")
     for row in range(12):
         drawing, background = int(made.drawing[row]), int(made.background[row])
@@ -160,7 +160,7 @@ def test_a_view_is_mirrored_turned_and_in_other_hues():
     torch.testing.assert_close(turned, plain.rot90(1, (2, 3)), atol=1e-4, rtol=0)
     green = views.other_hue(plain, none + 2 * torch.pi / 3)
     torch.testing.assert_close(green, plain[:, [2, 0, 1, 3]], atol=1e-5, rtol=0)
-    on_blue = views.over(plain, torch.tensor([[0.0, 0.0, 255.0]]))
+    on_blue = drawings.over(plain, torch.tensor([[0.0, 0.0, 255.0]]))
     assert on_blue[0, :, 10, 10].tolist() == [1, -1, -1]
     assert on_blue[0, :, 40, 40].tolist() == [-1, -1, 1]
 
@@ -272,20 +272,7 @@ def test_what_a_gpu_makes_comes_back_whole(tmp_path, small_model):
     make_folder(folder)
     icons = icons_of(json.loads((folder / "labels.json").read_text()), tmp_path / "icons")
     packed = on_gpu.pack(tmp_path / "work", icons, tmp_path / "packed")
-    sizes = [
-        "--fit-steps",
-        "2",
-        "--batch",
-        "4",
-        "--minutes",
-        "0.02",
-        "--backgrounds",
-        "2",
-        "--scenes",
-        "5",
-        "--steps",
-        "0",
-    ]
+    sizes = ["--batch", "4", "--minutes", "0.02", "--backgrounds", "2", "--scenes", "5", "--steps", "0"]
     where = ["--device", "cpu", "--workers", "1", "--scratch", str(tmp_path / "scratch"), "--out", str(out)]
     on_gpu.main(["train", "--drawings", str(packed), "--model", str(small_model), *sizes, *where])
     rgba = np.load(tmp_path / "scratch" / "wide" / "rgba.npy")

@@ -64,8 +64,8 @@ def scene_line(
 @dataclass(frozen=True)
 class Said:
     """Captions as a model reads them: `ids` (B, tokens); for each token, which of the captions' codes stands there,
-    counted through all of them, or -1, `codes` (B, tokens); which of its vectors, `which` (B, tokens); and the drawings
-    that the codes stand for, `drawn` (number of codes,)."""
+    counted through all of them, or -1, `codes` (B, tokens); which of its vectors, `which` (B, tokens); and what the
+    codes stand for, by number, `drawn` (number of codes,)."""
 
     ids: Tensor
     codes: Tensor

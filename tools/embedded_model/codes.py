@@ -60,7 +60,8 @@ class Codes(nn.Module):
         """seen (N, 4, S, S) fp16, start (width,): the word that every code begins near"""
         super().__init__()
         whole, hidden = seen.float().flatten(1), 1024
-        self.seen, self.width = seen, width
+        self.width = width
+        self.register_buffer("seen", seen, persistent=False)
         self.register_buffer("middle", whole.mean(0))
         self.register_buffer("spread", whole.std())
         self.mapper = nn.Sequential(
@@ -72,7 +73,7 @@ class Codes(nn.Module):
 
     def forward(self, rows: Tensor, noise: float) -> Tensor:
         """rows (B,) of the views -> (B, MAX_VECTORS, width)"""
-        code = self.of(self.seen[rows.cpu()].to(self.middle.device))
+        code = self.of(self.seen[rows])
         return code + noise * CODE_NOISE * CODE_SIZE * torch.randn_like(code) * torch.rand_like(code[:, :1, :1])
 
     def of(self, seen: Tensor) -> Tensor:
@@ -83,7 +84,7 @@ class Codes(nn.Module):
     @torch.no_grad()
     def mean(self) -> Tensor:
         """(MAX_VECTORS, width): the middle of the space, a good start for any new word"""
-        parts = [self.of(part.to(self.middle.device)).sum(0) for part in self.seen.split(1024)]
+        parts = [self.of(part).sum(0) for part in self.seen.split(1024)]
         return sum(parts) / len(self.seen)
 
 

@@ -129,12 +129,13 @@ def near_copies(held_out: Drawings, known: Drawings, least: float = 0.9) -> list
 
 def seen_small(rgba: torch.Tensor) -> torch.Tensor:
     """(N, S, S, 4) uint8 -> (N, 1024): premultiplied colour and opacity of 16x16 parts"""
-    parts = []
-    for part in rgba.split(256):
-        pixels = part.permute(0, 3, 1, 2).float() / 255
-        pixels = torch.cat([pixels[:, :3] * pixels[:, 3:], pixels[:, 3:]], 1)
-        parts.append(adaptive_avg_pool2d(pixels, SEEN_SIZE).flatten(1))
-    return torch.cat(parts)
+    return torch.cat([adaptive_avg_pool2d(premultiplied(part), SEEN_SIZE).flatten(1) for part in rgba.split(256)])
+
+
+def premultiplied(rgba: torch.Tensor) -> torch.Tensor:
+    """(N, S, S, 4) uint8 -> colour times opacity, and opacity, (N, 4, S, S) in [0, 1]: scaled, it has clean edges"""
+    pixels = rgba.permute(0, 3, 1, 2).float() / 255
+    return torch.cat([pixels[:, :3] * pixels[:, 3:], pixels[:, 3:]], 1)
 
 
 def render_references(icons: Path, out: Path, size: int = 256) -> None:
@@ -181,20 +182,33 @@ def placement(count: int, generator: torch.Generator) -> tuple[torch.Tensor, tor
     return 0.85 + 0.1 * torch.rand(count, generator=generator), 0.06 * torch.rand(count, 2, generator=generator) - 0.03
 
 
+def placed(rgba: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+    """Drawings (B, S, S, 4) uint8 as they lie in a picture: premultiplied colour and opacity, (B, 4, S, S) in [0, 1]"""
+    transform = torch.zeros(len(rgba), 2, 3)
+    transform[:, 0, 0] = transform[:, 1, 1] = 1 / scale
+    transform[:, :, 2] = -shift / scale[:, None]
+    return moved(rgba, transform)
+
+
+def moved(rgba: torch.Tensor, transform: torch.Tensor) -> torch.Tensor:
+    """As `placed`, by affine transforms (B, 2, 3) from the picture to the drawing."""
+    pixels = premultiplied(rgba)
+    grid = torch.nn.functional.affine_grid(transform, list(pixels.shape), align_corners=False)
+    return torch.nn.functional.grid_sample(pixels, grid, align_corners=False, mode="bilinear")
+
+
+def over(pixels: torch.Tensor, background: torch.Tensor) -> torch.Tensor:
+    """Premultiplied (B, 4, S, S) on flat colours (B, 3) in 0..255 -> (B, 3, S, S) in [-1, 1]"""
+    return (pixels[:, :3] + (1 - pixels[:, 3:]) * (background / 255)[:, :, None, None]) * 2 - 1
+
+
 def compose(rgba: torch.Tensor, background: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
     """Put drawings on flat backgrounds.
 
     rgba (B, S, S, 4) uint8, background (B, 3) in 0..255, scale (B,), shift (B, 2) as a share of half
     the picture -> (B, 3, S, S) in [-1, 1]
     """
-    pixels = rgba.permute(0, 3, 1, 2).float() / 255
-    pixels = torch.cat([pixels[:, :3] * pixels[:, 3:], pixels[:, 3:]], 1)  # premultiplied: clean edges
-    transform = torch.zeros(len(rgba), 2, 3)
-    transform[:, 0, 0] = transform[:, 1, 1] = 1 / scale
-    transform[:, :, 2] = -shift / scale[:, None]
-    grid = torch.nn.functional.affine_grid(transform, list(pixels.shape), align_corners=False)
-    pixels = torch.nn.functional.grid_sample(pixels, grid, align_corners=False, mode="bilinear")
-    return (pixels[:, :3] + (1 - pixels[:, 3:]) * (background / 255)[:, :, None, None]) * 2 - 1
+    return over(placed(rgba, scale, shift), background)
 
 
 def caption(concept: str, style: str, background: str, dice: random.Random) -> str:

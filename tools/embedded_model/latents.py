@@ -123,10 +123,15 @@ def grow(
     if not (growing.done == 0).any() or by_vae >= len(pairs):
         return
     known = [pair for pair in pairs if growing.done[pair] == BY_VAE]
+    growing.make(pairs, fitted(growing, known, fit_steps), BY_STAND_IN)
+
+
+def fitted(growing: Growing, known: list[tuple[int, int]], fit_steps: int) -> Encode:
+    """The VAE's stand-in, fitted on what it made of these pairs."""
     latents = torch.stack([torch.from_numpy(growing.latents[pair].astype(np.float32)) for pair in known])
     net, error = stand_in.fit(growing.pictures(known), latents, fit_steps)
-    print(f"stand-in: mean squared error {error:.4f} of {latents.var():.4f}")
-    growing.make(pairs, net, BY_STAND_IN)
+    print(f"stand-in: mean squared error {error:.4f} of {latents.var():.4f}", flush=True)
+    return net
 
 
 def encode_scenes(folder: Path, model: Path, count: int, device: str = "cpu", workers: int = 0) -> None:

@@ -48,7 +48,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=512)
     parser.add_argument("--rate", type=float, default=4.0, help="train: a factor of the rates for a batch of 32")
     parser.add_argument("--backgrounds", type=int, default=10, help="train: of each drawing")
-    parser.add_argument("--fit-steps", type=int, default=1200, help="train: of the VAE's stand-in")
     parser.add_argument("--scenes", type=int, default=60000)
     parser.add_argument("--scene-share", type=float, default=0.4)
     parser.add_argument("--words", type=float, default=0.4, help="train: share of captions in words")
@@ -106,7 +105,7 @@ def train(given: argparse.Namespace) -> None:
     everything = len(drawings.load(folder).labels) * given.backgrounds
     latents.grow(folder, given.model, given.backgrounds, everything, 0, device=device, workers=given.workers)
     say(f"{everything} latents")
-    views.make(folder, fit_steps=given.fit_steps)
+    views.make(folder, encode=latents.encoder(given.model, device))
     say("views")
     latents.encode_scenes(folder, given.model, given.scenes, device=device, workers=given.workers)
     say(f"{given.scenes} scenes")

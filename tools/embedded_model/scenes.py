@@ -17,6 +17,7 @@ from torch import Tensor
 
 from dreamartist_ext.evaluation.backgrounds import BACKGROUND_NAMES, BACKGROUND_RGB
 
+from .drawings import premultiplied
 from .shapes import PICTURE_SIZE
 
 PATTERNS = ("striped", "dotted", "chequered", "gradient")
@@ -173,8 +174,7 @@ def painted(scene: Scene, rgba: Tensor, dice: random.Random) -> Tensor:
 
 def _put(picture: Tensor, drawing: Tensor, thing: Placed) -> Tensor:
     """A drawing (S, S, 4) uint8 over a picture (3, S, S) in [0, 1]."""
-    pixels = drawing.permute(2, 0, 1)[None].float() / 255
-    pixels = torch.cat([pixels[:, :3] * pixels[:, 3:], pixels[:, 3:]], 1)  # premultiplied: clean edges
+    pixels = premultiplied(drawing[None])
     transform = torch.tensor([[[1 / thing.size, 0, -thing.x / thing.size], [0, 1 / thing.size, -thing.y / thing.size]]])
     grid = torch.nn.functional.affine_grid(transform, list(pixels.shape), align_corners=False)
     side = max(1, round(thing.size * PICTURE_SIZE))  # made smaller first, so that fine lines do not break

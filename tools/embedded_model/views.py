@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from functools import cached_property
 from math import pi
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d, affine_grid, grid_sample
+from torch.nn.functional import adaptive_avg_pool2d
 
-from . import drawings, latents, stand_in
+from . import drawings, latents
 from .shapes import LATENT_SIZE
 
 SEEN_SIZE = 24
@@ -27,6 +28,7 @@ TURNED_BY = 0.5  # radians at most
 STRETCHED_BY = 0.22  # as a logarithm, at most: what one side gains, the other loses
 SMALLER = 0.92  # so that a turned drawing does not lose its corners
 HUES = (0.6, 2 * pi - 0.6)  # turns of all hues, in radians: far enough to be seen
+FITTED_ON = 2400  # pictures of the VAE's
 BATCH = 64
 
 
@@ -44,24 +46,22 @@ class Views:
 
     def in_scenes(self, drawing: int) -> int:
         """The row that stands for a drawing in scenes."""
-        return len(self.drawing) - int(self.drawing.max()) - 1 + drawing
+        return self._first_in_scenes + drawing
+
+    @cached_property
+    def _first_in_scenes(self) -> int:
+        return int((self.background >= 0).sum())
 
 
 def placed(rgba: Tensor, scale: Tensor, shift: Tensor, angle: Tensor, stretch: Tensor, mirrored: Tensor) -> Tensor:
-    """Drawings (B, S, S, 4) uint8 as they lie in a picture: premultiplied colour and opacity, (B, 4, S, S) in [0, 1].
-
-    scale, angle (radians) and stretch (B,), shift (B, 2) as shares of half the picture, mirrored (B,) bool
-    """
-    pixels = rgba.permute(0, 3, 1, 2).float() / 255
-    pixels = torch.cat([pixels[:, :3] * pixels[:, 3:], pixels[:, 3:]], 1)
+    """As `drawings.placed`, also turned by `angle` (radians), stretched and mirrored (bool), each (B,)."""
     cos, sin, side = torch.cos(angle), torch.sin(angle), torch.where(mirrored, -1.0, 1.0)
     rows = [
         torch.stack([side * cos / stretch, -side * sin / stretch], 1),
         torch.stack([sin, cos], 1) * stretch[:, None],
     ]
     turned = torch.stack(rows, 1) / scale[:, None, None]
-    transform = torch.cat([turned, -turned @ shift[:, :, None]], 2)
-    return grid_sample(pixels, affine_grid(transform, list(pixels.shape), align_corners=False), align_corners=False)
+    return drawings.moved(rgba, torch.cat([turned, -turned @ shift[:, :, None]], 2))
 
 
 def other_hue(pixels: Tensor, turn: Tensor) -> Tensor:
@@ -73,29 +73,21 @@ def other_hue(pixels: Tensor, turn: Tensor) -> Tensor:
     return torch.cat([colours.clamp(min=0).minimum(pixels[:, 3:]), pixels[:, 3:]], 1)
 
 
-def over(pixels: Tensor, colours: Tensor) -> Tensor:
-    """Premultiplied (B, 4, H, W) on flat colours (B, 3) in 0..255 -> (B, 3, H, W) in [-1, 1]"""
-    return (pixels[:, :3] + (1 - pixels[:, 3:]) * (colours.clamp(0, 255) / 255)[:, :, None, None]) * 2 - 1
-
-
-def make(folder: Path, fit_steps: int = 1200, seed: int = 11) -> Path:
-    """Write views.pt: what `latents.grow` made, and KINDS of every drawing, encoded by the VAE's stand-in."""
+def make(folder: Path, fit_steps: int = 1200, encode: latents.Encode | None = None, seed: int = 11) -> None:
+    """Write views.pt: what `latents.grow` made, and KINDS of every drawing, by `encode` or else the VAE's stand-in."""
     growing = latents.Growing(folder)
     pairs = [tuple(pair) for pair in np.argwhere(growing.done).tolist()]
-    by_vae = [pair for pair in pairs if growing.done[pair] == latents.BY_VAE]
-    known = torch.stack([torch.from_numpy(growing.latents[pair].astype(np.float32)) for pair in by_vae])
-    net, error = stand_in.fit(growing.pictures(by_vae), known, fit_steps)
-    print(f"stand-in: mean squared error {error:.4f} of {known.var():.4f}", flush=True)
+    if encode is None:
+        by_vae = [pair for pair in pairs if growing.done[pair] == latents.BY_VAE]
+        encode = latents.fitted(growing, random.Random(seed).sample(by_vae, min(FITTED_ON, len(by_vae))), fit_steps)
     rgba, generator = growing.drawings.rgba, torch.Generator().manual_seed(seed)
     parts = [_given(growing, pairs)]
     order = [(drawing, kind) for kind in KINDS for drawing in range(len(rgba))]
     random.Random(seed).shuffle(order)
-    parts += [_other(rgba, order[start : start + BATCH], net, generator) for start in range(0, len(order), BATCH)]
+    parts += [_other(rgba, order[start : start + BATCH], encode, generator) for start in range(0, len(order), BATCH)]
     parts.append(_in_scenes(rgba))
-    path = folder / "views.pt"
     whole = [torch.cat(columns) for columns in zip(*parts, strict=True)]
-    torch.save(dict(zip(Views.__dataclass_fields__, whole, strict=True)), path)
-    return path
+    torch.save(dict(zip(Views.__dataclass_fields__, whole, strict=True)), folder / "views.pt")
 
 
 def load(folder: Path) -> Views:
@@ -106,18 +98,13 @@ def _seen(pixels: Tensor) -> Tensor:
     return adaptive_avg_pool2d(pixels, SEEN_SIZE).half()
 
 
-def _as_it_is(rgba: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    nothing = torch.zeros(len(rgba))
-    return placed(rgba, scale, shift, nothing, nothing + 1, nothing > 0)
-
-
 def _given(growing: latents.Growing, pairs: list[tuple[int, int]]) -> tuple[Tensor, ...]:
     """The columns of Views for pictures that are there."""
     seen = []
     for start in range(0, len(pairs), BATCH):
         part = pairs[start : start + BATCH]
         scale, shift = (torch.cat(values) for values in zip(*(latents.placement_of(*p)[1:] for p in part), strict=True))
-        seen.append(_seen(_as_it_is(growing.drawings.rgba[[drawing for drawing, _ in part]], scale, shift)))
+        seen.append(_seen(drawings.placed(growing.drawings.rgba[[drawing for drawing, _ in part]], scale, shift)))
     drawing, background = torch.tensor(pairs).T
     made = torch.stack([torch.from_numpy(growing.latents[pair]) for pair in pairs])
     return drawing, background, torch.ones(len(pairs), dtype=torch.bool), made, torch.cat(seen)
@@ -140,13 +127,19 @@ def _other(
     pixels = torch.where(hued[:, None, None, None], other_hue(pixels, turn), pixels)
     background = torch.randint(len(drawings.BACKGROUND_NAMES), (count,), generator=generator)
     colours = drawings.BACKGROUND_RGB[background] + 4 * torch.randn(count, 3, generator=generator)
-    return drawing, background, ~(turned | hued), encode(over(pixels, colours)).half(), _seen(pixels)
+    return (
+        drawing,
+        background,
+        ~(turned | hued),
+        encode(drawings.over(pixels, colours.clamp(0, 255))).half(),
+        _seen(pixels),
+    )
 
 
 def _in_scenes(rgba: Tensor) -> tuple[Tensor, ...]:
     count = len(rgba)
     seen = [
-        _seen(_as_it_is(part, torch.full((len(part),), USUAL_SCALE), torch.zeros(len(part), 2)))
+        _seen(drawings.placed(part, torch.full((len(part),), USUAL_SCALE), torch.zeros(len(part), 2)))
         for part in rgba.split(BATCH)
     ]
     nothing = torch.zeros(count, 4, LATENT_SIZE, LATENT_SIZE, dtype=torch.half)
