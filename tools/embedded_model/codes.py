@@ -183,12 +183,13 @@ class Student:
         self.captions = Captions(tokenizer)
         unet.set_attn_processor(AttnProcessor())  # on a CPU faster to train than the fused kind
         text.set_attn_implementation("eager")  # as above
-        self.groups = {
+        groups = {
             "text": list(text.parameters()),
             "unet": [p for name, p in unet.named_parameters() if not name.startswith(NEW)],
             "new": [p for name, p in unet.named_parameters() if name.startswith(NEW)],
             "mapper": list(codes.mapper.parameters()),
         }
+        self.groups = {name: group for name, group in groups.items() if group}
         self.parameters = [p for group in self.groups.values() for p in group]
 
     def encode(self, said: Said) -> Tensor:
@@ -265,9 +266,8 @@ def train(
     """Train for `minutes`, or up to a step; an existing snapshot is continued, optimizers and averages too. `workers`
     make captions beside the training: a GPU waits for them otherwise."""
     student, data = begin(folder, model, seed, mix, whole, device)
-    trained = {name: group for name, group in student.groups.items() if group}
     optimizer = torch.optim.AdamW(
-        [{"params": group} for group in trained.values()],
+        [{"params": group} for group in student.groups.values()],
         betas=(0.9, 0.98),
         weight_decay=1e-4,
         fused=True,
@@ -283,7 +283,7 @@ def train(
     while (passed := time.monotonic() - started) < seconds and step != steps:
         torch.manual_seed(1_000_003 * seed + step)
         share = rate(step, passed / seconds, fall_from)
-        for name, group in zip(trained, optimizer.param_groups, strict=True):
+        for name, group in zip(student.groups, optimizer.param_groups, strict=True):
             group["lr"] = RATES[name] * share * (mix.rate if name in ("text", "unet") else 1)
         latents, said = next(made)
         loss = student.loss(latents.to(student.device, non_blocking=True), said.to(student.device), abar)
