@@ -11,7 +11,7 @@ import torch
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from dreamartist_ext.hosts.diffusers.model_files import EMBEDDED_MODEL
-from tools.embedded_model import captions, codes, drawings, latents, on_gpu, share, stand_in, views
+from tools.embedded_model import captions, codes, drawings, latents, on_gpu, share, stand_in, student, views
 from tools.embedded_model.measure import load_model
 from tools.embedded_model.seeing import seeing_unet
 from tools.embedded_model.shapes import make_text_encoder, make_unet
@@ -203,32 +203,32 @@ def test_a_training_that_stopped_makes_the_same_step_as_one_that_did_not(tmp_pat
 @pytest.mark.usefixtures("made")
 def test_a_code_stands_where_the_caption_has_it_and_nowhere_else(tmp_path, small_model):
     folder = tmp_path / "data"
-    student, _ = codes.begin(folder, small_model, seed=0)
+    begun, _ = codes.begin(folder, small_model, seed=0)
     lines = [
-        captions.Line(f"a {captions.CODE} on a red background", ((1, 6),)),
+        captions.Line(f"a {captions.CODE} on a red background", (1,)),
         captions.Line("a cat"),
-        captions.Line(f"a {captions.CODE} beside a {captions.CODE}", ((2, 2), (0, 3))),
+        captions.Line(f"a {captions.CODE} beside a {captions.CODE}", (2, 0)),
     ]
-    said = student.captions(lines, None)
+    said = begun.captions(lines, None)
     ids, stands, which = said.ids, said.codes, said.which
     assert said.drawn.tolist() == [1, 2, 0]
-    start = student.captions.tokenizer.bos_token_id
+    start = begun.captions.tokenizer.bos_token_id
     assert ids[0, 0] == ids[1, 0] == start
-    assert stands[0].tolist() == [-1, -1, 0, 0, 0, 0, 0, 0, -1, -1, -1, -1, -1]
+    assert (stands[0] >= 0).nonzero().flatten().tolist() == list(range(2, 8))
     assert which[0, 2:8].tolist() == [0, 1, 2, 3, 4, 5]
     assert (stands[1] == -1).all()
-    between = len(student.captions.tokenizer(" beside a ", add_special_tokens=False).input_ids)
-    second = 4 + between
-    assert (stands[2] == 1).nonzero().flatten().tolist() == [2, 3]
-    assert (stands[2] == 2).nonzero().flatten().tolist() == [second, second + 1, second + 2]
-    assert which[2, second : second + 3].tolist() == [0, 1, 2]
-    assert len(ids[0]) == 1 + 1 + 6 + 4 + 1
+    between = len(begun.captions.tokenizer(" beside a ", add_special_tokens=False).input_ids)
+    second = 8 + between
+    assert (stands[2] == 1).nonzero().flatten().tolist() == list(range(2, 8))
+    assert (stands[2] == 2).nonzero().flatten().tolist() == list(range(second, second + 6))
+    assert which[2, second : second + 6].tolist() == [0, 1, 2, 3, 4, 5]
+    assert len(ids[0]) == 1 + 1 + 6 + between + 6 + 1
 
 
 def test_the_codes_have_the_size_that_is_held(tmp_path):
     seen = torch.randn(5, 4, 24, 24)
-    made = codes.Codes(seen, 64, torch.randn(64)).of(seen)
-    torch.testing.assert_close(made.square().mean(-1).sqrt(), torch.full((5, 8), codes.CODE_SIZE))
+    made = student.Codes(seen, 64, torch.randn(64)).of(seen)
+    torch.testing.assert_close(made.square().mean(-1).sqrt(), torch.full((5, 6), student.CODE_SIZE))
 
 
 def test_the_stand_in_learns_an_encoder_that_looks_at_patches():

@@ -7,22 +7,23 @@ from pathlib import Path
 
 import torch
 
-from . import codes, drawings, export, inversion, latents, measure, share, tokenizer, unet, vae, views, world
+from . import codes, drawings, export, inversion, latents, measure, routing, share, tokenizer, unet, vae, views, world
 
 STAGES = (
     *("render", "vae", "decoder", "tokenizer", "latents", "unet", "export", "measure", "references", "inversion"),
-    *("render-wide", "latents-wide", "views", "scenes", "codes", "export-codes", "share", "world"),
+    "world",
 )
+WIDE_STAGES = ("render-wide", "latents-wide", "views", "scenes", "codes", "route", "export-codes", "share")
 WIDE = "wide"  # folder of the many drawings, in the work folder
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Make the embedded model, a stage at a time.")
-    parser.add_argument("stage", choices=STAGES)
+    parser.add_argument("stage", choices=STAGES + WIDE_STAGES)
     parser.add_argument("--work", type=Path, default=Path("build/embedded-model"))
     parser.add_argument("--icons", type=Path, help="render: folder of the @iconify-json packages")
     parser.add_argument("--minutes", type=float, default=60, help="vae, decoder, unet, codes: how long to train")
-    parser.add_argument("--init", type=Path, help="vae: weights to start from; unet: exported model")
+    parser.add_argument("--init", type=Path, help="vae: weights to start from; unet: exported model; route: snapshot")
     parser.add_argument("--merges", type=Path, help="tokenizer: CLIP's bpe_simple_vocab_16e6.txt.gz")
     parser.add_argument("--snapshot", default="unet.pt", help="unet: file in the work folder, continued if it exists")
     parser.add_argument("--batch", type=int, default=32)
@@ -89,7 +90,16 @@ def run(arguments: argparse.Namespace) -> None:
         concepts = arguments.concepts or sorted(drawings.HELD_OUT)
         settings = dict(setting.split("=", 1) for setting in arguments.set)
         inversion.measure_inversion(arguments.model, work / "references", arguments.out, concepts, [5.0], settings)
-    elif arguments.stage in ("render-wide", "latents-wide", "views", "scenes", "codes", "export-codes", "share"):
+    elif arguments.stage in (
+        "render-wide",
+        "latents-wide",
+        "views",
+        "scenes",
+        "codes",
+        "route",
+        "export-codes",
+        "share",
+    ):
         run_wide(arguments)
     elif arguments.stage == "world":
         run_world(arguments)
@@ -119,6 +129,8 @@ def run_wide(arguments: argparse.Namespace) -> None:
         where = {"whole": arguments.whole, "device": arguments.device, "workers": arguments.workers}
         given = (folder, arguments.model, snapshot, arguments.minutes, arguments.batch, arguments.fall_from)
         codes.train(*given, mix=mix, **where)
+    elif arguments.stage == "route":
+        routing.route(folder, arguments.model, arguments.work / arguments.init, snapshot)
     elif arguments.stage == "export-codes":
         codes.export(folder, arguments.model, snapshot, arguments.out)
     else:

@@ -12,17 +12,16 @@ from transformers import CLIPTokenizer
 
 from . import drawings, scenes
 
-MAX_VECTORS = 8
-USUAL_VECTORS = 6
+VECTORS = 6  # of a code
 CODE = "@"
 
 
 @dataclass(frozen=True)
 class Line:
-    """A caption and, for each CODE in it, what it stands for, by number, and how many vectors."""
+    """A caption and, for each CODE in it, what it stands for, by number."""
 
     text: str
-    coded: tuple[tuple[int, int], ...] = ()
+    coded: tuple[int, ...] = ()
 
 
 def code_caption(view: int, style: str, background: str, dice: random.Random) -> Line:
@@ -37,11 +36,7 @@ def code_caption(view: int, style: str, background: str, dice: random.Random) ->
         (0.03, f"a {CODE}"),
     )
     text = dice.choices([form for _, form in forms], [share for share, _ in forms])[0]
-    return Line(text, ((view, some_vectors(dice)),))
-
-
-def some_vectors(dice: random.Random) -> int:
-    return USUAL_VECTORS if dice.random() < 0.8 else dice.randint(2, MAX_VECTORS)
+    return Line(text, (view,))
 
 
 def scene_line(
@@ -55,7 +50,7 @@ def scene_line(
         concept, style = labels[thing.drawing]
         if is_code:
             names.append(CODE)
-            codes.append((thing.drawing, some_vectors(dice)))
+            codes.append(thing.drawing)
         else:
             names.append(f"{style} {concept}".replace("-", " ") if dice.random() < 0.5 else concept.replace("-", " "))
     return Line(scenes.described(scene, names, dice), tuple(codes))
@@ -87,8 +82,7 @@ class Captions:
         """As many tokens as the longest line needs where they are not given."""
         if tokens is None:
             tokens = 2 + max(
-                sum(len(self._of(part)) for part in line.text.split(CODE)) + sum(vectors for _, vectors in line.coded)
-                for line in lines
+                sum(len(self._of(part)) for part in line.text.split(CODE)) + VECTORS * len(line.coded) for line in lines
             )
         ids = torch.full((len(lines), tokens), self.tokenizer.eos_token_id)
         codes = torch.full((len(lines), tokens), -1)
@@ -97,14 +91,14 @@ class Captions:
         for row, line in enumerate(lines):
             first, *rest = line.text.split(CODE)
             whole = [self.tokenizer.bos_token_id, *self._of(first)]
-            for (_, vectors), part in zip(line.coded, rest, strict=True):
-                stands = slice(len(whole), min(len(whole) + vectors, tokens - 1))
+            for part in rest:
+                stands = slice(len(whole), min(len(whole) + VECTORS, tokens - 1))
                 codes[row, stands] = count
                 which[row, stands] = torch.arange(max(0, stands.stop - stands.start))
-                whole += [0] * vectors + self._of(part)
+                whole += [0] * VECTORS + self._of(part)
                 count += 1
             ids[row, : min(len(whole), tokens - 1)] = torch.tensor(whole[: tokens - 1])
-        drawn = torch.tensor([drawing for line in lines for drawing, _ in line.coded], dtype=torch.long)
+        drawn = torch.tensor([drawing for line in lines for drawing in line.coded], dtype=torch.long)
         return Said(ids, codes, which, drawn)
 
     def _of(self, text: str) -> list[int]:

@@ -19,73 +19,29 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from diffusers.models.attention_processor import AttnProcessor
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from . import drawings, scenes, views
-from .captions import MAX_VECTORS, USUAL_VECTORS, Captions, Line, Said, code_caption, scene_line
+from .captions import Captions, Line, Said, code_caption, scene_line
 from .export import write_folder
-from .latents import BF16_PAYS
 from .seeing import seeing_unet
-from .shapes import TIMESTEPS, TOKENS, alphas_cumprod
+from .shapes import TOKENS, alphas_cumprod
+from .student import NEW, Codes, Student
 from .widening import widened_text_encoder, widened_unet
 
 WIDTH = 384  # of the wide encoder
-CODE_SIZE = 0.3  # root mean square of a code's vectors, held: what inversion reaches in some hundred steps of 0.01
-CODE_NOISE = 0.15  # of that size, at most
 # How loudly the U-Net reads a code's own half. The encoder adds up to 32 where a code has 0.3, so this brings a code to
 # a third of a word: without any training six vectors then went the whole way on a pineapple, at 0.5 half of it.
 STRAIGHT = 32.0
 ALL_TOKENS_EVERY = 10  # steps; a caption's padding costs as much as its words
-MAX_SNR = 5.0
-TOWARDS_NOISE = 0.7  # t = 1000 u^0.7
-# Of the SNR: -0.5 is half way from the loss of eps to that of the picture itself, and -1 the whole way. What a code
-# says is decided where the SNR is small.
-NOISY_WEIGHT = -0.75
 EMA_DECAY = 0.999  # a step
 EMA_EVERY = 4  # steps: passing over all weights costs a third of a step of eight
-# For batches of 32. Weights that are trained already only suffer at five times theirs; new ones learn nothing at it.
-RATES = {"text": 6e-5, "unet": 4e-5, "new": 1e-3, "mapper": 1.5e-3}
-NEW = ("down_blocks.0.attentions", "up_blocks.1.attentions")  # of a U-Net whose first level begins to see the text
 WARM_UP = 100  # steps
+CLEAR_EVERY = 10  # steps
 START_WORD = "*"  # the WebUI's neutral word for a beginning
-
-
-class Codes(nn.Module):
-    """The code of every view, by a mapper."""
-
-    def __init__(self, seen: Tensor, width: int, start: Tensor) -> None:
-        """seen (N, 4, S, S) fp16, start (width,): the word that every code begins near"""
-        super().__init__()
-        whole, hidden = seen.float().flatten(1), 1024
-        self.width = width
-        self.register_buffer("seen", seen, persistent=False)
-        self.register_buffer("middle", whole.mean(0))
-        self.register_buffer("spread", whole.std())
-        self.mapper = nn.Sequential(
-            nn.Linear(whole.shape[1], hidden), nn.GELU(), nn.LayerNorm(hidden), nn.Linear(hidden, MAX_VECTORS * width)
-        )
-        nn.init.normal_(self.mapper[-1].weight, std=1 / hidden**0.5)
-        with torch.no_grad():
-            self.mapper[-1].bias.copy_(start.repeat(MAX_VECTORS))
-
-    def forward(self, rows: Tensor, noise: float) -> Tensor:
-        """rows (B,) of the views -> (B, MAX_VECTORS, width)"""
-        code = self.of(self.seen[rows])
-        return code + noise * CODE_NOISE * CODE_SIZE * torch.randn_like(code) * torch.rand_like(code[:, :1, :1])
-
-    def of(self, seen: Tensor) -> Tensor:
-        """(B, 4, S, S) -> (B, MAX_VECTORS, width)"""
-        code = self.mapper((seen.float().flatten(1) - self.middle) / self.spread).view(-1, MAX_VECTORS, self.width)
-        return CODE_SIZE * code / code.square().mean(-1, keepdim=True).sqrt().clamp(min=1e-6)
-
-    @torch.no_grad()
-    def mean(self) -> Tensor:
-        """(MAX_VECTORS, width): the middle of the space, a good start for any new word"""
-        parts = [self.of(part).sum(0) for part in self.seen.split(1024)]
-        return sum(parts) / len(self.seen)
+START_WORDS = ("1", "2", "3", "4", "5", "6")  # a beginning for each vector, where each has a part of the picture
 
 
 @dataclass(frozen=True)
@@ -147,7 +103,7 @@ class Captioned:
             return Line("")
         both = self.dice.choice([(True, True), (True, True), (True, False), (False, True)])
         line = scene_line(self.world.scene(number), self.labels, (False, False) if in_words else both, self.dice)
-        return Line(line.text, tuple((self.views.in_scenes(drawing), vectors) for drawing, vectors in line.coded))
+        return Line(line.text, tuple(self.views.in_scenes(drawing) for drawing in line.coded))
 
 
 class Batches(IterableDataset):
@@ -165,62 +121,6 @@ class Batches(IterableDataset):
             latents, lines = self.data.next(self.batch)
             yield latents, self.captions(lines, TOKENS if step % ALL_TOKENS_EVERY == 0 else None)
             step += stride
-
-
-class Student:
-    """What is trained."""
-
-    def __init__(
-        self,
-        unet: UNet2DConditionModel,
-        text: CLIPTextModel,
-        codes: Codes,
-        tokenizer: CLIPTokenizer,
-        device: str = "cpu",
-    ) -> None:
-        self.unet, self.text, self.codes = unet.to(device), text.to(device), codes.to(device)
-        self.device = torch.device(device)
-        self.captions = Captions(tokenizer)
-        unet.set_attn_processor(AttnProcessor())  # on a CPU faster to train than the fused kind
-        text.set_attn_implementation("eager")  # as above
-        groups = {
-            "text": list(text.parameters()),
-            "unet": [p for name, p in unet.named_parameters() if not name.startswith(NEW)],
-            "new": [p for name, p in unet.named_parameters() if name.startswith(NEW)],
-            "mapper": list(codes.mapper.parameters()),
-        }
-        self.groups = {name: group for name, group in groups.items() if group}
-        self.parameters = [p for group in self.groups.values() for p in group]
-
-    def encode(self, said: Said) -> Tensor:
-        """(B, tokens, width)"""
-        if not len(said.drawn):
-            return self.text(said.ids).last_hidden_state
-        vectors = self.codes(said.drawn, noise=1.0)
-        row, place = (said.codes >= 0).nonzero(as_tuple=True)
-
-        def hook(_module: nn.Module, _inputs: tuple, output: Tensor) -> Tensor:
-            return output.index_put((row, place), vectors[said.codes[row, place], said.which[row, place]].to(output))
-
-        handle = self.text.get_input_embeddings().register_forward_hook(hook)
-        try:
-            return self.text(said.ids).last_hidden_state
-        finally:
-            handle.remove()
-
-    def loss(self, latents: Tensor, said: Said, abar: Tensor) -> Tensor:
-        """(B,) weighted squared errors of eps"""
-        noise = torch.randn_like(latents)
-        # one timestep from each of B equal shares, dealt to the pictures at random
-        u = torch.randperm(len(latents), device=self.device) + torch.rand(len(latents), device=self.device)
-        timesteps = (TIMESTEPS * (u / len(latents)) ** TOWARDS_NOISE).long().clamp(0, TIMESTEPS - 1)
-        a = abar[timesteps][:, None, None, None]
-        noisy = a.sqrt() * latents + (1 - a).sqrt() * noise
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda" or BF16_PAYS):
-            predicted = self.unet(noisy, timesteps, self.encode(said)).sample.float()
-        snr = abar[timesteps] / (1 - abar[timesteps])
-        weight = snr.clamp(max=MAX_SNR) / snr * snr.clamp(max=MAX_SNR) ** NOISY_WEIGHT
-        return (predicted - noise).square().mean((1, 2, 3)) * weight
 
 
 def begin(
@@ -284,7 +184,7 @@ def train(
         torch.manual_seed(1_000_003 * seed + step)
         share = rate(step, passed / seconds, fall_from)
         for name, group in zip(student.groups, optimizer.param_groups, strict=True):
-            group["lr"] = RATES[name] * share * (mix.rate if name in ("text", "unet") else 1)
+            group["lr"] = student.rates[name] * share * (mix.rate if name in ("text", "unet") else 1)
         latents, said = next(made)
         loss = student.loss(latents.to(student.device, non_blocking=True), said.to(student.device), abar)
         optimizer.zero_grad(set_to_none=True)
@@ -292,6 +192,8 @@ def train(
         torch.nn.utils.clip_grad_norm_(student.parameters, 1.0)
         optimizer.step()
         step += 1
+        if step % CLEAR_EVERY == 0:
+            student.keep_clear()
         if step % EMA_EVERY == 0:
             decay = min(EMA_DECAY, step / (step + 30)) ** EMA_EVERY
             torch._foreach_lerp_(ema, [p.detach() for p in student.parameters], 1 - decay)
@@ -309,13 +211,15 @@ def train(
     save(snapshot, student, optimizer, ema, step)
 
 
-def save(snapshot: Path, student: Student, optimizer, ema: list[Tensor], step: int) -> None:  # noqa: ANN001
+def save(
+    snapshot: Path, student: Student, optimizer: torch.optim.Optimizer | None, ema: list[Tensor], step: int
+) -> None:
     state = {
         "unet": student.unet.state_dict(),
         "text": student.text.state_dict(),
         "codes": student.codes.state_dict(),
         "ema": ema,
-        "optimizer": optimizer.state_dict(),
+        "optimizer": optimizer and optimizer.state_dict(),
         "step": step,
     }
     temporary = snapshot.with_suffix(".tmp")
@@ -323,34 +227,40 @@ def save(snapshot: Path, student: Student, optimizer, ema: list[Tensor], step: i
     temporary.replace(snapshot)
 
 
-def resume(snapshot: Path, student: Student, optimizer, ema: list[Tensor]) -> int:  # noqa: ANN001
+def resume(snapshot: Path, student: Student, optimizer: torch.optim.Optimizer, ema: list[Tensor]) -> int:
     """The step that the snapshot was made at."""
     state = torch.load(snapshot, weights_only=True, map_location=student.device)
-    student.unet.load_state_dict(state["unet"])
-    student.text.load_state_dict(state["text"])
-    student.codes.load_state_dict(state["codes"])
-    optimizer.load_state_dict(state["optimizer"])
+    student.load(state)
+    if state["optimizer"]:
+        optimizer.load_state_dict(state["optimizer"])
     for target, source in zip(ema, state["ema"], strict=True):
         target.copy_(source)
     return state["step"]
 
 
 @torch.no_grad()
+def restored(folder: Path, model: Path, snapshot: Path) -> tuple[Student, Captioned, int]:
+    """The averages of a snapshot, what it is trained on, and its step."""
+    state = torch.load(snapshot, weights_only=True, map_location="cpu")
+    student, data = begin(folder, model, seed=0, whole=any(name.startswith(NEW) for name in state["unet"]))
+    student.load(state)
+    for parameter, averaged in zip(student.parameters, state["ema"], strict=True):
+        parameter.copy_(averaged)
+    return student, data, state["step"]
+
+
+@torch.no_grad()
 def export(folder: Path, model: Path, snapshot: Path, out: Path) -> int:
     """Write the averages of a snapshot as a model folder, with the VAE and the tokenizer of `model`; returns its step.
 
-    The word START_WORD gets the mean code, a good beginning for any new word.
+    START_WORDS get the mean code, and START_WORD the mean of that: good beginnings for a new word.
     """
-    state = torch.load(snapshot, weights_only=True, map_location="cpu")
-    whole = any(name.startswith("down_blocks.0.attentions") for name in state["unet"])
-    student, _ = begin(folder, model, seed=0, whole=whole)
-    student.unet.load_state_dict(state["unet"])
-    student.text.load_state_dict(state["text"])
-    student.codes.load_state_dict(state["codes"])
-    for parameter, averaged in zip(student.parameters, state["ema"], strict=True):
-        parameter.copy_(averaged)
-    (token,) = student.captions.tokenizer(START_WORD, add_special_tokens=False).input_ids
-    student.text.get_input_embeddings().weight[token] = student.codes.mean()[:USUAL_VECTORS].mean(0)
+    student, _, step = restored(folder, model, snapshot)
+    mean = student.codes.mean()
+    embeddings = student.text.get_input_embeddings().weight
+    for word, vector in zip((START_WORD, *START_WORDS), (mean.mean(0), *mean), strict=True):
+        (token,) = student.captions.tokenizer(word, add_special_tokens=False).input_ids
+        embeddings[token] = vector
     vae = AutoencoderKL.from_pretrained(model / "vae", torch_dtype=torch.float32)
     write_folder(out, student.unet, vae, student.text, model / "tokenizer")
-    return state["step"]
+    return step
