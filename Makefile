@@ -6,7 +6,8 @@ WORK ?= build/embedded-model
 STAGE = $(BIN)/python -m tools.embedded_model --work $(WORK)
 VAE_MINUTES ?= 60
 UNET_MINUTES ?= 180
-CODES_MINUTES ?= 85
+CODES_MINUTES ?= 60
+ROUTED_MINUTES ?= 170
 ICONS := $(WORK)/icons/node_modules/@iconify-json
 
 .PHONY: bench docs evaluate gpu-check study install install-dev demo serve test test-slow test-browser test-webui test-forge test-reforge test-sdnext lint types embedded-model embedded-model-gpu clean
@@ -84,12 +85,15 @@ embedded-model: install-dev
 	$(STAGE) render-wide --icons $(ICONS)
 	$(STAGE) latents-wide --model $(WORK)/words --by-vae 100000
 	$(STAGE) views
-	$(STAGE) codes --model $(WORK)/words --snapshot codes.pt --batch 32 --minutes $(CODES_MINUTES) --fall-from 0.45
-	$(STAGE) export-codes --model $(WORK)/words --snapshot codes.pt --out $(WORK)/model
+	$(STAGE) scenes --model $(WORK)/words
+	$(STAGE) codes --model $(WORK)/words --snapshot codes.pt --whole --minutes $(CODES_MINUTES)
+	$(STAGE) route --model $(WORK)/words --init codes.pt --snapshot routed.pt
+	$(STAGE) codes --model $(WORK)/words --snapshot routed.pt --whole --scene-share 0.05 --minutes $(ROUTED_MINUTES) --fall-from 0.6
+	$(STAGE) export-codes --model $(WORK)/words --snapshot routed.pt --out $(WORK)/model
 	$(STAGE) measure --model $(WORK)/model --out $(WORK)/figures
 	$(STAGE) references --icons $(ICONS)
 	$(STAGE) inversion --model $(WORK)/model --out $(WORK)/figures
-	$(STAGE) share --model $(WORK)/model --out $(WORK)/figures --start '*' --rate 0.1 --output-rate 0.003 --steps 150
+	$(STAGE) share --model $(WORK)/model --out $(WORK)/figures --start '1 2 3 4 5 6' --output-rate 0.0016 --steps 150
 
 # The same training with codes on a machine with a GPU, in nine minutes, from the shipped model: packs the drawings and the
 # wheels that such a machine lacks, and says what to run there.

@@ -11,7 +11,19 @@ import torch
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from dreamartist_ext.hosts.diffusers.model_files import EMBEDDED_MODEL
-from tools.embedded_model import captions, codes, drawings, latents, on_gpu, share, stand_in, student, views
+from tools.embedded_model import (
+    captions,
+    codes,
+    drawings,
+    latents,
+    on_gpu,
+    parts,
+    routing,
+    share,
+    stand_in,
+    student,
+    views,
+)
 from tools.embedded_model.measure import load_model
 from tools.embedded_model.seeing import seeing_unet
 from tools.embedded_model.shapes import make_text_encoder, make_unet
@@ -113,10 +125,10 @@ def small_model(tmp_path, monkeypatch) -> Path:
         (folder / part).symlink_to(EMBEDDED_MODEL / part)
     torch.manual_seed(4)
     config = CLIPTextModel.from_pretrained(EMBEDDED_MODEL / "text_encoder").config.to_dict()
-    small = config | {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    small = config | {"hidden_size": 384, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
     CLIPTextModel(CLIPTextConfig(**small)).save_pretrained(folder / "text_encoder")
-    unet = make_unet((32, 32))
-    type(unet).from_config(dict(unet.config) | {"cross_attention_dim": 64}).save_pretrained(folder / "unet")
+    unet = make_unet((32, 192))  # where heads are set, as wide as the shipped one
+    type(unet).from_config(dict(unet.config) | {"cross_attention_dim": 384}).save_pretrained(folder / "unet")
     return folder
 
 
@@ -172,6 +184,12 @@ def weights(snapshot: Path) -> dict[str, torch.Tensor]:
     }
 
 
+def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(other[name], value, msg=name)
+
+
 @torch.no_grad()
 def test_a_u_net_that_sees_text_at_every_level_draws_as_before_at_first(text, ids):
     torch.manual_seed(6)
@@ -194,10 +212,30 @@ def test_a_training_that_stopped_makes_the_same_step_as_one_that_did_not(tmp_pat
     codes.train(folder, small_model, at_once, minutes=1, batch=3, steps=4, **(more | {"workers": 0}))
     codes.train(folder, small_model, stopped, minutes=1, batch=3, steps=2, **more)
     codes.train(folder, small_model, stopped, minutes=1, batch=3, steps=4, **more)
-    once, twice = weights(at_once), weights(stopped)
-    assert once.keys() == twice.keys()
-    for name, tensor in once.items():
-        torch.testing.assert_close(twice[name], tensor, msg=name)
+    assert_same(weights(at_once), weights(stopped))
+
+
+@pytest.mark.usefixtures("made")
+def test_a_training_with_set_heads_goes_on_where_it_stopped(tmp_path, small_model, monkeypatch):
+    folder, model = tmp_path / "data", small_model
+    for name, few in (("WATCHED", (900,)), ("PASSES", 1), ("BATCH", 3)):
+        monkeypatch.setattr(routing, name, few)
+    first, once, twice = (tmp_path / f"{name}.pt" for name in ("first", "once", "twice"))
+    codes.train(folder, model, first, minutes=1, batch=3, steps=2, whole=True)
+    for out in (once, twice):
+        routing.route(folder, model, first, out)
+    begun = weights(once)
+    directions = begun["codes.parts.directions"]
+    torch.testing.assert_close(directions @ directions.T, torch.eye(len(directions)), atol=1e-4, rtol=0)
+    heads = begun["codes.parts.heads"]
+    assert all(len(set(block)) == parts.TAKEN for block in heads.tolist())
+    assert_same(begun, weights(twice))
+    codes.train(folder, model, once, minutes=1, batch=3, steps=4, whole=True)
+    codes.train(folder, model, twice, minutes=1, batch=3, steps=2, whole=True)
+    codes.train(folder, model, twice, minutes=1, batch=3, steps=4, whole=True)
+    assert_same(weights(once), weights(twice))
+    out = begun["unet." + parts.BLOCKS[0] + ".to_out.0.weight"]
+    assert (out.unflatten(1, (6, 32))[:, heads[0, 0]] == 0).all(), "set heads write nothing at first"
 
 
 @pytest.mark.usefixtures("made")

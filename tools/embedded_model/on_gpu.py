@@ -25,7 +25,7 @@ import numpy as np
 
 from dreamartist_ext.hosts.diffusers.model_files import EMBEDDED_MODEL
 
-from . import codes, drawings, latents, share, views, world
+from . import codes, drawings, latents, routing, share, views, world
 
 PART_BYTES = 15 * 2**20
 PART = "model.tar.{}"  # three digits
@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--workers", type=int, default=14)
     parser.add_argument("--minutes", type=float, default=5.5, help="train: of the training itself")
+    parser.add_argument("--before", type=float, default=0.25, help="train: of these, the share before heads are set")
     parser.add_argument("--batch", type=int, default=512)
     parser.add_argument("--rate", type=float, default=4.0, help="train: a factor of the rates for a batch of 32")
     parser.add_argument("--backgrounds", type=int, default=10, help="train: of each drawing")
@@ -111,14 +112,21 @@ def train(given: argparse.Namespace) -> None:
     say(f"{given.scenes} scenes")
     mix = codes.Mix(words=given.words, known=0.6, rate=given.rate, scenes=given.scene_share)
     where = {"whole": True, "device": device, "workers": given.workers}
-    snapshot, made = work / "codes.pt", work / "model"
-    codes.train(folder, given.model, snapshot, given.minutes, given.batch, fall_from=0.6, mix=mix, **where)
+    first, snapshot, made = work / "codes.pt", work / "routed.pt", work / "model"
+    codes.train(folder, given.model, first, given.minutes * given.before, given.batch, mix=mix, **where)
+    routing.route(folder, given.model, first, snapshot)
+    say("heads are set")
+    rest = given.minutes * (1 - given.before)
+    codes.train(folder, given.model, snapshot, rest, given.batch, fall_from=0.6, mix=mix, **where)
     say(f"step {codes.export(folder, given.model, snapshot, made)}")
     split(made, given.out)
     say("the model is in parts")
     if given.steps:
         budget = share.Budget(steps=given.steps, output_rate=0.0016)
-        things, rest = sorted(drawings.HELD_OUT), {"start": codes.START_WORD, "budget": budget, "device": device}
+        things, rest = (
+            sorted(drawings.HELD_OUT),
+            {"start": " ".join(codes.START_WORDS), "budget": budget, "device": device},
+        )
         share.measure_share(made, work / "references", work / "share", things, **rest)
         say("share of the way")
         world.measure_known(made, folder, work / "world", device=device)
