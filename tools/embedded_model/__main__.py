@@ -55,6 +55,8 @@ def main() -> None:
     parser.add_argument("--output-rate", type=float, default=0.05, help="share: of free encoder output")
     parser.add_argument("--negative-rate", type=float, default=1.0, help="share: the negative's share of the rate")
     parser.add_argument("--start", default="emoji", help="share: the words that vectors start from")
+    parser.add_argument("--after", default="", help="share: what stands after the word in the prompts it is learned in")
+    parser.add_argument("--guidance", type=float, default=6.0, help="share: of the drawings")
     parser.add_argument("--drawn", type=int, default=4, help="share: drawings of each, and twice as many on colours")
     parser.add_argument(
         "--set", nargs="+", default=[], metavar="NAME=VALUE", help="inversion: settings of the training"
@@ -136,9 +138,9 @@ def run_wide(arguments: argparse.Namespace) -> None:
     else:
         rates = {"rate": arguments.rate, "negative_rate": arguments.negative_rate}
         rates["output_rate"] = arguments.output_rate
-        budget = share.Budget(steps=arguments.steps, drawn=arguments.drawn, **rates)
+        budget = share.Budget(steps=arguments.steps, drawn=arguments.drawn, guidance=arguments.guidance, **rates)
         things = arguments.concepts or sorted(drawings.HELD_OUT)
-        rest = (arguments.seeds, arguments.ways, arguments.start, budget)
+        rest = (arguments.seeds, arguments.ways, arguments.start, budget, arguments.after)
         share.measure_share(arguments.model, arguments.work / "references", arguments.out, things, *rest)
 
 

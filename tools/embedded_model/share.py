@@ -37,7 +37,7 @@ BATCH = 4
 AT_ONCE = 10  # things: a small network computes faster on many
 PAIR_GUIDANCE = 2.0
 WAYS = ("output", "plain", "pair")
-TEMPLATE = ("an emoji of a", "")  # what stands before and after the word
+BEFORE = "an emoji of a"  # what stands before the word
 Words = dict[tuple[str, str, int], tuple[Tensor, Tensor | None]]  # positive and negative (V, width)
 COLOURS = ("red", "blue", "green", "yellow", "purple", "black", "pink", "orange")
 
@@ -57,8 +57,9 @@ class Budget:
 class Prompts:
     """Encoder output of prompts with one learned word in them, of several words at once."""
 
-    def __init__(self, model: Model, start: str, vectors: int) -> None:
-        self.model, self.vectors = model, vectors
+    def __init__(self, model: Model, start: str, vectors: int, after: str = "") -> None:
+        """after: what stands after the word where it is learned"""
+        self.model, self.vectors, self.after = model, vectors, after
         words = model.tokenizer(start, add_special_tokens=False).input_ids
         self.start = [words[i % len(words)] for i in range(vectors)]  # as the host starts a word
         self.width = model.text.config.hidden_size
@@ -107,9 +108,9 @@ class Learned:
     prompts: Prompts
     way: str
 
-    def cond(self, after: str = "") -> Tensor:
-        """(W, 77, width)"""
-        before = TEMPLATE[0]
+    def cond(self, after: str | None = None) -> Tensor:
+        """(W, 77, width), of the prompt that they were learned in or one that goes on in another way"""
+        before, after = BEFORE, self.prompts.after if after is None else after
         if self.way != "output":
             return self.prompts.encode(self.positive, before, after)
         base = self.prompts.encode(self.prompts.initial()[None], before, after).detach()
@@ -161,7 +162,7 @@ def invert(model: Model, prompts: Prompts, latents: Tensor, way: str, budget: Bu
     start = prompts.initial()
     start = start + 1e-3 * torch.randn(start.shape, generator=generator).to(start.device)
     if way == "output":
-        start = prompts.encode(start[None], TEMPLATE[0])[0, prompts.place(TEMPLATE[0]) :][: len(start)].detach()
+        start = prompts.encode(start[None], BEFORE, prompts.after)[0, prompts.place(BEFORE) :][: len(start)].detach()
     start = start.expand(len(latents), -1, -1)
     positive = start.clone().requires_grad_(True)
     negative = start.clone().requires_grad_(True) if way == "pair" else None
@@ -307,6 +308,7 @@ def measure_share(
     ways: Sequence[str] = WAYS,
     start: str = "emoji",
     budget: Budget = Budget(),
+    after: str = "",
     say: Callable[[str], None] = print,
     device: str = "cpu",
 ) -> dict:
@@ -316,7 +318,7 @@ def measure_share(
     model.unet.set_attn_processor(AttnProcessor())  # on a CPU faster to train through than the fused kind
     model.unet.to(memory_format=torch.contiguous_format)
     references = References(model, references_folder)
-    prompts = Prompts(model, start, budget.vectors)
+    prompts = Prompts(model, start, budget.vectors, after)
     rows: list[dict] = []
     words: Words = {}
     sheet = []
@@ -331,7 +333,13 @@ def measure_share(
                 say(json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}))
             for (name, _way), pictures in sorted(drawn.items(), key=lambda item: (names.index(item[0][0]), item[0][1])):
                 sheet.append([to_image(references.pixels[references.names.index(name)]), *map(to_image, pictures)])
-            result = {"model": str(folder.name), "budget": vars(budget), "start": start, "summary": summary(rows)}
+            result = {
+                "model": str(folder.name),
+                "budget": vars(budget),
+                "start": start,
+                "after": after,
+                "summary": summary(rows),
+            }
             (out / "share.json").write_text(json.dumps({**result, "rows": rows}, indent=1))
             if sheet:
                 save_sheet(sheet, out / "share.png")
