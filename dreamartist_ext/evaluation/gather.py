@@ -131,7 +131,7 @@ def start_word(pair: EmbeddingPair) -> str:
     except (ValueError, RecursionError):
         settings = {}
     word = str(settings.get("initialization_text", "")) if isinstance(settings, dict) else ""
-    return word.strip() if word.strip() not in ("", "*") and is_one_line(word) else ANYTHING
+    return word.strip() if any(map(str.isalpha, word)) and is_one_line(word) else ANYTHING
 
 
 def checks_of(files: RunFiles) -> tuple[Check, ...]:

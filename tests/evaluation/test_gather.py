@@ -16,11 +16,16 @@ from dreamartist_ext.files.storage import save_pair
 from .studio import a_concept, a_pair, a_picture
 
 
+@pytest.fixture(params=["*", "1 2 3"])
+def start_of_mydog(request):
+    return request.param
+
+
 @pytest.fixture
-def embeddings(tmp_path):
+def embeddings(tmp_path, start_of_mydog):
     folder = tmp_path / "embeddings"
-    for number, name in enumerate(("mycat", "mydog")):
-        settings = json.dumps({"initialization_text": "cat" if name == "mycat" else "*"})
+    for number, (name, start) in enumerate((("mycat", "cat"), ("mydog", start_of_mydog))):
+        settings = json.dumps({"initialization_text": start})
         save_pair(a_pair(name, number, settings=settings), folder)
     return folder
 

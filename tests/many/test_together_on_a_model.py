@@ -101,5 +101,7 @@ def test_a_step_without_a_number_stays_in_its_own_sample(tmp_path):
 
 def test_on_the_embedded_model(tmp_path):
     host = load_host(EMBEDDED_MODEL, "cpu", "fp32")
-    concepts = [concept(n, 128, template="a [name]|an emoji of a [name]", steps=3, batch_size=1) for n in range(3)]
+    # From `*` some gradients are so near to zero that rounding turns Adam's first steps: 0.0012 apart, here 0.000006.
+    settings = {"initialization_text": "emoji", "template": "a [name]|an emoji of a [name]"}
+    concepts = [concept(n, 128, **settings, steps=3, batch_size=1) for n in range(3)]
     compare(host, tmp_path / "out", concepts)
