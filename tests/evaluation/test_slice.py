@@ -29,34 +29,34 @@ from dreamartist_ext.hosts.diffusers.model_files import EMBEDDED_MODEL, load_hos
 REFERENCE = EMBEDDED_MODEL.parent / "samples" / "pineapple.png"
 SETTINGS = {
     "name": "mything",
-    "initialization_text": "emoji",
-    "template": "a [name]|an emoji of a [name]|a drawing of a [name]",
+    "initialization_text": "1 2 3 4 5 6",
+    "template": "an emoji of a [name] on a white background|a [name] on a white background",
     "vectors": 6,
     "negative_vectors": 6,
-    "steps": 200,
+    "steps": 150,
     "batch_size": 4,
-    "learning_rate": "0.01",
+    "learning_rate": "0.05",
+    "negative_lr_ratio": 0.3,
     "cosine": True,
-    "guidance": "1.5",
+    "guidance": "2",
     "noisy_weight": 0.5,
     "timestep_exponent": 0.65,
     "seed": 0,
 }
 PLAN = Plan(
-    PromptLists(subjects=("a [name]", "a [name] on a red background", "a [name] on a blue background")),
+    PromptLists(subjects=("a [name] on a white background", "a [name] on a red background", "a [name] on a blue background")),
     seeds=(0, 1),
     guidances=(4.0,),
     steps=12,
 )
-# What five runs on the first model gave (seeds 0 to 3 in bf16, 0 in fp32), each end moved out as far as they differed.
-# On the second one only the check loss left that range, downwards: 0.65 in its one run (seed 0, bf16).
+# What three runs gave (seeds 0 to 2, bf16), each end moved out twice as far as they differed.
 EXPECTED = {
-    "check loss, of the empty prompt's": (0.55, 0.76),
-    "pair, similarity": (0.20, 0.47),
-    "pair, style_distance": (0.36, 0.57),
-    "pair minus positive only, similarity": (-0.08, 0.21),
-    "pair, diversity": (0.24, 0.53),
-    "pair, colour_control": (0.5, 1.0),
+    "check loss, of the empty prompt's": (0.22, 0.61),
+    "pair, similarity": (0.29, 0.42),
+    "pair, style_distance": (0.38, 0.49),
+    "pair minus positive only, similarity": (-0.07, 0.19),
+    "pair, diversity": (0.0, 0.36),
+    "pair, colour_control": (0.75, 1.0),
 }
 
 
