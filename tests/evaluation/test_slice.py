@@ -44,14 +44,16 @@ SETTINGS = {
     "seed": 0,
 }
 PLAN = Plan(
-    PromptLists(subjects=("a [name] on a white background", "a [name] on a red background", "a [name] on a blue background")),
+    PromptLists(
+        subjects=("a [name] on a white background", "a [name] on a red background", "a [name] on a blue background")
+    ),
     seeds=(0, 1),
     guidances=(4.0,),
     steps=12,
 )
-# What three runs gave (seeds 0 to 2, bf16), each end moved out twice as far as they differed.
+# What three runs gave (seeds 0 to 2, bf16), each end moved out twice as far as they differed, of the check loss once.
 EXPECTED = {
-    "check loss, of the empty prompt's": (0.22, 0.61),
+    "check loss, of the empty prompt's": (0.30, 0.54),
     "pair, similarity": (0.29, 0.42),
     "pair, style_distance": (0.38, 0.49),
     "pair minus positive only, similarity": (-0.07, 0.19),
