@@ -85,9 +85,9 @@ def _even_halves(text: CLIPTextModel) -> None:
         weight.copy_(weight.unflatten(0, (2, -1)).mean(0).repeat(2))
 
 
-def _without(reader: Tensor, directions: Tensor) -> Tensor:
-    """(M, width) reading weights that do not read the directions."""
-    one, other = reader.unflatten(1, (2, -1)).unbind(1)
+def _without(rows: Tensor, directions: Tensor) -> Tensor:
+    """(M, width) encoder output, or weights that read it, with nothing in the directions."""
+    one, other = rows.unflatten(1, (2, -1)).unbind(1)
     both, difference = (one + other) / 2, (one - other) / 2
     difference = difference - (difference @ directions.T) @ directions
     return torch.cat([both + difference, both - difference], 1)
@@ -152,9 +152,8 @@ def _keys(encoded: Tensor, vector: Tensor, directions: Tensor) -> tuple[Tensor, 
     one, other = given.unflatten(1, (2, -1)).unbind(1)
     said = (one - other) @ directions.T
     spread = said[is_code].square().mean().sqrt().item()
-    unheard = said @ directions / 2
     weight = torch.where(wanted.any(1), TOLD, 1.0)[:, None]
-    keys = _ridge((given - torch.cat([unheard, -unheard], 1)) * weight, wanted * weight, KEY_RIDGE)
+    keys = _ridge(_without(given, directions) * weight, wanted * weight, KEY_RIDGE)
     return _without(keys.T, directions).T, spread
 
 
