@@ -93,7 +93,8 @@ embedded-model: install-dev
 	$(STAGE) measure --model $(WORK)/model --out $(WORK)/figures
 	$(STAGE) references --icons $(ICONS)
 	$(STAGE) inversion --model $(WORK)/model --out $(WORK)/figures
-	$(STAGE) share --model $(WORK)/model --out $(WORK)/figures --start '1 2 3 4 5 6' --output-rate 0.0016 --steps 150
+	$(STAGE) share --model $(WORK)/model --out $(WORK)/figures --start '1 2 3 4 5 6' --output-rate 0.0016 --steps 150 \
+		--after 'on a white background' --guidance 4 --negative-rate 0.3
 
 # The same training with codes on a machine with a GPU, in nine minutes, from the shipped model: packs the drawings and the
 # wheels that such a machine lacks, and says what to run there.

@@ -86,7 +86,7 @@ def test_a_head_looks_from_its_slot_at_the_vector_of_the_part_and_hears_that_cel
     places = torch.randn(64, 192, generator=generator)  # every cell is told from every other
     given = places + 0.05 * torch.randn(20, 64, 192, generator=generator)
     told = torch.linalg.qr(torch.randn(WIDTH, parts.PARTS + 1, generator=generator))[0]  # of each vector, and the first
-    told = routing._without(told.T, said.directions).T
+    told = parts.without(told.T, said.directions).T
     routing._set_head(attention, 2, slot, given, told, said, spread=2.0)
     # the first token, and each vector, as keys tell them
     tokens = torch.linalg.pinv(told)[[parts.PARTS, *range(parts.PARTS)]]

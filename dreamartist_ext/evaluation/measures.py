@@ -97,6 +97,12 @@ def nearest(features: Tensor, references: Tensor) -> list[int]:
     return (normalize(features, dim=1) @ normalize(references, dim=1).T).argmax(1).tolist()
 
 
+def ranks(features: Tensor, references: Tensor, own: int) -> list[int]:
+    """For each picture's features (N, D): how many of the references (M, D) have a larger cosine than number `own`."""
+    cosines = normalize(features, dim=1) @ normalize(references, dim=1).T
+    return (cosines > cosines[:, own : own + 1]).sum(1).tolist()
+
+
 def recognised(parts: Tensor, references: Tensor, asked: Sequence[int]) -> float:
     """Of the things asked for, the share that is among the likeliest, 0..1; guessing gives len(asked) / M.
 

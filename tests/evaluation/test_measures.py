@@ -79,6 +79,12 @@ def test_style_distance_ignores_where_things_are():
     assert torch.allclose(gram[0], by_hand, atol=1e-5)
 
 
+def test_ranks_count_the_references_that_are_nearer():
+    references = torch.eye(3)
+    pictures = torch.tensor([[3.0, 2.0, 1.0], [1.0, 2.0, 3.0], [2.0, 3.0, 1.0]])
+    assert measures.ranks(pictures, references, 0) == [0, 2, 1]
+
+
 def test_nearest_reference():
     references = torch.eye(3)
     assert measures.nearest(torch.tensor([[0.1, 0.9, 0.2], [5, 1, 1]]), references) == [1, 0]

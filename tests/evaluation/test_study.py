@@ -22,11 +22,12 @@ from dreamartist_ext.many.together import Member, train_together
 from tests.engine.fake_host import FakeHost
 from tests.engine.test_trainer import config, picture
 from tests.models import tiny_host
+from tools.study import third_model
 from tools.study.arms import ARMS, BEGAN_FROM, CONCEPTS, REPORT, TUNE, concepts_named
 from tools.study.composition import USES, unconditional
 from tools.study.pictures import PLANE, planes_png
 from tools.study.run import Protocol, thing_mask
-from tools.study.table import COLUMNS, FIGURES, changes, compare, merged, read_csv, summary, write_csv
+from tools.study.table import COLUMNS, FIGURES, RECOGNISED, changes, compare, merged, read_csv, summary, write_csv
 from tools.study.together import drawn_together, groups_of, sharing
 from tools.study.ways import WAYS
 
@@ -35,6 +36,14 @@ from tools.study.ways import WAYS
 def test_every_arm_is_settings_that_a_training_takes(name):
     arm = ARMS[name]
     config = TrainConfig.from_mapping({**training_defaults(), **BEGAN_FROM, **arm.settings})
+    assert all(0 < step < config.steps for step in arm.at)
+    assert arm.way in WAYS
+
+
+@pytest.mark.parametrize("name", third_model.ARMS)
+def test_every_arm_on_the_third_model_is_settings_that_a_training_takes(name):
+    arm = third_model.ARMS[name]
+    config = TrainConfig.from_mapping({**training_defaults(), **third_model.BEGAN_FROM, **arm.settings})
     assert all(0 < step < config.steps for step in arm.at)
     assert arm.way in WAYS
 
@@ -138,6 +147,17 @@ def test_a_seed_that_only_one_of_two_arms_has_does_not_count_for_who_is_ahead():
     more = [row("pair", "owl", 1, diversity=0.0), row("plain", "owl", 0, diversity=0.9) | {"guidance": 9.0}]
     assert compare([*rows, *more], "pair", "plain") == compare(rows, "pair", "plain")
     assert "diversity: pair Pareto-better for 1 of 1 concepts" in compare(rows, "pair", "plain")
+
+
+def test_figures_that_an_older_table_lacks_are_left_out(tmp_path):
+    rows = [row(arm, "owl", 0) for arm in ("pair", "plain")]
+    rows = [{name: value for name, value in old.items() if name not in RECOGNISED} for old in rows]
+    write_csv(rows, tmp_path / "old.csv", [name for name in COLUMNS if name not in RECOGNISED])
+    for kept in (rows, read_csv(tmp_path / "old.csv")):
+        said = summary(kept) + compare(kept) + changes(kept)
+        assert "similarity" in said
+        assert "among three" not in said
+    assert "among three" in summary([row("pair", "owl", 0)])
 
 
 class Letters:

@@ -122,10 +122,10 @@ def train(given: argparse.Namespace) -> None:
     split(made, given.out)
     say("the model is in parts")
     if given.steps:
-        budget = share.Budget(steps=given.steps, output_rate=0.0016)
+        budget = share.Budget(steps=given.steps, output_rate=0.0016, guidance=4.0, negative_rate=0.3)
         things, rest = (
             sorted(drawings.HELD_OUT),
-            {"start": " ".join(codes.START_WORDS), "budget": budget, "device": device},
+            {"start": " ".join(codes.START_WORDS), "after": share.WHITE, "budget": budget, "device": device},
         )
         share.measure_share(made, work / "references", work / "share", things, **rest)
         say("share of the way")

@@ -81,15 +81,22 @@ def in_both(directions: Tensor) -> Tensor:
     return torch.cat([directions, -directions], 1) / 2**0.5
 
 
+def without(rows: Tensor, directions: Tensor) -> Tensor:
+    """(M, width) encoder output, or weights that read it, with nothing in the directions."""
+    both = in_both(directions)
+    return rows - (rows @ both.T) @ both
+
+
 @torch.no_grad()
 def keep_clear(text: CLIPTextModel, directions: Tensor) -> None:
     """Keep the encoder from writing where the codes speak of their parts: it would say the same with and without."""
-    both = in_both(directions)
     for name, weight in text.named_parameters():
-        if name.endswith(("out_proj.weight", "out_proj.bias", "fc2.weight", "fc2.bias")):
-            weight -= both.T @ (both @ weight)
+        if name.endswith(("out_proj.weight", "fc2.weight")):
+            weight.copy_(without(weight.T, directions).T)
+        elif name.endswith(("out_proj.bias", "fc2.bias")):
+            weight.copy_(without(weight[None], directions)[0])
         elif name.endswith("embedding.weight"):
-            weight -= (weight @ both.T) @ both
+            weight.copy_(without(weight, directions))
 
 
 class Looking:

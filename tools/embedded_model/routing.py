@@ -16,7 +16,7 @@ from torch.nn.functional import one_hot
 from transformers import CLIPTextModel
 
 from . import codes
-from .parts import BLOCKS, COMPONENTS, LOUD, PART, PARTS, SLOT, TAKEN, Parts, cells, keep_clear
+from .parts import BLOCKS, COMPONENTS, LOUD, PART, PARTS, SLOT, TAKEN, Parts, cells, keep_clear, without
 from .shapes import alphas_cumprod
 
 WATCHED = (980, 930, 850, 750, 600, 400, 200)  # timesteps of the passes that the heads are fitted to
@@ -47,7 +47,7 @@ def set_heads(student: codes.Student, data: codes.Captioned, seed: int = 0) -> N
     for name in BLOCKS:
         attention = student.unet.get_submodule(name)
         for reader in (attention.to_k, attention.to_v):
-            reader.weight.copy_(_without(reader.weight, parts.directions))
+            reader.weight.copy_(without(reader.weight, parts.directions))
     encoded, vector, given, written = _watched(student, data)
     keys, spread = _keys(encoded, vector, parts.directions)
     for block, name in enumerate(BLOCKS):
@@ -83,14 +83,6 @@ def _even_halves(text: CLIPTextModel) -> None:
     norm = text.text_model.final_layer_norm if hasattr(text, "text_model") else text.final_layer_norm
     for weight in (norm.weight, norm.bias):
         weight.copy_(weight.unflatten(0, (2, -1)).mean(0).repeat(2))
-
-
-def _without(rows: Tensor, directions: Tensor) -> Tensor:
-    """(M, width) encoder output, or weights that read it, with nothing in the directions."""
-    one, other = rows.unflatten(1, (2, -1)).unbind(1)
-    both, difference = (one + other) / 2, (one - other) / 2
-    difference = difference - (difference @ directions.T) @ directions
-    return torch.cat([both + difference, both - difference], 1)
 
 
 def _watched(
@@ -153,8 +145,8 @@ def _keys(encoded: Tensor, vector: Tensor, directions: Tensor) -> tuple[Tensor, 
     said = (one - other) @ directions.T
     spread = said[is_code].square().mean().sqrt().item()
     weight = torch.where(wanted.any(1), TOLD, 1.0)[:, None]
-    keys = _ridge(_without(given, directions) * weight, wanted * weight, KEY_RIDGE)
-    return _without(keys.T, directions).T, spread
+    keys = _ridge(without(given, directions) * weight, wanted * weight, KEY_RIDGE)
+    return without(keys.T, directions).T, spread
 
 
 def _quietest(unet: UNet2DConditionModel, name: str, written: Tensor) -> Tensor:

@@ -17,9 +17,8 @@ from pathlib import Path
 import torch
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
-from torch.nn.functional import normalize
 
-from dreamartist_ext.evaluation import features
+from dreamartist_ext.evaluation import features, measures
 from dreamartist_ext.evaluation.backgrounds import nearest_background
 from dreamartist_ext.files.pictures import load_pictures
 from dreamartist_ext.hosts.diffusers.host import to_image
@@ -38,6 +37,7 @@ AT_ONCE = 10  # things: a small network computes faster on many
 PAIR_GUIDANCE = 2.0
 WAYS = ("output", "plain", "pair")
 BEFORE = "an emoji of a"  # what stands before the word
+WHITE = "on a white background"  # may stand after it
 Words = dict[tuple[str, str, int], tuple[Tensor, Tensor | None]]  # positive and negative (V, width)
 COLOURS = ("red", "blue", "green", "yellow", "purple", "black", "pink", "orange")
 
@@ -226,16 +226,14 @@ class References:
         loaded = [load_pictures([path], PICTURE_SIZE, PICTURE_SIZE)[0].pixels for path in paths]
         self.pixels = torch.stack(loaded)  # (20, 3, 128, 128) in [-1, 1]
         self.network = features.FeatureNet()
-        self.deep = normalize(self.network(self.pixels).deep, dim=1)
+        self.deep = self.network(self.pixels).deep
         with torch.no_grad():
             means = [model.vae.encode(picture[None].to(model.device)).latent_dist.mean for picture in self.pixels]
         self.latents = torch.cat(means) * model.vae.config.scaling_factor
 
     def ranks(self, pictures: Tensor, name: str) -> list[int]:
         """Of each picture (N, 3, H, W): how many references are nearer to it than its own, 0 to 19."""
-        likeness = normalize(self.network(pictures).deep, dim=1) @ self.deep.T
-        own = likeness[:, self.names.index(name)]
-        return (likeness > own[:, None]).sum(1).tolist()
+        return measures.ranks(self.network(pictures).deep, self.deep, self.names.index(name))
 
 
 def measure_things(

@@ -53,8 +53,9 @@ DRAWING_SIZE = 0.68  # of the picture's side, where no size is named
 SMALL = 0.45  # of each of two things
 HALF = PICTURE_SIZE // 2
 CALM = ("white", "grey", "yellow", "blue")  # backgrounds on which a thing is told from its background
-STRENGTH = 0.7  # of img2img
+STRENGTHS = (0.5, 0.7, 0.85)  # of img2img
 BUDGET = share.Budget(guidance=4.0)
+BUDGETS = {"plain": share.Budget(guidance=2.5), "pair": BUDGET}  # a pair is trained at 2, plain inversion at 1
 
 
 @dataclass(frozen=True)
@@ -387,8 +388,11 @@ def measure_learned(
         nothing = encoded(model, "", [])
         negatives = [nothing if v[1] is None else encoded(model, CODE, [v[1]]) for v in vectors]
         unconds = torch.stack([negatives[one.things[0]] for one in asked])
-        pictures = draw(model, asked, cond, unconds, BUDGET)
-        result[way] = figures(judge, asked, pictures) | _edited(model, encode, judge, everything, vectors, negatives)
+        budget = BUDGETS[way]
+        pictures = draw(model, asked, cond, unconds, budget)
+        result[way] = figures(judge, asked, pictures) | {"of each": each}
+        for strength in STRENGTHS:
+            result[way] |= _edited(model, encode, judge, everything, vectors, negatives, strength, budget)
         if way == "plain":
             result["real"] = figures(judge, asked, real(model, asked, things, encode))
         _write(out, f"learned-{way}", result, [to_image(p) for p in pictures])
@@ -404,7 +408,14 @@ def as_drawing(picture: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _edited(
-    model: Model, encode: Encode, judge: Judge, everything: drawings.Drawings, vectors: Sequence, negatives: Sequence
+    model: Model,
+    encode: Encode,
+    judge: Judge,
+    everything: drawings.Drawings,
+    vectors: Sequence,
+    negatives: Sequence,
+    strength: float,
+    budget: share.Budget,
 ) -> dict[str, float]:
     """A known thing in a scene becomes the learned one: the nearest thing is it, the background stays what it was."""
     dice = random.Random(17)
@@ -415,10 +426,11 @@ def _edited(
             scene = Scene(background, (Placed(dice.randrange(len(everything.labels)), 0, 0, DRAWING_SIZE),))
             latents = encode(scenes.painted(scene, everything.rgba, dice)[None]).to(model.device)
             cond = encoded(model, prompt(scene), [positive])
-            picture = share.redraw(model, latents, cond, negatives[i], STRENGTH, i, BUDGET)
+            picture = share.redraw(model, latents, cond, negatives[i], strength, i, budget)
             seen.append(judge.nearest(picture) == i)
             kept.append(judge.background(picture) == kind)
-    return {"img2img first": sum(seen) / len(seen), "img2img background": sum(kept) / len(kept)}
+    name = f"img2img {strength:g}"
+    return {f"{name} first": sum(seen) / len(seen), f"{name} background": sum(kept) / len(kept)}
 
 
 def _write(out: Path, name: str, result: dict, pictures: Sequence) -> None:

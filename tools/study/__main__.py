@@ -12,17 +12,26 @@ import torch
 from dreamartist_ext.engine.config import TrainConfig
 from dreamartist_ext.hosts.diffusers.model_files import load_host, quiet_libraries, training_defaults
 
-from .arms import ARMS, BEGAN_FROM, Arm, concepts_named
+from . import arms, third_model
+from .arms import Arm, concepts_named
 from .pictures import planes_png, sheet
 from .run import Protocol, Study, run
 from .table import Row, changes, compare, last_steps, merged, read_csv, summary, write_csv
-from .together import Setup, groups_of, run_together
+from .together import Setup, groups_of, pairs_together, run_together, study_of
+
+# By the version of the embedded model: what its settings were as its study began, its arms, the prompt of its drawings
+GROUNDS = {
+    "first": (arms.BEGAN_FROM, arms.ARMS, "a {}"),
+    "third": (third_model.BEGAN_FROM, third_model.ARMS, third_model.NEUTRAL),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Compare ways of learning from one picture on the embedded model.")
-    parser.add_argument("stage", choices=("run", "summary", "changes", "pictures"))
-    parser.add_argument("--arms", nargs="+", default=["pair", "plain"], help=f"of: {', '.join(ARMS)}")
+    parser.add_argument("stage", choices=("run", "summary", "changes", "pictures", "words"))
+    parser.add_argument("--ground", choices=GROUNDS, default="third", help="which study: of which embedded model")
+    every = "; ".join(f"{name}: {', '.join(its)}" for name, (_, its, _) in GROUNDS.items())
+    parser.add_argument("--arms", nargs="+", default=["pair", "plain"], help=f"of {every}")
     parser.add_argument("--arms-file", type=Path, help='more arms: {"NAME": {"settings": {...}, "at": [100]}}')
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings below every arm's own")
     parser.add_argument("--concepts", nargs="+", default=["all"], help="tune, report, all, or names")
@@ -31,6 +40,7 @@ def main() -> None:
     parser.add_argument(
         "--drawn", type=int, default=8, help='pictures of "a WORD"; eight colours and five styles come on top'
     )
+    parser.add_argument("--in-styles", type=int, default=2, help="pictures in each of the five styles")
     parser.add_argument("--drawing-steps", type=int, default=25)
     parser.add_argument("--references", type=Path, default=Path("build/embedded-model/references"))
     parser.add_argument("--model", type=Path, help="a model folder; the embedded one if left out")
@@ -46,6 +56,9 @@ def main() -> None:
     if arguments.together < 0 or arguments.processes < 1:
         parser.error("--together is 0 or more, --processes 1 or more")
     table = arguments.table or arguments.work / "table.csv"
+    if arguments.stage == "words":
+        keep_words(arguments)
+        return
     if arguments.stage == "run":
         make_table(arguments, table)
     rows = read_csv(table)
@@ -75,24 +88,13 @@ def draw(arguments: argparse.Namespace, rows: Sequence[Row]) -> None:
 def make_table(arguments: argparse.Namespace, table: Path) -> None:
     torch.set_num_threads(arguments.threads)
     quiet_libraries()
-    protocol = Protocol(seeds=arguments.drawn, steps=arguments.drawing_steps)
-    own = dict(setting.split("=", 1) for setting in arguments.set)
-    base = training_defaults(arguments.model) | BEGAN_FROM | own
-    rows = []
+    setup = setup_of(arguments)
+    base, rows = setup.base, []
     chosen = chosen_arms(arguments)
     for arm in chosen.values():
         TrainConfig.from_mapping({**base, **arm.settings})  # a typing error shows before the first hour
     concepts = concepts_named(arguments.concepts)
     if arguments.together:
-        setup = Setup(
-            arguments.model,
-            arguments.device,
-            arguments.references,
-            arguments.work,
-            protocol,
-            base,
-            tuple(arguments.guidances),
-        )
         groups = groups_of(chosen, concepts, arguments.seeds, arguments.together)
         rows = read_csv(table) if table.exists() else []
         for number, more in enumerate(run_together(setup, groups, arguments.processes, 60 * arguments.minutes), 1):
@@ -101,14 +103,45 @@ def make_table(arguments: argparse.Namespace, table: Path) -> None:
             print(f"[{number}/{len(groups)}] {more[0]['arm'] if more else ''} {len(more)} rows", flush=True)
         return
     host = load_host(arguments.model, arguments.device)
-    study = Study(host, arguments.references, arguments.work, protocol)
+    study = Study(host, arguments.references, arguments.work, setup.protocol)
     for row in run(study, chosen, base, concepts, arguments.seeds, arguments.guidances):
         rows.append(row)
         write_csv(rows, table)
 
 
+def setup_of(arguments: argparse.Namespace) -> Setup:
+    began_from, _, neutral = GROUNDS[arguments.ground]
+    own = dict(setting.split("=", 1) for setting in arguments.set)
+    return Setup(
+        arguments.model,
+        arguments.device,
+        arguments.references,
+        arguments.work,
+        Protocol(arguments.drawn, arguments.drawing_steps, style_seeds=arguments.in_styles, neutral=neutral),
+        training_defaults(arguments.model) | began_from | own,
+        tuple(arguments.guidances),
+    )
+
+
+def keep_words(arguments: argparse.Namespace) -> None:
+    """What `run --together` learned with the same arguments, as `tools.embedded_model world` takes it: OUT/words.pt."""
+    setup = setup_of(arguments)
+    study, words = study_of(setup), {}
+    for group in groups_of(
+        chosen_arms(arguments), concepts_named(arguments.concepts), arguments.seeds, arguments.together
+    ):
+        for (concept, seed), found in zip(group.tasks, pairs_together(study, group, setup.base), strict=True):
+            pair, _ = found[-1]
+            way = "plain" if pair.negative is None else "pair"
+            halves = (pair.positive, pair.negative or {})
+            words[concept, way, seed] = tuple(next(iter(half.values()), None) for half in halves)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    torch.save(words, arguments.out / "words.pt")
+
+
 def chosen_arms(arguments: argparse.Namespace) -> dict[str, Arm]:
-    arms = dict(ARMS)
+    _, known, _ = GROUNDS[arguments.ground]
+    arms = dict(known)
     if arguments.arms_file:
         added = json.loads(arguments.arms_file.read_text())
         arms |= {name: Arm(arm["settings"], tuple(arm.get("at", ()))) for name, arm in added.items()}

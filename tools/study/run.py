@@ -42,28 +42,29 @@ from dreamartist_ext.files.run import RunFiles, run_to_files
 from dreamartist_ext.files.storage import find_embedding, load_pair, write_atomically
 from dreamartist_ext.hosts.diffusers.host import DiffusersHost
 
-from .arms import Arm
+from .arms import CONCEPTS, Arm
 from .ways import WAYS
 
 WORD = "mything"
 SHOWN = 4  # pictures of each kind in a strip to look at
 WHITE = 0.95  # in [-1, 1]
 STYLE_GUIDANCE = 4.0  # at which the embedded model was measured
-MEASURES = 1  # another number makes every row anew, from the pictures that are kept
+MEASURES = 2  # another number makes every row anew, from the pictures that are kept
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a pair is drawn: `seeds` times "a WORD", once on each colour, `style_seeds` times in each style."""
+    """How a pair is drawn: `seeds` times `neutral`, once on each colour, `style_seeds` times in each style."""
 
     seeds: int = 8
     steps: int = 25
     colours: tuple[str, ...] = tuple(name for name in BACKGROUND_NAMES if name not in ("white", "grey"))
     style_seeds: int = 2
+    neutral: str = "a {}"
 
     def prompts(self, word: str) -> list[str]:
         return (
-            [f"a {word}"] * self.seeds
+            [self.neutral.format(word)] * self.seeds
             + [f"a {word} on a {colour} background" for colour in self.colours]
             + [style_prompt(style, word) for style in STYLES for _ in range(self.style_seeds)]
         )
@@ -85,6 +86,7 @@ class Study:
         self.album = Album(work / "pictures", host.identity(), self.draw)
         self.network = FeatureNet(host.device)
         self._judge: StyleJudge | None = None
+        self._candidates: Tensor | None = None
 
     def draw(self, batch: Batch) -> list[Image.Image]:
         with self.host.bind(batch.embeddings):
@@ -97,6 +99,12 @@ class Study:
 
     def features(self, pictures: Sequence[Image.Image]) -> Features:
         return self.network(torch.stack([to_pixels(picture) for picture in pictures]))
+
+    def ranks(self, deep: Tensor, concept: str) -> list[int]:
+        """Of each picture's deep features (N, D): how many of the things are more like it than `concept`, 0 to 19."""
+        if self._candidates is None:
+            self._candidates = self.network(torch.stack([self.reference(each) for each in CONCEPTS])).deep
+        return measures.ranks(deep, self._candidates, CONCEPTS.index(concept))
 
     def style_judge(self) -> StyleJudge:
         """Made from the model's own pictures of things it knows; kept in the work folder."""
@@ -231,7 +239,12 @@ def figures_of(study: Study, concept: str, pictures: Sequence[Image.Image]) -> d
     backgrounds = [nearest_background(to_pixels(picture)) for picture in pictures[coloured]]
     styles = right_styles(study.style_judge(), grouped(features.statistics()[styled]))
     maps = [layer[plain] for layer in features.maps]
+    ranks = study.ranks(features.deep, concept)
     return {
+        "first": measures.share([rank < 1 for rank in ranks[plain]]),
+        "among_three": measures.share([rank < 3 for rank in ranks[plain]]),
+        "first_on_colours": measures.share([rank < 1 for rank in ranks[coloured]]),
+        "among_three_on_colours": measures.share([rank < 3 for rank in ranks[coloured]]),
         "similarity": float(similarity[plain].mean()),
         "similarity_on_colours": float(similarity[coloured].mean()),
         "diversity": measures.diversity(features.deep[plain]),

@@ -10,7 +10,11 @@ from typing import Any
 
 from dreamartist_ext.evaluation.intervals import Interval, at_least, bootstrap, is_pareto_better
 
-FIGURES = ("similarity", "similarity_on_colours", "diversity", "colour_control", "style_control", "style_distance")
+RECOGNISED = ("first", "among_three", "first_on_colours", "among_three_on_colours")  # not on the first model
+FIGURES = (
+    *("similarity", "similarity_on_colours", "diversity", "colour_control", "style_control", "style_distance"),
+    *RECOGNISED,
+)
 COLUMNS = ("arm", "concept", "seed", "step", "guidance", *FIGURES, "norm_positive", "norm_negative", "seconds_per_step")
 PLANES = (("similarity", "diversity"), ("similarity", "colour_control"))
 Row = dict[str, Any]
@@ -44,6 +48,11 @@ def merged(rows: Sequence[Row], newer: Sequence[Row]) -> list[Row]:
     return list({tuple(row[name] for name in COLUMNS[:5]): row for row in (*rows, *newer)}.values())
 
 
+def figures_in(rows: Sequence[Row]) -> list[str]:
+    """Those of FIGURES that every row has."""
+    return [name for name in FIGURES if all(row.get(name, "") != "" for row in rows)]
+
+
 def by_concept(rows: Sequence[Row], name: str) -> list[list[float]]:
     """A figure's values by concept."""
     groups: dict[str, list[float]] = {}
@@ -54,14 +63,15 @@ def by_concept(rows: Sequence[Row], name: str) -> list[list[float]]:
 
 def summary(rows: Sequence[Row]) -> str:
     """A Markdown table: a line per arm, step and guidance; each figure with its bootstrap interval."""
-    lines = ["| arm | step | guidance | concepts | " + " | ".join(n.replace("_", " ") for n in FIGURES) + " |"]
-    lines.append("|" + "---|" * (4 + len(FIGURES)))
+    names = figures_in(rows)
+    lines = ["| arm | step | guidance | concepts | " + " | ".join(n.replace("_", " ") for n in names) + " |"]
+    lines.append("|" + "---|" * (4 + len(names)))
     groups: dict[tuple, list[Row]] = {}
     for row in rows:
         groups.setdefault((row["arm"], row["step"], row["guidance"]), []).append(row)
     for (arm, step, guidance), members in groups.items():
         count = len({row["concept"] for row in members})
-        cells = [shown(bootstrap(by_concept(members, name))) for name in FIGURES]
+        cells = [shown(bootstrap(by_concept(members, name))) for name in names]
         lines.append(f"| {arm} | {step} | {guidance:g} | {count} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -79,9 +89,10 @@ def last_steps(rows: Sequence[Row], arm: str) -> list[Row]:
 def compare(rows: Sequence[Row], ours: str = "pair", theirs: str = "plain") -> str:
     """Two arms at their last step: differences at each guidance, and who is Pareto-better over the guidance scales."""
     ours_rows, theirs_rows = _matched(last_steps(rows, ours), last_steps(rows, theirs))
+    names = figures_in([*ours_rows, *theirs_rows])
     lines = [f"{ours} minus {theirs}, matched by concept and seed:"]
     for guidance in sorted({row["guidance"] for row in ours_rows} & {row["guidance"] for row in theirs_rows}):
-        cells = [f"{n.replace('_', ' ')} {shown(_difference(ours_rows, theirs_rows, guidance, n))}" for n in FIGURES]
+        cells = [f"{n.replace('_', ' ')} {shown(_difference(ours_rows, theirs_rows, guidance, n))}" for n in names]
         lines.append(f"- guidance {guidance:g}: " + "; ".join(cells))
     concepts = sorted({row["concept"] for row in ours_rows} & {row["concept"] for row in theirs_rows})
     for first, second in reversed(PLANES):
@@ -94,7 +105,8 @@ def changes(rows: Sequence[Row], base: str = "pair", rival: str = "plain") -> st
     seed and guidance, with its bootstrap interval over concepts and seeds; and for how many concepts the arm is
     Pareto-better than `rival` on each of PLANES, and `rival` than the arm."""
     counted = [f"Pareto-better by {second.replace('_', ' ')}, {rival}" for _, second in PLANES]
-    names = ["arm", "concepts", "trainings", *(name.replace("_", " ") for name in FIGURES), *counted]
+    figures = figures_in(rows)
+    names = ["arm", "concepts", "trainings", *(name.replace("_", " ") for name in figures), *counted]
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     base_rows, rival_rows = last_steps(rows, base), last_steps(rows, rival)
     in_base = _trainings(base_rows)
@@ -102,7 +114,7 @@ def changes(rows: Sequence[Row], base: str = "pair", rival: str = "plain") -> st
         mine = [row for row in last_steps(rows, arm) if (row["concept"], row["seed"]) in in_base]
         concepts = sorted({row["concept"] for row in mine})
         trained = _trainings(mine)
-        cells = [shown(bootstrap(by_concept(_changed(mine, base_rows, name), name))) for name in FIGURES]
+        cells = [shown(bootstrap(by_concept(_changed(mine, base_rows, name), name))) for name in figures]
         against = [row for row in rival_rows if (row["concept"], row["seed"]) in trained]
         cells += [_counts(mine, against, concepts, *axes) for axes in PLANES]
         lines.append(f"| {arm} | {len(concepts)} | {len(trained)} | " + " | ".join(cells) + " |")
