@@ -1,15 +1,15 @@
-"""python -m tools.study.composition --work WORK: what the negatives of several learned words in one prompt do together.
+"""python -m tools.study.composition --words words.pt: what the negatives of several learned words do together.
 
-On the pairs that `make study` left in WORK: neighbours among the things, two and three of them in one picture, the same
-seeds with every way of using their negatives. The judge is the report's: as many references as things were asked for,
-those most like any part of the picture.
+On pairs and plain inversions that `python -m tools.study words` kept: neighbours among the things, two and three of
+them in one picture, the same seeds with every way of using their negatives. The judge is the report's: as many
+references as things were asked for, those most like any part of the picture.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
@@ -25,13 +25,16 @@ from dreamartist_ext.evaluation.eyes import Eyes
 from dreamartist_ext.evaluation.grids import grid
 from dreamartist_ext.evaluation.intervals import bootstrap
 from dreamartist_ext.hosts.diffusers.host import DiffusersHost
-from dreamartist_ext.hosts.diffusers.model_files import load_host, quiet_libraries, training_defaults
+from dreamartist_ext.hosts.diffusers.model_files import load_host, quiet_libraries
 
-from .arms import ARMS, BEGAN_FROM, CONCEPTS, concepts_named
-from .run import Protocol, Study, pairs_of
+from .arms import CONCEPTS
+from .run import Protocol, Study
 from .table import Row, shown, write_csv
 
-PROMPTS = {2: ("a {} and a {}", "a {} beside a {}"), 3: ("a {}, a {} and a {}",)}
+PROMPTS = {
+    2: ("a {} and a {} on a white background", "a {} beside a {} on a white background"),
+    3: ("a {}, a {} and a {} on a white background",),
+}
 
 
 @dataclass(frozen=True)
@@ -80,12 +83,16 @@ def draw(
         return host.generate(prompts, [""] * len(prompts), numbers, steps, guidance)
 
 
-def rows(study: Study, concepts: Sequence[str], trained: int, guidance: float) -> Iterator[Row]:
-    """trained: the seed of the trainings."""
+def rows(study: Study, words: Mapping[tuple, tuple], trained: int, guidance: float) -> Iterator[Row]:
+    """words: positive and negative by (thing, "pair" or "plain", seed); trained: the seed to take"""
+    concepts = sorted({thing for thing, _, seed in words if seed == trained})
     eyes = Eyes(study.network)
     candidates = torch.stack([study.reference(concept) for concept in CONCEPTS])
     content = study.network(candidates).deep
-    learned = {arm: [_learned(study, arm, concept, trained) for concept in concepts] for arm in ("pair", "plain")}
+    learned = {
+        way: [_learned(study.host, concept, words[concept, way, trained]) for concept in concepts]
+        for way in ("pair", "plain")
+    }
     for count, first in itertools.product(PROMPTS, range(len(concepts))):
         group = [(first + offset) % len(concepts) for offset in range(count)]
         asked = [CONCEPTS.index(concepts[index]) for index in group]
@@ -105,11 +112,11 @@ def rows(study: Study, concepts: Sequence[str], trained: int, guidance: float) -
             }
 
 
-def _learned(study: Study, arm: str, concept: str, seed: int) -> EmbeddingPair:
+def _learned(host: DiffusersHost, concept: str, halves: tuple[Tensor, Tensor | None]) -> EmbeddingPair:
     """Under the name of the thing, with an underscore, so that it is no word that the model knows."""
-    *_, (pair, _) = pairs_of(study, ARMS[arm], training_defaults() | BEGAN_FROM, concept, seed, lambda what: None)
-    pair.name = f"{concept}_"
-    return pair
+    (key,) = host.mean_norms()
+    positive, negative = halves
+    return EmbeddingPair(f"{concept}_", {key: positive}, None if negative is None else {key: negative})
 
 
 def _keep(pictures: Sequence[Image.Image], path: Path) -> None:
@@ -134,9 +141,9 @@ def summary(table: Sequence[Row]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Ways of using the negatives of several words in one prompt.")
-    parser.add_argument("--concepts", nargs="+", default=["report"])
+    parser.add_argument("--words", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0, help="of the trainings")
-    parser.add_argument("--guidance", type=float, default=6.0)
+    parser.add_argument("--guidance", type=float, default=4.0)
     parser.add_argument("--drawn", type=int, default=4, help="pictures of each prompt")
     parser.add_argument("--drawing-steps", type=int, default=20)
     parser.add_argument("--references", type=Path, default=Path("build/embedded-model/references"))
@@ -147,7 +154,7 @@ def main() -> None:
     protocol = Protocol(seeds=arguments.drawn, steps=arguments.drawing_steps)
     study = Study(load_host(None), arguments.references, arguments.work, protocol)
     table = []
-    for row in rows(study, concepts_named(arguments.concepts), arguments.seed, arguments.guidance):
+    for row in rows(study, torch.load(arguments.words, weights_only=True), arguments.seed, arguments.guidance):
         table.append(row)
         print(*row.values(), flush=True)
     write_csv(table, arguments.table or arguments.work / "composition.csv", list(table[0]))

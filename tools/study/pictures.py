@@ -16,7 +16,7 @@ from .table import PLANES, Row, by_concept, last_steps
 
 PLANE = (560, 440)  # pixels
 LABEL_WIDTH = 96
-SHOWN = {  # what docs/evidence/quality.md calls the arms
+SHOWN = {  # what docs/evidence/first-study.md calls the arms
     "fixed+g2+quarter": "pair, recipe A",
     "pair": "pair, recipe B",
     "plain": "plain inversion",

@@ -1,4 +1,8 @@
-"""What is compared on the third embedded model. The settings of ARMS lie over those that are recommended there."""
+"""What is compared on the third embedded model. The settings of ARMS lie over those that are recommended there.
+
+No arm fixes the vectors' length: on this model vectors that stand for a thing are some twenty times as long as words,
+and would be cut to a word's length.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +28,7 @@ BEGAN_FROM: dict[str, Any] = {
 NEUTRAL = "a {} on a white background"  # the prompt of the drawings that are compared with the picture
 
 _PLAIN = {"use_negative": False}
+_SLOW = {"learning_rate": "0.02"}
 # What others' recipes have; the words to start from, the templates and the number of vectors are the model's own: it
 # knows no photographs, and a thing's code has six vectors.
 _OTHERS = {
@@ -44,9 +49,14 @@ _SETTINGS: dict[str, dict[str, Any]] = {
     "guidance-3-to-1": {"guidance": "3-1"},
     "negative-rate-0.1": {"negative_lr_ratio": 0.1},
     "negative-rate-1": {"negative_lr_ratio": 1.0},
-    "rate-0.02": {"learning_rate": "0.02"},
+    "rate-0.02": _SLOW,
+    "rate-0.02-guidance-1.3": {**_SLOW, "guidance": "1.3"},
+    "rate-0.02-guidance-1.5": {**_SLOW, "guidance": "1.5"},
+    "rate-0.02-guidance-3": {**_SLOW, "guidance": "3"},
+    "rate-0.02-negative-rate-1": {**_SLOW, "negative_lr_ratio": 1.0},
+    "rate-0.02-steps-300": {**_SLOW, "steps": 300},
+    "rate-0.02-names-no-background": {**_SLOW, "template": "an emoji of a [name]|a [name]"},
     "steps-300": {"steps": 300},
-    "fix-norm-positive": {"fix_norm": "positive"},
     "min-snr-5": {"min_snr": 5.0, "noisy_weight": 0.0},
     "plain-weight": {"noisy_weight": 0.0, "timestep_exponent": 1.0},
     "ema": {"ema": 0.95, "save_ema": True},
@@ -60,7 +70,7 @@ ARMS: dict[str, Arm] = {
     **{name: Arm(settings) for name, settings in _SETTINGS.items()},
     **{
         name: Arm({**_PLAIN, **_SETTINGS[name.removeprefix("plain-")]})
-        for name in ("plain-steps-300", "plain-rate-0.02", "plain-fix-norm-positive", "plain-names-no-background")
+        for name in ("plain-steps-300", "plain-rate-0.02", "plain-names-no-background")
     },
     "plain": Arm(_PLAIN),
     "original": Arm({**_OTHERS, "learning_rate": "0.003", "guidance": "3"}, _ON_THE_WAY),
