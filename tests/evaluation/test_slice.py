@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from diffusers.models.attention_processor import AttnProcessor
 
 from dreamartist_ext.engine.check_loss import CheckLoss
 from dreamartist_ext.engine.config import TrainConfig
+from dreamartist_ext.engine.embedding import EmbeddingPair
 from dreamartist_ext.engine.preview import to_image
 from dreamartist_ext.engine.trainer import Training
 from dreamartist_ext.evaluation.evaluate import Evaluation
@@ -43,7 +45,7 @@ SETTINGS = {
     "learning_rate": "0.05",
     "negative_lr_ratio": 0.3,
     "cosine": True,
-    "guidance": "2",
+    "guidance": "1.3",
     "noisy_weight": 0.5,
     "timestep_exponent": 0.65,
     "seed": 0,
@@ -53,7 +55,7 @@ PLAN = Plan(
         subjects=("a [name] on a white background", "a [name] on a red background", "a [name] on a blue background")
     ),
     seeds=(0, 1),
-    guidances=(4.0,),
+    guidances=(2.5,),
     steps=12,
 )
 # What three runs gave (seeds 0 to 2, bf16), each end moved out twice as far as they differed, of the check loss once.
@@ -83,48 +85,63 @@ def mean_check(trainings: Sequence[SharedTraining]) -> float:
     return sum(losses) / len(losses)
 
 
-@pytest.mark.slow
-def test_pairs_of_eight_pictures_are_as_near_as_they_were_and_a_tenth_worse_is_noticed(tmp_path):
+def made_worse(trainings: Sequence[SharedTraining], began: Sequence[EmbeddingPair]) -> None:
+    for training, start in zip(trainings, began, strict=True):
+        for word, half in training.pair.named().items():
+            for key, vectors in half.items():
+                vectors.data.lerp_(start.named()[word][key], WORSE)
+
+
+def checks_of_eight(out: Path, seed: int = 0) -> tuple[float, float]:
+    """Of the pairs as they are trained, and made worse."""
     host = load_host()
-    host.parts.unet.set_attn_processor(AttnProcessor())  # faster here
+    host.parts.unet.set_attn_processor(AttnProcessor())  # trains faster on a CPU
     members = []
     for number, path in enumerate(sorted(SAMPLES.glob("*.png"))):
-        config = TrainConfig.from_mapping({**SETTINGS, "name": f"thing{number}x", "steps": EIGHT_STEPS})
+        values = {**SETTINGS, "name": f"thing{number}x", "steps": EIGHT_STEPS, "seed": seed}
+        config = TrainConfig.from_mapping(values)
         pictures = load_pictures([path], host.picture_size, host.picture_size)
-        members.append(Member(SharedTraining(host, config, pictures), RunFiles(tmp_path, config.name)))
+        members.append(Member(SharedTraining(host, config, pictures), RunFiles(out, config.name)))
     trainings = [member.training for member in members]
     began = [training.pair.detached() for training in trainings]
     for _ in train_together(host, members):
         pass
-    low, high = EIGHT_EXPECTED
     with host.session():
         found = mean_check(trainings)
-        for training, start in zip(trainings, began, strict=True):
-            for word, half in training.pair.named().items():
-                for key, vectors in half.items():
-                    vectors.data.lerp_(start.named()[word][key], WORSE)
-        worse = mean_check(trainings)
-    print(f"check loss {found:.4f}, made worse {worse:.4f}, {worse / found - 1:.1%} more")
-    assert low <= found <= high
-    assert worse > high
-    assert worse <= 1.12 * found  # no more than was meant
+        made_worse(trainings, began)
+        return found, mean_check(trainings)
 
 
 @pytest.mark.slow
-def test_a_pair_is_worth_what_it_was(tmp_path):
+def test_pairs_of_eight_pictures_are_as_near_as_they_were_and_a_tenth_worse_is_noticed(tmp_path):
+    found, worse = checks_of_eight(tmp_path)
+    low, high = EIGHT_EXPECTED
+    print(f"check loss {found:.4f}, made worse {worse:.4f}, {worse / found - 1:.1%} more")
+    assert low <= found <= high
+    assert worse <= 1.1 * found  # no more than a tenth
+    assert worse > high
+
+
+def figures_of_one(out: Path, seed: int = 0) -> dict[str, float]:
     host = load_host()
     pictures = load_pictures([REFERENCE], host.picture_size, host.picture_size)
-    training = Training(host, TrainConfig.from_mapping(SETTINGS), pictures)
+    training = Training(host, TrainConfig.from_mapping({**SETTINGS, "seed": seed}), pictures)
     check = CheckLoss(training)
     with closing(training.run()) as reports:
         for report in reports:
             if report.step == report.steps:
                 last = check()
     concept = Concept(training.kept().detached(), to_image(pictures[0].pixels), "emoji")
-    results = Evaluation([concept], PLAN, Eyes(FeatureNet()), studio_of(host), tmp_path).run()
+    results = Evaluation([concept], PLAN, Eyes(FeatureNet()), studio_of(host), out).run()
     found = {f"{figure.way}, {figure.figure}": figure.mean for figure in results.figures}
     found["check loss, of the empty prompt's"] = last.loss / last.baseline
-    print({name: round(found[name], 4) for name in EXPECTED})
+    return {name: found[name] for name in EXPECTED}
+
+
+@pytest.mark.slow
+def test_a_pair_is_worth_what_it_was(tmp_path):
+    found = figures_of_one(tmp_path)
+    print({name: round(value, 4) for name, value in found.items()})
     outside = {name: found[name] for name, (low, high) in EXPECTED.items() if not low <= found[name] <= high}
     assert not outside
 

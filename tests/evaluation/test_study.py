@@ -142,6 +142,14 @@ def test_the_table_says_who_is_ahead(tmp_path):
     assert "| pair | 10 | 3 | 2 |" in summary(kept)
 
 
+def test_where_every_colour_comes_recognition_on_colours_is_counted():
+    rows = [
+        row(arm, "owl", 0, colour_control=1.0, first_on_colours=first) for arm, first in (("pair", 0.5), ("plain", 0.3))
+    ]
+    assert "similarity against first on colours: pair Pareto-better for 1 of 1 concepts, plain for 0" in compare(rows)
+    assert "against colour control" not in compare(rows)
+
+
 def test_a_seed_that_only_one_of_two_arms_has_does_not_count_for_who_is_ahead():
     rows = [row("pair", "owl", 0, diversity=0.6), row("plain", "owl", 0, diversity=0.4)]
     more = [row("pair", "owl", 1, diversity=0.0), row("plain", "owl", 0, diversity=0.9) | {"guidance": 9.0}]

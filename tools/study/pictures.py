@@ -12,11 +12,12 @@ from dreamartist_ext.evaluation.grids import grid
 from dreamartist_ext.evaluation.intervals import bootstrap
 from dreamartist_ext.files.charts import BESIDE, QUIET, TEXT, axes_in, blank, legend_above, png
 
-from .table import PLANES, Row, by_concept, last_steps
+from .table import Row, by_concept, last_steps, planes_in
 
 PLANE = (560, 440)  # pixels
 LABEL_WIDTH = 96
-SHOWN = {  # what docs/evidence/first-study.md calls the arms
+SHOWN = {  # what the pages call the arms: first-study.md, and quality.md the first of these
+    "guidance-1.3": "pair",
     "fixed+g2+quarter": "pair, recipe A",
     "pair": "pair, recipe B",
     "plain": "plain inversion",
@@ -25,11 +26,12 @@ SHOWN = {  # what docs/evidence/first-study.md calls the arms
 
 
 def planes_png(rows: Sequence[Row], arms: Sequence[str]) -> bytes:
-    """A chart for each of PLANES side by side: a line per arm (three at most), a mark per guidance scale, which is
+    """A chart for each of `planes_in` side by side: a line per arm (three at most), a mark per guidance scale, which is
     written beside it, with its 95 % bootstrap intervals over concepts and seeds."""
     width, height = PLANE
-    figure = blank(len(PLANES) * width, height)
-    for place, (x, y) in enumerate(PLANES):
+    planes = planes_in(rows)
+    figure = blank(len(planes) * width, height)
+    for place, (x, y) in enumerate(planes):
         axes = axes_in(figure, place * width + BESIDE, 40, (place + 1) * width - 18, height - 48)
         lines = {SHOWN.get(arm, arm): _line(rows, arm, x, y) for arm in arms}
         draw_plane(axes, lines, x.replace("_", " "), y.replace("_", " "))

@@ -53,6 +53,16 @@ def figures_in(rows: Sequence[Row]) -> list[str]:
     return [name for name in FIGURES if all(row.get(name, "") != "" for row in rows)]
 
 
+def planes_in(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
+    """PLANES; where every picture has the colour that was asked for, how often a thing on it is recognised instead."""
+    all_obey = all(row["colour_control"] == 1 for row in rows)
+    return (
+        (PLANES[0], ("similarity", "first_on_colours"))
+        if all_obey and "first_on_colours" in figures_in(rows)
+        else PLANES
+    )
+
+
 def by_concept(rows: Sequence[Row], name: str) -> list[list[float]]:
     """A figure's values by concept."""
     groups: dict[str, list[float]] = {}
@@ -95,7 +105,7 @@ def compare(rows: Sequence[Row], ours: str = "pair", theirs: str = "plain") -> s
         cells = [f"{n.replace('_', ' ')} {shown(_difference(ours_rows, theirs_rows, guidance, n))}" for n in names]
         lines.append(f"- guidance {guidance:g}: " + "; ".join(cells))
     concepts = sorted({row["concept"] for row in ours_rows} & {row["concept"] for row in theirs_rows})
-    for first, second in reversed(PLANES):
+    for first, second in reversed(planes_in([*ours_rows, *theirs_rows])):
         lines.append(_pareto_line(ours_rows, theirs_rows, concepts, first, second, (ours, theirs)))
     return "\n".join(lines)
 
@@ -104,7 +114,8 @@ def changes(rows: Sequence[Row], base: str = "pair", rival: str = "plain") -> st
     """A Markdown table: of each arm at its last step the change of every figure against `base`, matched by concept,
     seed and guidance, with its bootstrap interval over concepts and seeds; and for how many concepts the arm is
     Pareto-better than `rival` on each of PLANES, and `rival` than the arm."""
-    counted = [f"Pareto-better by {second.replace('_', ' ')}, {rival}" for _, second in PLANES]
+    planes = planes_in(rows)
+    counted = [f"Pareto-better by {second.replace('_', ' ')}, {rival}" for _, second in planes]
     figures = figures_in(rows)
     names = ["arm", "concepts", "trainings", *(name.replace("_", " ") for name in figures), *counted]
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
@@ -116,7 +127,7 @@ def changes(rows: Sequence[Row], base: str = "pair", rival: str = "plain") -> st
         trained = _trainings(mine)
         cells = [shown(bootstrap(by_concept(_changed(mine, base_rows, name), name))) for name in figures]
         against = [row for row in rival_rows if (row["concept"], row["seed"]) in trained]
-        cells += [_counts(mine, against, concepts, *axes) for axes in PLANES]
+        cells += [_counts(mine, against, concepts, *axes) for axes in planes]
         lines.append(f"| {arm} | {len(concepts)} | {len(trained)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
