@@ -19,7 +19,7 @@ from dreamartist_ext.hosts.diffusers.model_files import load_host, quiet_librari
 ASSETS = Path(__file__).parents[1] / "dreamartist_ext" / "assets"
 PLACES = (" on a white background", " on a blue background", " on a red background", " on a purple background")
 SEEDS = (0, 1)
-STEPS, GUIDANCE = 25, 4.0
+STEPS, GUIDANCE = 25, 2.5
 CELL, GAP, HEAD, LEFT = 192, 10, 48, 240
 
 

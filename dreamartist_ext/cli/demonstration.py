@@ -34,7 +34,7 @@ from .progress import bar, progress
 
 SAMPLE = Path(__file__).parents[1] / "assets" / "samples" / "pineapple.png"
 NAME = "mything"
-GUIDANCE, DRAWING_STEPS = 4.0, 25
+GUIDANCE, DRAWING_STEPS = 2.5, 25  # plain inversion is at its best there
 PROMPTS = ("a {}", *(f"a {{}} on a {colour} background" for colour in ("white", "blue", "yellow", "red")))
 SEEDS_FOR_FIRST_PROMPT = 2
 CELL = 192  # pixels of a picture's side on the sheet: one and a half times as large as they are drawn

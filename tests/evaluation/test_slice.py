@@ -11,7 +11,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from diffusers.models.attention_processor import AttnProcessor
 
 from dreamartist_ext.engine.check_loss import CheckLoss
 from dreamartist_ext.engine.config import TrainConfig
@@ -28,9 +27,9 @@ from dreamartist_ext.evaluation.prompt_lists import PromptLists
 from dreamartist_ext.evaluation.studio import studio_of
 from dreamartist_ext.files.picture_files import load_picture
 from dreamartist_ext.files.pictures import load_pictures
-from dreamartist_ext.files.run import RunFiles
+from dreamartist_ext.files.storage import load_pair
+from dreamartist_ext.hosts.diffusers.host import DiffusersHost
 from dreamartist_ext.hosts.diffusers.model_files import EMBEDDED_MODEL, load_host
-from dreamartist_ext.many.together import Member, SharedTraining, train_together
 
 SAMPLES = EMBEDDED_MODEL.parent / "samples"
 REFERENCE = SAMPLES / "pineapple.png"
@@ -58,68 +57,63 @@ PLAN = Plan(
     guidances=(2.5,),
     steps=12,
 )
-# What three runs gave (seeds 0 to 2, bf16), each end moved out twice as far as they differed, of the check loss once.
+# What three runs gave (seeds 0 to 2, bf16), each end moved out twice as far as they differed, of the check loss once, of
+# the gain over the positive alone by 0.05.
 EXPECTED = {
-    "check loss, of the empty prompt's": (0.30, 0.54),
-    "pair, similarity": (0.29, 0.42),
-    "pair, style_distance": (0.38, 0.49),
-    "pair minus positive only, similarity": (-0.07, 0.19),
-    "pair, diversity": (0.0, 0.36),
+    "check loss, of the empty prompt's": (0.34, 0.46),
+    "pair, similarity": (0.25, 0.47),
+    "pair, style_distance": (0.41, 0.47),
+    "pair minus positive only, similarity": (-0.03, 0.08),
+    "pair, diversity": (0.06, 0.19),
     "pair, colour_control": (0.75, 1.0),
 }
+# Of the shipped pairs, which do not change: the mean check loss as a share of the empty prompt's.
+SHIPPED = ("hedgehog", "pineapple", "teapot")
+SHIPPED_LOSS = 0.256
+NOTICED = 0.04  # of that
+WORSE = 0.16  # of the way back to where the vectors began: about a tenth more of the loss
 
 
-# Mean over eight pictures of the check loss, as a share of the empty prompt's: seeds 0 to 2 in bf16, seed 0 in fp32.
-EIGHT_STEPS = 60
-EIGHT_EXPECTED = (0.0, 1.0)
-WORSE = 0.1  # of the way back to where the vectors began
-
-
-def mean_check(trainings: Sequence[SharedTraining]) -> float:
-    checks = [CheckLoss(training) for training in trainings]
+def mean_check(trainings: Sequence[Training]) -> float:
     losses = []
-    for training, check in zip(trainings, checks, strict=True):
+    for training in trainings:
         with training.host.bind(training.pair.named()):
-            found = check()
+            found = CheckLoss(training)()
         losses.append(found.loss / found.baseline)
     return sum(losses) / len(losses)
 
 
-def made_worse(trainings: Sequence[SharedTraining], began: Sequence[EmbeddingPair]) -> None:
-    for training, start in zip(trainings, began, strict=True):
-        for word, half in training.pair.named().items():
-            for key, vectors in half.items():
-                vectors.data.lerp_(start.named()[word][key], WORSE)
-
-
-def checks_of_eight(out: Path, seed: int = 0) -> tuple[float, float]:
-    """Of the pairs as they are trained, and made worse."""
-    host = load_host()
-    host.parts.unet.set_attn_processor(AttnProcessor())  # trains faster on a CPU
-    members = []
-    for number, path in enumerate(sorted(SAMPLES.glob("*.png"))):
-        values = {**SETTINGS, "name": f"thing{number}x", "steps": EIGHT_STEPS, "seed": seed}
-        config = TrainConfig.from_mapping(values)
-        pictures = load_pictures([path], host.picture_size, host.picture_size)
-        members.append(Member(SharedTraining(host, config, pictures), RunFiles(out, config.name)))
-    trainings = [member.training for member in members]
-    began = [training.pair.detached() for training in trainings]
-    for _ in train_together(host, members):
-        pass
-    with host.session():
-        found = mean_check(trainings)
-        made_worse(trainings, began)
-        return found, mean_check(trainings)
+def going_on(name: str, host: DiffusersHost) -> tuple[Training, EmbeddingPair]:
+    """A short, gentle training from a shipped pair, and the pair that one of its kind starts from."""
+    settings = {**SETTINGS, "name": name, "steps": 20, "learning_rate": "0.005"}
+    pictures = load_pictures([SAMPLES / f"{name}.png"], host.picture_size, host.picture_size)
+    training = Training(host, TrainConfig.from_mapping(settings), pictures)
+    start = training.pair.detached()
+    training.start_from(load_pair(SAMPLES.parent / "pairs", name))
+    return training, start
 
 
 @pytest.mark.slow
-def test_pairs_of_eight_pictures_are_as_near_as_they_were_and_a_tenth_worse_is_noticed(tmp_path):
-    found, worse = checks_of_eight(tmp_path)
-    low, high = EIGHT_EXPECTED
-    print(f"check loss {found:.4f}, made worse {worse:.4f}, {worse / found - 1:.1%} more")
-    assert low <= found <= high
-    assert worse <= 1.1 * found  # no more than a tenth
-    assert worse > high
+def test_shipped_pairs_are_as_near_as_they_were_and_a_tenth_worse_is_noticed():
+    """A training from the start ends up to a sixth apart with another seed; one that goes on from a pair does not."""
+    host = load_host()
+    trainings, starts = zip(*(going_on(name, host) for name in SHIPPED), strict=True)
+    with host.session():
+        before = mean_check(trainings)
+    for training in trainings:
+        for _ in training.run():
+            pass
+    with host.session():
+        after = mean_check(trainings)
+        for training, start in zip(trainings, starts, strict=True):
+            for word, half in training.pair.named().items():
+                for key, vectors in half.items():
+                    vectors.data.lerp_(start.named()[word][key], WORSE)
+        worse = mean_check(trainings)
+    print(f"check loss {before:.4f}, after 20 steps {after:.4f}, made worse {worse:.4f}")
+    assert before == pytest.approx(SHIPPED_LOSS, rel=NOTICED)
+    assert after < SHIPPED_LOSS * (1 + NOTICED)
+    assert SHIPPED_LOSS * (1 + NOTICED) < worse < SHIPPED_LOSS * 1.12
 
 
 def figures_of_one(out: Path, seed: int = 0) -> dict[str, float]:

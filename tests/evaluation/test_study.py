@@ -55,6 +55,14 @@ def test_published_figures_are_of_these_settings():
     assert {name: {key: value for key, value in arm.items() if value} for name, arm in arms.items()} == measured
 
 
+def test_published_figures_on_the_third_model_are_of_these_settings():
+    measured = json.loads(Path(__file__).with_name("third_model_arms.json").read_text(encoding="utf-8"))
+    assert measured["began from"] == third_model.BEGAN_FROM
+    for name, settings in measured["arms"].items():
+        arm = json.loads(json.dumps(asdict(third_model.ARMS[name])))
+        assert {key: value for key, value in arm.items() if value} == settings
+
+
 def test_planes_show_every_arm():
     rows = [
         row(arm, concept, seed, similarity=at + 0.1 * seed, diversity=at, colour_control=0.9)

@@ -18,7 +18,7 @@ from dreamartist_ext.files.presets import FOLDER, PRESET_HELP, PRESETS
 from dreamartist_ext.files.run import RunFiles, run_to_files
 from dreamartist_ext.files.settings_files import MOST_BYTES, read_settings, settings_json
 from dreamartist_ext.files.storage import save_pair
-from tools.study.arms import ARMS, BEGAN_FROM, CHOSEN
+from tools.study.third_model import ARMS, BEGAN_FROM, CHOSEN
 
 from ..engine.fake_host import FakeHost
 from ..engine.test_trainer import config, picture
@@ -45,12 +45,13 @@ def test_the_papers_three_are_what_its_authors_published():
 
 def test_the_studys_preset_is_its_recipe_with_passes_in_place_of_the_batch():
     preset, recipe = dict(PRESETS["study-thing"]), BEGAN_FROM | ARMS[CHOSEN].settings
+    assert preset.pop("steps") == 2 * recipe.pop("steps")
     assert preset.pop("accumulation") * preset.pop("batch_size") == recipe["batch_size"]
-    turned = [rate * width**0.5 / length for rate, width, length in ((0.01, 192, 0.302), (0.0065, 768, 0.39))]
-    assert [float(preset.pop("learning_rate")), float(recipe["learning_rate"])] == [0.0065, 0.01]
+    turned = [rate * width**0.5 / length for rate, width, length in ((0.05, 384, 7.6), (0.0018, 768, 0.39))]
+    assert [float(preset.pop("learning_rate")), float(recipe["learning_rate"])] == [0.0018, 0.05]
     assert turned[1] == pytest.approx(turned[0], rel=0.02)
     assert preset.items() <= recipe.items()
-    assert set(recipe) - set(preset) == {"batch_size", "learning_rate", "initialization_text", "template"}
+    assert set(recipe) - set(preset) == {"batch_size", "learning_rate", "initialization_text", "template", "fix_norm"}
 
 
 @settings(max_examples=30, deadline=None)

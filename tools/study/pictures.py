@@ -64,7 +64,8 @@ def sheet(
             line = Image.new("RGB", (LABEL_WIDTH + strip.height + strip.width, strip.height), "white")
             if number == 0:
                 line.paste(reference.resize((strip.height, strip.height), Image.Resampling.LANCZOS), (LABEL_WIDTH, 0))
-            ImageDraw.Draw(line).text((4, strip.height // 2), f"{arm}\nseed {seed}", fill="black", font=font)
+            label = f"{SHOWN.get(arm, arm)}\nseed {seed}"
+            ImageDraw.Draw(line).text((4, strip.height // 2), label, fill="black", font=font)
             line.paste(strip, (LABEL_WIDTH + strip.height, 0))
             strips.append(line)
     return grid([[strip] for strip in strips])

@@ -25,6 +25,7 @@ BEGAN_FROM: dict[str, Any] = {
     "noisy_weight": 0.5,
     "timestep_exponent": 0.65,
 }
+CHOSEN = "guidance-1.3"
 NEUTRAL = "a {} on a white background"  # the prompt of the drawings that are compared with the picture
 
 _PLAIN = {"use_negative": False}
