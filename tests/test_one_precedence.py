@@ -6,6 +6,7 @@ Plain defaults < the model's < the kind's < the recipe's < those set by hand.
 from __future__ import annotations
 
 import base64
+import importlib
 import itertools
 import json
 from pathlib import Path
@@ -87,9 +88,8 @@ def from_the_api(model: Path | None, picture: Path, chosen: str, monkeypatch) ->
 
 def from_the_command_line(model: Path | None, picture: Path, chosen: str, monkeypatch) -> TrainConfig:
     seen = []
-    monkeypatch.setattr(
-        "dreamartist_ext.hosts.diffusers.processes.opened", lambda job, *_: seen.append(job.config) or stop()
-    )
+    processes = importlib.import_module("dreamartist_ext.hosts.diffusers.processes")  # also after others' imports anew
+    monkeypatch.setattr(processes, "opened", lambda job, *_: seen.append(job.config) or stop())
     flags = ["--kind", chosen] if chosen in KINDS else ["--kind", SHOWN, "--recipe", chosen]
     arguments = ["train", str(picture), "--name", "aword", *flags]
     CliRunner().invoke(dreamartist, [*arguments, *(["--model", str(model)] if model else [])], standalone_mode=False)

@@ -1,10 +1,10 @@
 """Settings by kind of concept and by recipe: the JSON files in assets/presets, and how settings lie over each other.
 
 Those called "paper" are what the method's authors published (arXiv 2211.11337 and its repository), word for word.
-"study-thing" is what the study chose on the embedded model (docs/evidence/quality.md), with its recommended number of
-steps. Accumulation takes the place of the batch, to save memory. The rate turns a vector as far in the first step of
-AdamW, which goes by rate x sqrt(width) / length: 0.05 at 384 and 7.6 there, 0.0018 at SD 1's 768 and a length taken to
-be 0.39. The others are this project's defaults, with prompts to fit.
+"study-thing" is what the study chose on the embedded model (docs/evidence/quality.md), but with the 300 steps that
+this model recommends, twice the study's. Accumulation takes the place of the batch, to save memory. The rate turns a
+vector as far in the first step of AdamW, which goes by rate x sqrt(width) / length: 0.05 at 384 and 7.6 there, 0.0018
+at SD 1's 768 and a length taken to be 0.39. The others are this project's defaults, with prompts to fit.
 """
 
 from __future__ import annotations

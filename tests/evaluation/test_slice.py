@@ -57,8 +57,8 @@ PLAN = Plan(
     guidances=(2.5,),
     steps=12,
 )
-# What three runs gave (seeds 0 to 2, bf16), each end moved out twice as far as they differed, of the check loss once, of
-# the gain over the positive alone by 0.05.
+# What three runs gave (seeds 0 to 2, bf16), each end moved out twice as far as they differed; of the check loss once,
+# of the gain over the positive alone by 0.05.
 EXPECTED = {
     "check loss, of the empty prompt's": (0.34, 0.46),
     "pair, similarity": (0.25, 0.47),
@@ -95,7 +95,7 @@ def going_on(name: str, host: DiffusersHost) -> tuple[Training, EmbeddingPair]:
 
 @pytest.mark.slow
 def test_shipped_pairs_are_as_near_as_they_were_and_a_tenth_worse_is_noticed():
-    """A training from the start ends up to a sixth apart with another seed; one that goes on from a pair does not."""
+    """A training from the start ends up to a tenth apart with another seed; one that goes on from a pair does not."""
     host = load_host()
     trainings, starts = zip(*(going_on(name, host) for name in SHIPPED), strict=True)
     with host.session():

@@ -364,8 +364,8 @@ def measure_known(folder: Path, work: Path, out: Path, each: int = 4, seed: int 
 def measure_learned(
     folder: Path, work: Path, words: Path, out: Path, each: int = 2, seed: int = 3, device: str = "cpu"
 ) -> dict:
-    """Words that `share` learned (its words.pt), by way: the same requests, two learned words side by side, and img2img
-    that replaces a known thing in a scene."""
+    """Words that `share` or `tools.study words` kept, by way: the same requests, two learned words side by side, and
+    img2img that replaces a known thing in a scene."""
     model, encode = load_model(folder, device), encoder(folder, device)
     references = share.References(model, work / "references")
     learned = torch.load(words, weights_only=True)

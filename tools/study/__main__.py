@@ -1,4 +1,4 @@
-"""python -m tools.study run|summary|changes|pictures ...; see `make study`. Killed and started again, `run` goes on."""
+"""python -m tools.study run|summary|changes|pictures|words ...; see `make study`. Started again, `run` goes on."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from dreamartist_ext.engine.config import TrainConfig
+from dreamartist_ext.engine.errors import DreamArtistError
 from dreamartist_ext.hosts.diffusers.model_files import load_host, quiet_libraries, training_defaults
 
 from . import arms, third_model
@@ -32,13 +33,17 @@ def main() -> None:
     parser.add_argument("--ground", choices=GROUNDS, default="third", help="which study: of which embedded model")
     every = "; ".join(f"{name}: {', '.join(its)}" for name, (_, its, _) in GROUNDS.items())
     parser.add_argument("--arms", nargs="+", default=["pair", "plain"], help=f"of {every}")
+    parser.add_argument("--base", default="", help="summary, changes: the arm that the others are compared with")
     parser.add_argument("--arms-file", type=Path, help='more arms: {"NAME": {"settings": {...}, "at": [100]}}')
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings below every arm's own")
     parser.add_argument("--concepts", nargs="+", default=["all"], help="tune, report, all, or names")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the trainings")
     parser.add_argument("--guidances", type=float, nargs="+", default=[3.0, 5.0, 7.0], help="of the drawings")
     parser.add_argument(
-        "--drawn", type=int, default=8, help='pictures of "a WORD"; eight colours and five styles come on top'
+        "--drawn",
+        type=int,
+        default=8,
+        help='pictures of "a WORD" (third: on white); eight colours and five styles come on top',
     )
     parser.add_argument("--in-styles", type=int, default=2, help="pictures in each of the five styles")
     parser.add_argument("--drawing-steps", type=int, default=25)
@@ -53,6 +58,8 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1, help="that share the GPU, with --together")
     parser.add_argument("--minutes", type=float, default=1e6, help="after which no more is begun, with --together")
     arguments = parser.parse_args()
+    if arguments.stage == "words" and not arguments.together:
+        parser.error("words needs --together, as the trainings had it")
     if arguments.together < 0 or arguments.processes < 1:
         parser.error("--together is 0 or more, --processes 1 or more")
     table = arguments.table or arguments.work / "table.csv"
@@ -65,14 +72,15 @@ def main() -> None:
     if arguments.stage == "pictures":
         draw(arguments, rows)
         return
+    names = list(dict.fromkeys(row["arm"] for row in rows))
+    base = next((name for name in (arguments.base, "pair", third_model.CHOSEN) if name in names), names[0])
     if arguments.stage == "changes":
-        print(changes(rows))
+        print(changes(rows, base))
         return
     print(summary(rows))
-    names = list(dict.fromkeys(row["arm"] for row in rows))
-    for other in names if "pair" in names else ():
-        if other != "pair":
-            print(compare(rows, "pair", other))
+    for other in names:
+        if other != base:
+            print(compare(rows, base, other))
 
 
 def draw(arguments: argparse.Namespace, rows: Sequence[Row]) -> None:
@@ -131,8 +139,12 @@ def keep_words(arguments: argparse.Namespace) -> None:
         chosen_arms(arguments), concepts_named(arguments.concepts), arguments.seeds, arguments.together
     ):
         for (concept, seed), found in zip(group.tasks, pairs_together(study, group, setup.base), strict=True):
+            if isinstance(found, DreamArtistError):
+                raise found
             pair, _ = found[-1]
             way = "plain" if pair.negative is None else "pair"
+            if (concept, way, seed) in words:
+                raise SystemExit(f"--arms has two that are a {way}; the words of one are kept.")
             halves = (pair.positive, pair.negative or {})
             words[concept, way, seed] = tuple(next(iter(half.values()), None) for half in halves)
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -141,11 +153,11 @@ def keep_words(arguments: argparse.Namespace) -> None:
 
 def chosen_arms(arguments: argparse.Namespace) -> dict[str, Arm]:
     _, known, _ = GROUNDS[arguments.ground]
-    arms = dict(known)
+    every = dict(known)
     if arguments.arms_file:
         added = json.loads(arguments.arms_file.read_text())
-        arms |= {name: Arm(arm["settings"], tuple(arm.get("at", ()))) for name, arm in added.items()}
-    return {name: arms[name] for name in arguments.arms}
+        every |= {name: Arm(arm["settings"], tuple(arm.get("at", ()))) for name, arm in added.items()}
+    return {name: every[name] for name in arguments.arms}
 
 
 if __name__ == "__main__":

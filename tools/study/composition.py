@@ -84,7 +84,10 @@ def draw(
 
 
 def rows(study: Study, words: Mapping[tuple, tuple], trained: int, guidance: float) -> Iterator[Row]:
-    """words: positive and negative by (thing, "pair" or "plain", seed); trained: the seed to take"""
+    """A row for each group of neighbouring things and way of using the negatives.
+
+    words: positive and negative by (thing, "pair" or "plain", seed), both ways of each thing; trained: the seed to take
+    """
     concepts = sorted({thing for thing, _, seed in words if seed == trained})
     eyes = Eyes(study.network)
     candidates = torch.stack([study.reference(concept) for concept in CONCEPTS])

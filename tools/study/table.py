@@ -54,7 +54,8 @@ def figures_in(rows: Sequence[Row]) -> list[str]:
 
 
 def planes_in(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
-    """PLANES; where every picture has the colour that was asked for, how often a thing on it is recognised instead."""
+    """PLANES; where every picture has the colour that was asked for, how often a thing on it is recognised instead.
+    One wrong background anywhere, and it is the colours that count."""
     all_obey = all(row["colour_control"] == 1 for row in rows)
     return (
         (PLANES[0], ("similarity", "first_on_colours"))

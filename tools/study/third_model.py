@@ -1,6 +1,6 @@
 """What is compared on the third embedded model. The settings of ARMS lie over those that are recommended there.
 
-No arm fixes the vectors' length: on this model vectors that stand for a thing are some twenty times as long as words,
+No arm fixes the vectors' length: on this model vectors that stand for a thing are some 25 times as long as words,
 and would be cut to a word's length.
 """
 

@@ -1,4 +1,4 @@
-"""The study on a GPU: the trainings of an arm share their passes, and several processes share the GPU."""
+"""The study with trainings of an arm that share their passes: several processes share a GPU, or a CPU's cores."""
 
 from __future__ import annotations
 
