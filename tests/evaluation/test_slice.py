@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -58,10 +57,10 @@ PLAN = Plan(
     steps=12,
 )
 # What three runs gave (seeds 0 to 2, bf16), each end moved out twice as far as they differed; of the check loss once,
-# of the gain over the positive alone by 0.05.
+# of the gain over the positive alone by 0.05; similarity as with the recipe before, which is narrower.
 EXPECTED = {
     "check loss, of the empty prompt's": (0.34, 0.46),
-    "pair, similarity": (0.25, 0.47),
+    "pair, similarity": (0.29, 0.42),
     "pair, style_distance": (0.41, 0.47),
     "pair minus positive only, similarity": (-0.03, 0.08),
     "pair, diversity": (0.06, 0.19),
@@ -74,11 +73,11 @@ NOTICED = 0.04  # of that
 WORSE = 0.16  # of the way back to where the vectors began: about a tenth more of the loss
 
 
-def mean_check(trainings: Sequence[Training]) -> float:
+def mean_check(checks: Sequence[CheckLoss]) -> float:
     losses = []
-    for training in trainings:
-        with training.host.bind(training.pair.named()):
-            found = CheckLoss(training)()
+    for check in checks:
+        with check.training.host.bind(check.training.pair.named()):
+            found = check()
         losses.append(found.loss / found.baseline)
     return sum(losses) / len(losses)
 
@@ -98,44 +97,40 @@ def test_shipped_pairs_are_as_near_as_they_were_and_a_tenth_worse_is_noticed():
     """A training from the start ends up to a tenth apart with another seed; one that goes on from a pair does not."""
     host = load_host()
     trainings, starts = zip(*(going_on(name, host) for name in SHIPPED), strict=True)
+    checks = [CheckLoss(training) for training in trainings]
     with host.session():
-        before = mean_check(trainings)
+        before = mean_check(checks)
     for training in trainings:
         for _ in training.run():
             pass
     with host.session():
-        after = mean_check(trainings)
+        after = mean_check(checks)
         for training, start in zip(trainings, starts, strict=True):
             for word, half in training.pair.named().items():
                 for key, vectors in half.items():
                     vectors.data.lerp_(start.named()[word][key], WORSE)
-        worse = mean_check(trainings)
+        worse = mean_check(checks)
     print(f"check loss {before:.4f}, after 20 steps {after:.4f}, made worse {worse:.4f}")
     assert before == pytest.approx(SHIPPED_LOSS, rel=NOTICED)
     assert after < SHIPPED_LOSS * (1 + NOTICED)
     assert SHIPPED_LOSS * (1 + NOTICED) < worse < SHIPPED_LOSS * 1.12
 
 
-def figures_of_one(out: Path, seed: int = 0) -> dict[str, float]:
+@pytest.mark.slow
+def test_a_pair_is_worth_what_it_was(tmp_path):
     host = load_host()
     pictures = load_pictures([REFERENCE], host.picture_size, host.picture_size)
-    training = Training(host, TrainConfig.from_mapping({**SETTINGS, "seed": seed}), pictures)
+    training = Training(host, TrainConfig.from_mapping(SETTINGS), pictures)
     check = CheckLoss(training)
     with closing(training.run()) as reports:
         for report in reports:
             if report.step == report.steps:
                 last = check()
     concept = Concept(training.kept().detached(), to_image(pictures[0].pixels), "emoji")
-    results = Evaluation([concept], PLAN, Eyes(FeatureNet()), studio_of(host), out).run()
+    results = Evaluation([concept], PLAN, Eyes(FeatureNet()), studio_of(host), tmp_path).run()
     found = {f"{figure.way}, {figure.figure}": figure.mean for figure in results.figures}
     found["check loss, of the empty prompt's"] = last.loss / last.baseline
-    return {name: found[name] for name in EXPECTED}
-
-
-@pytest.mark.slow
-def test_a_pair_is_worth_what_it_was(tmp_path):
-    found = figures_of_one(tmp_path)
-    print({name: round(value, 4) for name, value in found.items()})
+    print({name: round(found[name], 4) for name in EXPECTED})
     outside = {name: found[name] for name, (low, high) in EXPECTED.items() if not low <= found[name] <= high}
     assert not outside
 

@@ -390,8 +390,7 @@ def measure_learned(
         unconds = torch.stack([negatives[one.things[0]] for one in asked])
         pictures = draw(model, asked, cond, unconds, OF_LEARNED)
         result[way] = figures(judge, asked, pictures) | {"of each": each}
-        for strength in STRENGTHS:
-            result[way] |= _edited(model, encode, judge, everything, vectors, negatives, strength)
+        result[way] |= _edited(model, encode, judge, everything, vectors, negatives)
         if "real" not in result:
             result["real"] = figures(judge, asked, real(model, asked, things, encode))
         _write(out, f"learned-{way}", result, [to_image(p) for p in pictures])
@@ -407,28 +406,23 @@ def as_drawing(picture: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _edited(
-    model: Model,
-    encode: Encode,
-    judge: Judge,
-    everything: drawings.Drawings,
-    vectors: Sequence,
-    negatives: Sequence,
-    strength: float,
+    model: Model, encode: Encode, judge: Judge, everything: drawings.Drawings, vectors: Sequence, negatives: Sequence
 ) -> dict[str, float]:
-    """A known thing in a scene becomes the learned one: the nearest thing is it, the background stays what it was."""
+    """A known thing in a scene becomes the learned one: the nearest thing is it, the background stays what it was. For
+    each of STRENGTHS."""
     dice = random.Random(17)
-    seen, kept = [], []
+    found = defaultdict(list)
     for i, (positive, _) in enumerate(vectors):
         for kind in dice.sample([k for k in KINDS if k != "flat"], 2):
             background = scenes.background_of(kind, dice)
             scene = Scene(background, (Placed(dice.randrange(len(everything.labels)), 0, 0, DRAWING_SIZE),))
             latents = encode(scenes.painted(scene, everything.rgba, dice)[None]).to(model.device)
             cond = encoded(model, prompt(scene), [positive])
-            picture = share.redraw(model, latents, cond, negatives[i], strength, i, OF_LEARNED)
-            seen.append(judge.nearest(picture) == i)
-            kept.append(judge.background(picture) == kind)
-    name = f"img2img {strength:g}"
-    return {f"{name} first": sum(seen) / len(seen), f"{name} background": sum(kept) / len(kept)}
+            for strength in STRENGTHS:
+                picture = share.redraw(model, latents, cond, negatives[i], strength, i, OF_LEARNED)
+                found[f"img2img {strength:g} first"].append(judge.nearest(picture) == i)
+                found[f"img2img {strength:g} background"].append(judge.background(picture) == kind)
+    return {name: sum(outcomes) / len(outcomes) for name, outcomes in found.items()}
 
 
 def _write(out: Path, name: str, result: dict, pictures: Sequence) -> None:

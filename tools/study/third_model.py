@@ -30,6 +30,7 @@ NEUTRAL = "a {} on a white background"  # the prompt of the drawings that are co
 
 _PLAIN = {"use_negative": False}
 _SLOW = {"learning_rate": "0.02"}
+_NO_BACKGROUND = {"template": "an emoji of a [name]|a [name]"}
 # What others' recipes have; the words to start from, the templates and the number of vectors are the model's own: it
 # knows no photographs, and a thing's code has six vectors.
 _OTHERS = {
@@ -56,13 +57,13 @@ _SETTINGS: dict[str, dict[str, Any]] = {
     "rate-0.02-guidance-3": {**_SLOW, "guidance": "3"},
     "rate-0.02-negative-rate-1": {**_SLOW, "negative_lr_ratio": 1.0},
     "rate-0.02-steps-300": {**_SLOW, "steps": 300},
-    "rate-0.02-names-no-background": {**_SLOW, "template": "an emoji of a [name]|a [name]"},
+    "rate-0.02-names-no-background": {**_SLOW, **_NO_BACKGROUND},
     "steps-300": {"steps": 300},
     "min-snr-5": {"min_snr": 5.0, "noisy_weight": 0.0},
     "plain-weight": {"noisy_weight": 0.0, "timestep_exponent": 1.0},
     "ema": {"ema": 0.95, "save_ema": True},
     "mirror": {"mirror": True},
-    "names-no-background": {"template": "an emoji of a [name]|a [name]"},
+    "names-no-background": _NO_BACKGROUND,
     "starts-from-emoji": {"initialization_text": "emoji"},
     "vectors-12": {"vectors": 12},
     "negative-vectors-2": {"negative_vectors": 2},
